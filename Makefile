@@ -1,0 +1,51 @@
+# make demo | test: everything from nothing; PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+OUT ?= benchmarks/results
+STAMP := $(VENV)/.installed
+
+.PHONY: build ext demo test cpp-test lint format bench gpu-gate clean
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip setuptools wheel ninja
+	$(BIN)/python -m pip install -q $(TORCH)
+	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint]"
+	touch $@
+
+build: $(STAMP) ext
+
+ext: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python setup.py -q build_ext --inplace
+
+demo: build
+	$(BIN)/deeplab demo -o demo-out
+
+test: build cpp-test
+	$(BIN)/python -m pytest
+
+cpp-test: $(STAMP)
+	PYTHON=$(BIN)/python bash tests/cpp/run.sh
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tests/tools/import_direction.py
+	bash tests/tools/clang_format.sh
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	FIX=1 bash tests/tools/clang_format.sh
+
+bench: build
+	$(BIN)/python -m benchmarks.run
+
+# The present interpreter, with what it has: no environment, no network.
+gpu-gate:
+	$(PYTHON) -m benchmarks.gpu_gate --out "$(OUT)"
+
+clean:
+	rm -rf build deeplab_repro/_C*.so

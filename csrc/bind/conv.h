@@ -1,0 +1,86 @@
+// What the CPU, CUDA and Meta registrations of the convolution family share:
+// argument checks, each made once, and the method that is torch's own.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/MemoryFormat.h>
+#include <c10/core/SymInt.h>
+#include <c10/core/SymIntArrayRef.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+#include "csrc/core/window.h"
+
+namespace deeplab {
+
+using SymPair = std::array<c10::SymInt, 2>;
+using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+
+enum class ConvMethod { kIm2col, kLibrary };
+
+// The window arguments of one call, [h, w] each.
+struct WindowArguments {
+  c10::SymIntArrayRef kernel;
+  c10::SymIntArrayRef stride;
+  c10::SymIntArrayRef padding;
+  c10::SymIntArrayRef dilation;
+};
+
+// Everything an im2col or col2im call must fulfil; returns [out_h, out_w].
+SymPair check_im2col(const char* op, const at::Tensor& input,
+                     const WindowArguments& arguments);
+SymPair check_col2im(const char* op, const at::Tensor& columns,
+                     c10::SymIntArrayRef size,
+                     const WindowArguments& arguments);
+
+// The arguments shared by atrous_conv2d and atrous_conv2d_backward.
+struct ConvArguments {
+  const char* op;
+  const at::Tensor& input;
+  const at::Tensor& weight;
+  c10::SymIntArrayRef stride;
+  c10::SymIntArrayRef padding;
+  c10::SymIntArrayRef dilation;
+  c10::SymInt groups;
+  std::string_view method;
+};
+
+// A call that was checked.
+struct CheckedConv {
+  ConvMethod method;
+  c10::SymInt batch;
+  c10::SymInt filters;
+  SymPair output;
+
+  std::array<c10::SymInt, 4> output_sizes() const {
+    return {batch, filters, output[0], output[1]};
+  }
+};
+
+CheckedConv check_conv(const ConvArguments& arguments);
+void check_bias(const ConvArguments& arguments,
+                const std::optional<at::Tensor>& bias);
+void check_grad(const ConvArguments& arguments, const CheckedConv& checked,
+                const at::Tensor& grad);
+
+// Layout of a result: `like`'s where the library computes it, else contiguous.
+at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like);
+
+// Integers of a checked call with real sizes; refuses those whose products
+// would leave int64.
+Window2d make_window(const char* op, const c10::SymInt& planes,
+                     const c10::SymInt& height, const c10::SymInt& width,
+                     const WindowArguments& arguments);
+Conv2dShape make_shape(const ConvArguments& arguments);
+
+// torch's convolution (oneDNN, cuDNN) and its gradients.
+at::Tensor library_conv2d(const ConvArguments& arguments,
+                          const std::optional<at::Tensor>& bias);
+Gradients library_conv2d_backward(const ConvArguments& arguments,
+                                  const at::Tensor& grad,
+                                  std::array<bool, 3> output_mask);
+
+}  // namespace deeplab

@@ -1,0 +1,240 @@
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
+#include <c10/core/SymBool.h>
+#include <c10/util/safe_numerics.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "csrc/bind/checks.h"
+#include "csrc/bind/conv.h"
+
+namespace deeplab {
+namespace {
+
+using c10::SymInt;
+using c10::SymIntArrayRef;
+
+void check_pair(const char* op, const char* name, SymIntArrayRef pair,
+                int64_t least, const char* rule) {
+  TORCH_CHECK(pair.size() == 2, op, ": ", name,
+              " must be two numbers (h, w), got ", pair);
+  for (const SymInt& value : pair) {
+    TORCH_SYM_CHECK(value.sym_ge(least), op, ": ", name, " must be ", rule,
+                    ", got ", pair);
+  }
+}
+
+// [out_h, out_w] of the window over an input of the given size.
+SymPair check_window(const char* op, const SymInt& height, const SymInt& width,
+                     const WindowArguments& arguments) {
+  const auto& [kernel, stride, padding, dilation] = arguments;
+  check_pair(op, "kernel", kernel, 1, "positive");
+  check_pair(op, "stride", stride, 1, "positive");
+  check_pair(op, "padding", padding, 0, "non-negative");
+  check_pair(op, "dilation", dilation, 1, "positive");
+  const SymPair size = {height, width};
+  SymPair output;
+  for (size_t axis = 0; axis < 2; ++axis) {
+    const SymInt extent = window_extent(kernel[axis], dilation[axis]);
+    const SymInt padded = size[axis] + padding[axis] * 2;
+    TORCH_SYM_CHECK(padded.sym_ge(extent), op, ": the dilated kernel's ",
+                    axis == 0 ? "height (" : "width (", extent,
+                    ") must be at most the padded input's (", padded, ")");
+    output[axis] = window_output(size[axis], kernel[axis], stride[axis],
+                                 padding[axis], dilation[axis]);
+  }
+  return output;
+}
+
+// Reduced types have kernels on CUDA alone; Meta stands for every device.
+void check_im2col_dtype(const char* op, const char* name,
+                        const at::Tensor& tensor, const char* remedy = "") {
+  const auto type = tensor.scalar_type();
+  if (type == at::kFloat || type == at::kDouble) return;
+  TORCH_CHECK(!tensor.is_cpu(), op, ": ", name,
+              " must be float32 or float64 on the CPU, got ", type, remedy);
+  TORCH_CHECK(type == at::kHalf || type == at::kBFloat16, op, ": ", name,
+              " must be float16, bfloat16, float32 or float64, got ", type);
+}
+
+ConvMethod parse_method(const char* op, std::string_view method) {
+  if (method == "im2col") return ConvMethod::kIm2col;
+  // The faster of the two on every shape measured, on both devices.
+  if (method == "library" || method == "auto") return ConvMethod::kLibrary;
+  TORCH_CHECK(false, op, ": method must be one of 'auto', 'im2col', 'library'",
+              ", got '", method, "'");
+}
+
+WindowArguments window_of(const ConvArguments& arguments) {
+  return {arguments.weight.sym_sizes().slice(2), arguments.stride,
+          arguments.padding, arguments.dilation};
+}
+
+}  // namespace
+
+SymPair check_im2col(const char* op, const at::Tensor& input,
+                     const WindowArguments& arguments) {
+  check_dim(op, "input", input, 4, "[N, C, H, W]");
+  check_im2col_dtype(op, "input", input);
+  return check_window(op, input.sym_size(2), input.sym_size(3), arguments);
+}
+
+SymPair check_col2im(const char* op, const at::Tensor& columns,
+                     SymIntArrayRef size, const WindowArguments& arguments) {
+  check_dim(op, "columns", columns, 3, "[N, C * kernel_h * kernel_w, L]");
+  check_im2col_dtype(op, "columns", columns);
+  check_pair(op, "size", size, 0, "non-negative");
+  const SymPair output = check_window(op, size[0], size[1], arguments);
+  const SymInt taps = arguments.kernel[0] * arguments.kernel[1];
+  TORCH_SYM_CHECK((columns.sym_size(1) % taps).sym_eq(0), op,
+                  ": columns must have a multiple of kernel_h * kernel_w = ",
+                  taps, " rows, got ", columns.sym_sizes());
+  const SymInt length = output[0] * output[1];
+  TORCH_SYM_CHECK(columns.sym_size(2).sym_eq(length), op,
+                  ": columns must have out_h * out_w = ", output[0], " * ",
+                  output[1], " = ", length, " places, got ",
+                  columns.sym_sizes());
+  return output;
+}
+
+CheckedConv check_conv(const ConvArguments& arguments) {
+  const auto& [op, input, weight, stride, padding, dilation, groups, name] =
+      arguments;
+  const ConvMethod method = parse_method(op, name);
+  check_dim(op, "input", input, 4, "[N, C, H, W]");
+  check_dim(op, "weight", weight, 4, "[F, C / groups, kernel_h, kernel_w]");
+  check_same_device(op, "weight", weight, "input", input);
+  check_same_dtype(op, "weight", weight, "input", input);
+  if (method == ConvMethod::kIm2col) {
+    check_im2col_dtype(op, "input", input,
+                       " with method 'im2col'; 'library' takes float16 and "
+                       "bfloat16");
+  } else {
+    TORCH_CHECK(at::isFloatingType(input.scalar_type()), op,
+                ": input must be floating point, got ", input.scalar_type());
+  }
+  const SymInt channels = input.sym_size(1);
+  const SymInt filters = weight.sym_size(0);
+  TORCH_SYM_CHECK(groups.sym_ge(1), op, ": groups must be positive, got ",
+                  groups);
+  TORCH_SYM_CHECK(channels.sym_ge(1), op,
+                  ": input must have at least one channel, got ",
+                  input.sym_sizes());
+  TORCH_SYM_CHECK(filters.sym_ge(1), op,
+                  ": weight must have at least one filter, got ",
+                  weight.sym_sizes());
+  TORCH_SYM_CHECK(channels.sym_eq(weight.sym_size(1) * groups), op,
+                  ": input must have weight's channels times groups (",
+                  weight.sym_size(1), " * ", groups, "), got ", channels);
+  TORCH_SYM_CHECK((filters % groups).sym_eq(0), op,
+                  ": groups must divide the number of filters (", filters,
+                  "), got ", groups);
+  return {method, input.sym_size(0), filters,
+          check_window(op, input.sym_size(2), input.sym_size(3),
+                       window_of(arguments))};
+}
+
+void check_bias(const ConvArguments& arguments,
+                const std::optional<at::Tensor>& bias) {
+  if (!bias || !bias->defined()) return;
+  check_dim(arguments.op, "bias", *bias, 1, "[F]");
+  check_same_device(arguments.op, "bias", *bias, "input", arguments.input);
+  check_same_dtype(arguments.op, "bias", *bias, "input", arguments.input);
+  const SymInt filters = arguments.weight.sym_size(0);
+  TORCH_SYM_CHECK(bias->sym_size(0).sym_eq(filters), arguments.op,
+                  ": bias must have one value per filter (", filters,
+                  "), got ", bias->sym_sizes());
+}
+
+void check_grad(const ConvArguments& arguments, const CheckedConv& checked,
+                const at::Tensor& grad) {
+  const char* op = arguments.op;
+  check_dim(op, "grad", grad, 4, "[N, F, out_h, out_w]");
+  check_same_device(op, "grad", grad, "input", arguments.input);
+  check_same_dtype(op, "grad", grad, "input", arguments.input);
+  const auto sizes = checked.output_sizes();
+  for (int64_t axis = 0; axis < 4; ++axis) {
+    TORCH_SYM_CHECK(grad.sym_size(axis).sym_eq(sizes[axis]), op,
+                    ": grad must have the output's sizes ",
+                    SymIntArrayRef(sizes), ", got ", grad.sym_sizes());
+  }
+}
+
+at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like) {
+  return method == ConvMethod::kLibrary ? like.suggest_memory_format()
+                                        : at::MemoryFormat::Contiguous;
+}
+
+Window2d make_window(const char* op, const SymInt& planes,
+                     const SymInt& height, const SymInt& width,
+                     const WindowArguments& arguments) {
+  const auto axis = [&](size_t i, const SymInt& size) {
+    const int64_t values[] = {
+        size.expect_int(), arguments.kernel[i].expect_int(),
+        arguments.stride[i].expect_int(), arguments.padding[i].expect_int(),
+        arguments.dilation[i].expect_int()};
+    for (const int64_t value : values) {
+      TORCH_CHECK(value <= kMaxWindowValue, op,
+                  ": sizes, kernel, stride, padding and dilation must be at "
+                  "most ",
+                  kMaxWindowValue, ", got ", value);
+    }
+    return make_window_axis(values[0], values[1], values[2], values[3],
+                            values[4]);
+  };
+  const Window2d window = {axis(0, height), axis(1, width)};
+  int64_t size = std::max<int64_t>(planes.expect_int(), 1);
+  for (const int64_t factor : {window.h.kernel, window.w.kernel,
+                               window.h.output, window.w.output}) {
+    TORCH_CHECK(!c10::mul_overflows(size, factor, &size), op,
+                ": the columns must have fewer than 2^63 elements, got ",
+                planes, " planes of [", window.h.kernel, ", ",
+                window.w.kernel, "] taps at [", window.h.output, ", ",
+                window.w.output, "] places");
+  }
+  return window;
+}
+
+Conv2dShape make_shape(const ConvArguments& arguments) {
+  const at::Tensor& input = arguments.input;
+  Conv2dShape shape;
+  shape.batch = input.size(0);
+  shape.channels = input.size(1);
+  shape.filters = arguments.weight.size(0);
+  shape.groups = arguments.groups.expect_int();
+  shape.window = make_window(arguments.op, shape.batch * shape.channels,
+                             input.size(2), input.size(3),
+                             window_of(arguments));
+  return shape;
+}
+
+at::Tensor library_conv2d(const ConvArguments& arguments,
+                          const std::optional<at::Tensor>& bias) {
+  return at::convolution_symint(
+             arguments.input, arguments.weight, bias, arguments.stride,
+             arguments.padding, arguments.dilation, /*transposed=*/false,
+             /*output_padding=*/SymPair{0, 0}, arguments.groups)
+      .contiguous(result_format(ConvMethod::kLibrary, arguments.input));
+}
+
+Gradients library_conv2d_backward(const ConvArguments& arguments,
+                                  const at::Tensor& grad,
+                                  std::array<bool, 3> output_mask) {
+  const SymInt filters = arguments.weight.sym_size(0);
+  auto [grad_input, grad_weight, grad_bias] = at::convolution_backward_symint(
+      grad, arguments.input, arguments.weight, SymIntArrayRef(filters),
+      arguments.stride, arguments.padding, arguments.dilation,
+      /*transposed=*/false, /*output_padding=*/SymPair{0, 0},
+      arguments.groups, output_mask);
+  const auto laid_out_like = [](const at::Tensor& result,
+                                const at::Tensor& like) {
+    return result.defined()
+               ? result.contiguous(result_format(ConvMethod::kLibrary, like))
+               : result;
+  };
+  return {laid_out_like(grad_input, arguments.input),
+          laid_out_like(grad_weight, arguments.weight), grad_bias};
+}
+
+}  // namespace deeplab

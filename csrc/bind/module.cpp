@@ -1,0 +1,41 @@
+// The Python module `_C`: importing it registers the ops, and its functions
+// tell what was built.
+#include <ATen/Parallel.h>
+#include <pybind11/pybind11.h>
+#include <torch/version.h>
+
+#include <string>
+#include <vector>
+
+#include "csrc/cpu/parallel.h"
+
+namespace {
+
+void run_on_torch_threads(std::int64_t begin, std::int64_t end,
+                          std::int64_t grain,
+                          const deeplab::RangeFunction& fn) {
+  at::parallel_for(begin, end, grain, fn);
+}
+
+std::vector<std::string> built_devices() {
+#ifdef WITH_CUDA
+  return {"cpu", "cuda"};
+#else
+  return {"cpu"};
+#endif
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  deeplab::set_parallel_executor(run_on_torch_threads, at::get_num_threads);
+  module.doc() = "Operators of the torch library `deeplab`.";
+  module.attr("torch_version") = TORCH_VERSION;
+#ifdef DEEPLAB_CUDA_ARCHITECTURES
+  module.attr("cuda_architectures") = DEEPLAB_CUDA_ARCHITECTURES;
+#else
+  module.attr("cuda_architectures") = "";
+#endif
+  module.def("devices", &built_devices,
+             "Device types the operators were built for.");
+}

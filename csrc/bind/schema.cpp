@@ -1,0 +1,42 @@
+// Every operator schema of the library `deeplab`, once.
+#include <torch/library.h>
+
+TORCH_LIBRARY(deeplab, m) {
+  // Sparse-sampled im2col: input [N, C, H, W] ->
+  // columns [N, C * kernel_h * kernel_w, out_h * out_w].
+  m.def(
+      "im2col(Tensor input, SymInt[2] kernel, SymInt[2] stride, "
+      "SymInt[2] padding, SymInt[2] dilation) -> Tensor");
+  // Adjoint of im2col: columns -> [N, C, size[0], size[1]].
+  m.def(
+      "col2im(Tensor columns, SymInt[2] size, SymInt[2] kernel, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation) -> Tensor");
+  m.def(
+      "atrous_conv2d(Tensor input, Tensor weight, Tensor? bias, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
+      "SymInt groups, str method) -> Tensor");
+  m.def(
+      "atrous_conv2d_backward(Tensor grad, Tensor input, Tensor weight, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
+      "SymInt groups, str method, bool[3] output_mask) "
+      "-> (Tensor, Tensor, Tensor)");
+  // features [N, d] -> vertices [N, d + 1] int32, weights [N, d + 1],
+  // neighbors [N (d + 1), d + 1, 2] int32 (-1: none), entries [N (d + 1)]
+  // int32 and offsets [N (d + 1) + 1] int32 (the splat grouped by vertex),
+  // count [1] int64. Rows past the count are -1 (neighbors) or the total
+  // (offsets).
+  m.def(
+      "lattice_build(Tensor features) -> (Tensor vertices, Tensor weights, "
+      "Tensor neighbors, Tensor entries, Tensor offsets, Tensor count)");
+  // values [N, C] -> [N, C]: splat, blur along axes 0..d (d..0 when reverse),
+  // slice; no normalisation.
+  m.def(
+      "lattice_filter(Tensor values, Tensor vertices, Tensor weights, "
+      "Tensor neighbors, Tensor entries, Tensor offsets, Tensor count, "
+      "bool reverse=False) -> Tensor");
+  // unary [B, L, P], features of each kernel [B or 1, P, d] -> marginals
+  // [B, L, P].
+  m.def(
+      "meanfield(Tensor unary, Tensor[] features, float[] kernel_weights, "
+      "Tensor? compatibility, str normalization, int iterations) -> Tensor");
+}

@@ -1,0 +1,61 @@
+// Inner loops over rows of `width` channels, compiled once per instruction set
+// and chosen at run time. All arithmetic comes from core/.
+#pragma once
+
+#include <cstdint>
+
+#include "csrc/core/lattice.h"
+#include "csrc/core/meanfield.h"
+
+namespace deeplab {
+
+// Everything a mean-field update needs of one kernel.
+template <typename scalar_t>
+struct KernelRows {
+  LatticeView<scalar_t> lattice;
+  const scalar_t* rows;          // [V, width] blurred
+  const scalar_t* output_scale;  // [P] or null; holds slice scale and weight
+  scalar_t constant_scale;       // used where output_scale is null
+};
+
+template <typename scalar_t>
+struct UpdateArguments {
+  const KernelRows<scalar_t>* kernels;
+  int kernel_count;
+  const scalar_t* logits;  // [P, width]: -unary, padding far below
+  std::int64_t labels;
+  std::int64_t width;
+  Compatibility kind;
+  const scalar_t* compatibility;
+  scalar_t* marginals;  // [P, width]
+};
+
+// Each function works on [begin, end) of its outer loop.
+template <typename scalar_t>
+struct RowKernels {
+  // Vertices: rows = sum over the vertex's entries of weight * value.
+  void (*splat)(const LatticeView<scalar_t>& lattice, const scalar_t* values,
+                const scalar_t* point_scale, std::int64_t width,
+                scalar_t* rows, std::int64_t begin, std::int64_t end);
+  // Positions of a chain list; a run belongs to the range it starts in.
+  void (*blur)(const std::int32_t* chain, std::int64_t width, scalar_t* rows,
+               std::int64_t begin, std::int64_t end);
+  // Points: out = scale * sum over the simplex of weight * row.
+  void (*slice)(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
+                scalar_t scale, std::int64_t width, scalar_t* out,
+                std::int64_t begin, std::int64_t end);
+  // Points: slice of all kernels, compatibility and softmax at once; scratch
+  // holds 3 * width values.
+  void (*update)(const UpdateArguments<scalar_t>& arguments,
+                 scalar_t* scratch, std::int64_t begin, std::int64_t end);
+};
+
+// The best set this processor runs. DEEPLAB_CPU_CAPABILITY=plain|avx2|avx512
+// in the environment lowers the choice.
+template <typename scalar_t>
+const RowKernels<scalar_t>& row_kernels();
+
+// Name of the chosen set.
+const char* row_kernels_name();
+
+}  // namespace deeplab

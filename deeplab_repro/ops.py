@@ -1,0 +1,244 @@
+"""The operators of the torch library ``deeplab``: typed wrappers and their gradients.
+
+The C++ side (``csrc/``) registers schemas, CPU, CUDA and Meta kernels, and checks every argument; a wrong one raises
+``RuntimeError`` naming operator, rule and value found.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Lattice",
+    "atrous_conv2d",
+    "col2im",
+    "im2col",
+    "lattice_build",
+    "lattice_filter",
+    "meanfield",
+]
+
+
+def _load_extension() -> None:
+    """Import ``_C``, turning the two usual failures into one clear line each."""
+    try:
+        from deeplab_repro import _C
+    except ImportError as error:
+        raise ImportError(
+            "deeplab_repro: the C++ extension does not load under torch "
+            f"{torch.__version__}; build it here with: pip install --no-build-isolation . ({error})"
+        ) from error
+
+    def release(version: str) -> str:
+        match = re.match(r"\d+\.\d+", version)
+        return match.group() if match else version
+
+    if release(_C.torch_version) != release(torch.__version__):
+        raise ImportError(
+            f"deeplab_repro: the C++ extension was built for torch {_C.torch_version}, but torch {torch.__version__} "
+            "is running; build it again with: pip install --no-build-isolation --force-reinstall --no-deps ."
+        )
+
+
+_load_extension()
+
+_Pair = int | Sequence[int]
+
+
+def _pair(value: _Pair) -> list[int]:
+    """(h, w) of an int or a pair."""
+    return [value, value] if isinstance(value, int | torch.SymInt) else list(value)
+
+
+def im2col(input: Tensor, kernel: _Pair, stride: _Pair = 1, padding: _Pair = 0, dilation: _Pair = 1) -> Tensor:
+    """Samples of each dilated window as columns: input [N, C, H, W] -> [N, C * kh * kw, Ho * Wo].
+
+    Row (c, i, j) holds what tap (i, j) meets on channel c, zero outside the image; Ho = (H + 2 padding -
+    dilation (kh - 1) - 1) // stride + 1. Window arguments are one number or (h, w). float32 and float64, on CUDA also
+    float16 and bfloat16. Its gradient is `col2im`. Source: Caffe's im2col (Chen et al. 2015, section 3.1).
+
+    Raises RuntimeError for an input that is not 4-D, another dtype, or a window larger than the padded input.
+    """
+    return torch.ops.deeplab.im2col(input, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation))
+
+
+def col2im(
+    columns: Tensor, size: _Pair, kernel: _Pair, stride: _Pair = 1, padding: _Pair = 0, dilation: _Pair = 1
+) -> Tensor:
+    """Adjoint of `im2col`: columns [N, C * kh * kw, Ho * Wo] -> [N, C, H, W], size = (H, W).
+
+    Each position sums what its samples carry, in tap order: deterministic on both devices. Dtypes as in `im2col`.
+
+    Raises RuntimeError where the columns do not fit the window, or for another dtype.
+    """
+    return torch.ops.deeplab.col2im(columns, _pair(size), _pair(kernel), _pair(stride), _pair(padding), _pair(dilation))
+
+
+def atrous_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _Pair = 1,
+    padding: _Pair = 0,
+    dilation: _Pair = 1,
+    groups: int = 1,
+    method: str = "auto",
+) -> Tensor:
+    """Dilated cross-correlation: x [N, C, H, W], weight [F, C / groups, kh, kw], bias [F] -> [N, F, Ho, Wo].
+
+    Zero padding; one number or (h, w) for stride, padding and dilation; any floating dtype that `method` takes, the
+    same for all tensors (autocast converts). Differentiable twice. Methods:
+
+    - "im2col": the Caffe way, `im2col` and a matrix product; the reference. float32 and float64, on CUDA also float16
+      and bfloat16 (sums in float32). Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images
+      (CUDA, one image at least) are in memory at a time. Deterministic.
+    - "library": torch's convolution (oneDNN, cuDNN), whose settings (TF32, autotuning, determinism) apply. Keeps
+      channels_last.
+    - "auto": the faster one as measured, at present "library" on every shape and device.
+
+    Raises RuntimeError that names the rule and the value found.
+    """
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    return torch.ops.deeplab.atrous_conv2d(
+        x, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups, method
+    )
+
+
+class Lattice(NamedTuple):
+    """A permutohedral lattice over N points of d features, as ``lattice_build`` returns it."""
+
+    vertices: Tensor  # [N, d + 1] int32: the vertex of each corner of a point's simplex
+    weights: Tensor  # [N, d + 1]: its barycentric weight
+    neighbors: Tensor  # [N (d + 1), d + 1, 2] int32: before and after along each axis, -1 for none
+    entries: Tensor  # [N (d + 1)] int32: corners grouped by vertex
+    offsets: Tensor  # [N (d + 1) + 1] int32: each vertex's group
+    count: Tensor  # [1] int64 on the CPU: vertices V; rows past V hold -1, or N (d + 1) in offsets
+
+
+def lattice_build(features: Tensor) -> Lattice:
+    """Build the lattice of ``features`` [N, d], float32 or float64, already divided by their standard deviations.
+
+    Vertices are numbered by first appearance, on every device and for any number of threads. Raises RuntimeError for
+    features that are not finite or lie beyond 1e9 lattice units, for d outside 1..64 and for N (d + 1) >= 2^30.
+    Source: Adams, Baek and Davis 2010; the rounding of Kraehenbuehl's dense CRF code.
+    """
+    return Lattice(*torch.ops.deeplab.lattice_build(features))
+
+
+def lattice_filter(values: Tensor, lattice: Lattice, reverse: bool = False) -> Tensor:
+    """Splat ``values`` [N, C], blur along axes 0..d (d..0 when ``reverse``) and slice: [N, C], not normalised.
+
+    Same dtype and device as the lattice's weights. Differentiable in ``values``: the reverse-order filter is the
+    exact adjoint. A neighbour that no point splats to counts as 0, as in the reference.
+    """
+    return torch.ops.deeplab.lattice_filter(values, *lattice, reverse)
+
+
+def meanfield(
+    unary: Tensor,
+    features: Sequence[Tensor],
+    kernel_weights: Sequence[float],
+    compatibility: Tensor | None = None,
+    normalization: str = "after",
+    iterations: int = 10,
+) -> Tensor:
+    """Mean-field marginals [B, L, P] of a fully connected CRF with energies ``unary`` [B, L, P].
+
+    ``features[m]`` [B or 1, P, d] are the m-th kernel's, divided by their standard deviations; ``kernel_weights[m]``
+    multiplies its normalised filter. ``compatibility`` is the energy between labels, [L] (diagonal) or [L, L], in
+    place of Potts' -1. ``normalization``: "no", "before", "after" or "symmetric". No gradient: backward raises
+    RuntimeError. Source: Kraehenbuehl and Koltun 2011; self term included as in their code.
+    """
+    return torch.ops.deeplab.meanfield(
+        unary, list(features), list(kernel_weights), compatibility, normalization, iterations
+    )
+
+
+def _save_window(ctx, inputs, output) -> None:
+    input, *ctx.window = inputs
+    ctx.size = input.shape[2:]
+
+
+def _im2col_backward(ctx, grad: Tensor):
+    return torch.ops.deeplab.col2im(grad, ctx.size, *ctx.window), None, None, None, None
+
+
+def _save_window_of_columns(ctx, inputs, output) -> None:
+    _columns, _size, *ctx.window = inputs
+
+
+def _col2im_backward(ctx, grad: Tensor):
+    return torch.ops.deeplab.im2col(grad, *ctx.window), None, None, None, None, None
+
+
+def _save_conv(ctx, inputs, output) -> None:
+    input, weight, bias, *ctx.options = inputs
+    ctx.save_for_backward(input, weight)
+    ctx.has_bias = bias is not None
+
+
+def _atrous_conv2d_backward(ctx, grad: Tensor):
+    wanted = [*ctx.needs_input_grad[:2], ctx.has_bias and ctx.needs_input_grad[2]]
+    grads = torch.ops.deeplab.atrous_conv2d_backward(grad, *ctx.saved_tensors, *ctx.options, wanted)
+    return *grads, None, None, None, None, None
+
+
+def _save_conv_backward(ctx, inputs, output) -> None:
+    grad, input, weight, *ctx.options, _wanted = inputs
+    ctx.save_for_backward(grad, input, weight)
+
+
+def _atrous_conv2d_double_backward(ctx, for_input: Tensor | None, for_weight: Tensor | None, for_bias: Tensor | None):
+    """Gradients of (dx, dw, db), each of which is linear in grad and in one of weight, input, nothing."""
+    grad, input, weight = ctx.saved_tensors
+    needs_grad, needs_input, needs_weight = ctx.needs_input_grad[:3]
+    to_grad = to_input = to_weight = None
+    if needs_grad:
+        to_grad = torch.zeros_like(grad)
+        if for_input is not None:
+            to_grad = to_grad + torch.ops.deeplab.atrous_conv2d(for_input, weight, None, *ctx.options)
+        if for_weight is not None:
+            to_grad = to_grad + torch.ops.deeplab.atrous_conv2d(input, for_weight, None, *ctx.options)
+        if for_bias is not None:
+            to_grad = to_grad + for_bias.view(1, -1, 1, 1)
+    if needs_input and for_weight is not None:
+        to_input = torch.ops.deeplab.atrous_conv2d_backward(
+            grad, input, for_weight, *ctx.options, [True, False, False]
+        )[0]
+    if needs_weight and for_input is not None:
+        to_weight = torch.ops.deeplab.atrous_conv2d_backward(
+            grad, for_input, weight, *ctx.options, [False, True, False]
+        )[1]
+    return to_grad, to_input, to_weight, None, None, None, None, None, None
+
+
+def _lattice_filter_setup(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[1:7])
+    ctx.reverse = inputs[7]
+
+
+def _lattice_filter_backward(ctx, grad: Tensor):
+    grad_values = torch.ops.deeplab.lattice_filter(grad.contiguous(), *ctx.saved_tensors, not ctx.reverse)
+    return grad_values, None, None, None, None, None, None, None
+
+
+def _meanfield_backward(ctx, grad: Tensor):
+    raise RuntimeError("meanfield: no gradient is implemented; detach the scores or run it under torch.no_grad()")
+
+
+torch.library.register_autograd("deeplab::im2col", _im2col_backward, setup_context=_save_window)
+torch.library.register_autograd("deeplab::col2im", _col2im_backward, setup_context=_save_window_of_columns)
+torch.library.register_autograd("deeplab::atrous_conv2d", _atrous_conv2d_backward, setup_context=_save_conv)
+torch.library.register_autograd(
+    "deeplab::atrous_conv2d_backward", _atrous_conv2d_double_backward, setup_context=_save_conv_backward
+)
+torch.library.register_autograd(
+    "deeplab::lattice_filter", _lattice_filter_backward, setup_context=_lattice_filter_setup
+)
+torch.library.register_autograd("deeplab::meanfield", _meanfield_backward)
