@@ -101,8 +101,9 @@ def atrous_conv2d(
 
     Raises RuntimeError that names the rule and the value found.
     """
-    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(x.device.type)
+    device = x.device.type
+    if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     return torch.ops.deeplab.atrous_conv2d(
@@ -118,7 +119,7 @@ class Lattice(NamedTuple):
     neighbors: Tensor  # [N (d + 1), d + 1, 2] int32: before and after along each axis, -1 for none
     entries: Tensor  # [N (d + 1)] int32: corners grouped by vertex
     offsets: Tensor  # [N (d + 1) + 1] int32: each vertex's group
-    count: Tensor  # [1] int64 on the CPU: vertices V; rows past V hold -1, or N (d + 1) in offsets
+    count: Tensor  # [1] int64: vertices V; rows past V hold -1, or N (d + 1) in offsets
 
 
 def lattice_build(features: Tensor) -> Lattice:

@@ -49,11 +49,11 @@ SymPair check_window(const char* op, const SymInt& height, const SymInt& width,
 
 // Reduced types have kernels on CUDA alone; Meta stands for every device.
 void check_im2col_dtype(const char* op, const char* name,
-                        const at::Tensor& tensor, const char* remedy = "") {
+                        const at::Tensor& tensor, const char* note = "") {
   const auto type = tensor.scalar_type();
   if (type == at::kFloat || type == at::kDouble) return;
   TORCH_CHECK(!tensor.is_cpu(), op, ": ", name,
-              " must be float32 or float64 on the CPU, got ", type, remedy);
+              " must be float32 or float64 on the CPU", note, ", got ", type);
   TORCH_CHECK(type == at::kHalf || type == at::kBFloat16, op, ": ", name,
               " must be float16, bfloat16, float32 or float64, got ", type);
 }
@@ -108,8 +108,7 @@ CheckedConv check_conv(const ConvArguments& arguments) {
   check_same_dtype(op, "weight", weight, "input", input);
   if (method == ConvMethod::kIm2col) {
     check_im2col_dtype(op, "input", input,
-                       " with method 'im2col'; 'library' takes float16 and "
-                       "bfloat16");
+                       " with method 'im2col' ('library' takes reduced types)");
   } else {
     TORCH_CHECK(at::isFloatingType(input.scalar_type()), op,
                 ": input must be floating point, got ", input.scalar_type());

@@ -65,7 +65,8 @@ BuildResult as_result(const LatticeTensors& lattice) {
           lattice.neighbors,
           lattice.entries,
           lattice.offsets,
-          at::full({1}, lattice.count, at::TensorOptions().dtype(at::kLong))};
+          at::full({1}, lattice.count,
+                   lattice.weights.options().dtype(at::kLong))};
 }
 
 template <typename scalar_t>
@@ -97,7 +98,7 @@ BuildResult lattice_build_meta_op(const at::Tensor& features) {
           at::empty_symint({entries, corners, 2}, ints),
           at::empty_symint({entries}, ints),
           at::empty_symint({entries + 1}, ints),
-          at::empty({1}, at::TensorOptions().dtype(at::kLong))};
+          at::empty({1}, features.options().dtype(at::kLong))};
 }
 
 void check_filter(const at::Tensor& values, const at::Tensor& vertices,

@@ -1,0 +1,304 @@
+"""atrous_conv2d and AtrousConv2d against torch's convolution in float64."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from deeplab_repro import AtrousConv2d, atrous_conv2d
+
+METHODS = ["im2col", "library", "auto"]
+# Relative to max|y|: sums of up to 512 products, each rounded once, in the order of the library.
+EXACT = {torch.float32: 2e-6, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+
+class Case(NamedTuple):
+    input: tuple[int, int, int, int]
+    weight: tuple[int, int, int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @property
+    def options(self):
+        return self.stride, self.padding, self.dilation, self.groups
+
+    def tensors(self, device: str, dtype: torch.dtype = torch.float64, requires_grad: bool = False):
+        """input, weight, bias"""
+        made = []
+        for shape in (self.input, self.weight, self.weight[:1]):
+            tensor = torch.randn(shape, dtype=torch.float64).to(device, dtype)
+            made.append(tensor.requires_grad_(requires_grad))
+        return made
+
+
+CASES = {
+    "3x3_rate_2": Case((2, 8, 11, 9), (6, 8, 3, 3), padding=(2, 2), dilation=(2, 2)),
+    "asymmetric": Case((2, 4, 9, 12), (5, 4, 3, 2), (2, 1), (3, 2), (2, 3)),
+    "groups": Case((3, 6, 8, 7), (4, 3, 3, 3), padding=(1, 1), groups=2),
+    "depthwise": Case((2, 5, 7, 7), (10, 1, 3, 3), padding=(4, 4), dilation=(4, 4), groups=5),
+    "rate_larger_than_the_map": Case((1, 8, 5, 6), (4, 8, 3, 3), padding=(12, 24), dilation=(12, 24)),
+    "fc6_like": Case((1, 32, 21, 21), (16, 32, 4, 4), padding=(6, 6), dilation=(4, 4)),
+    "strided": Case((2, 3, 13, 10), (4, 3, 3, 4), (3, 2), (1, 0)),
+    "one_by_one": Case((2, 7, 5, 6), (3, 7, 1, 1)),
+    "one_by_one_padded": Case((1, 4, 5, 5), (3, 4, 1, 1), padding=(1, 2)),
+    "one_pixel": Case((1, 3, 1, 1), (2, 3, 3, 3), padding=(6, 6), dilation=(6, 6)),
+}
+cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+methods = pytest.mark.parametrize("method", METHODS)
+
+
+def assert_close(result: Tensor, expected: Tensor, dtype: torch.dtype | None = None) -> None:
+    """Agreement relative to the largest value, at the tolerance of `dtype` (default: the result's)."""
+    assert result.shape == expected.shape
+    if expected.numel():
+        error = (result.double().cpu() - expected.cpu()).abs().max() / expected.abs().max().clamp(min=1e-30)
+        assert error <= EXACT[dtype or result.dtype]
+
+
+@cases
+@methods
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_atrous_conv2d_agrees_with_float64(device, case, method, dtype):
+    x, weight, bias = case.tensors(device, dtype)
+    expected = F.conv2d(x.double().cpu(), weight.double().cpu(), bias.double().cpu(), *case.options)
+    result = atrous_conv2d(x, weight, bias, *case.options, method=method)
+    assert result.dtype == dtype
+    assert_close(result, expected)
+    without_bias = F.conv2d(x.double().cpu(), weight.double().cpu(), None, *case.options)
+    assert_close(atrous_conv2d(x, weight, None, *case.options, method=method), without_bias)
+
+
+@cases
+@methods
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_agree_with_float64(device, case, method, dtype):
+    tensors = case.tensors(device, dtype, requires_grad=True)
+    exact = [tensor.detach().double().cpu().requires_grad_() for tensor in tensors]
+    expected = F.conv2d(*exact, *case.options)
+    grad = torch.randn_like(expected)
+    result = atrous_conv2d(*tensors, *case.options, method=method)
+    for ours, theirs in zip(
+        torch.autograd.grad(result, tensors, grad.to(result)),
+        torch.autograd.grad(expected, exact, grad),
+        strict=True,
+    ):
+        assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@methods
+def test_reduced_types_round_a_float32_sum(device, method, dtype):
+    case = CASES["fc6_like"]
+    tensors = case.tensors(device, dtype, requires_grad=True)
+    if device == "cpu" and method == "im2col":
+        with pytest.raises(RuntimeError, match=r"on the CPU with method 'im2col' \('library' takes"):
+            atrous_conv2d(*tensors, *case.options, method=method)
+        return
+    exact = [tensor.detach().double().cpu().requires_grad_() for tensor in tensors]
+    expected = F.conv2d(*exact, *case.options)
+    result = atrous_conv2d(*tensors, *case.options, method=method)
+    assert_close(result, expected)
+    grad = torch.randn_like(result)
+    theirs = torch.autograd.grad(expected, exact, grad.double().cpu())
+    for ours, gradient in zip(torch.autograd.grad(result, tensors, grad), theirs, strict=True):
+        assert_close(ours, gradient)
+
+
+@pytest.mark.parametrize("name", ["asymmetric", "groups", "one_pixel", "one_by_one", "rate_larger_than_the_map"])
+@pytest.mark.parametrize("method", ["im2col", "library"])
+def test_gradcheck(device, name, method):
+    case = CASES[name]._replace(input=(1, *CASES[name].input[1:]))
+    tensors = case.tensors(device, requires_grad=True)
+    # Fast mode: one random direction each; the full Jacobians of nets this wide take minutes.
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        assert check(lambda *t: atrous_conv2d(*t, *case.options, method=method), tensors, fast_mode=True)
+
+
+@methods
+@pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True)])
+def test_only_wanted_gradients_are_computed(device, method, wanted):
+    case = CASES["groups"]
+    x, weight, bias = (tensor.requires_grad_(flag) for tensor, flag in zip(case.tensors(device), wanted, strict=True))
+    atrous_conv2d(x, weight, bias, *case.options, method=method).sum().backward()
+    assert tuple(tensor.grad is not None for tensor in (x, weight, bias)) == wanted
+
+
+@methods
+def test_empty_batch(device, method):
+    case = CASES["asymmetric"]._replace(input=(0, 4, 9, 12))
+    x, weight, bias = case.tensors(device, requires_grad=True)
+    result = atrous_conv2d(x, weight, bias, *case.options, method=method)
+    assert result.shape == (0, 5, 6, 13)
+    result.sum().backward()
+    assert x.grad.shape == x.shape
+    assert not weight.grad.any()
+    assert not bias.grad.any()
+
+
+@methods
+@pytest.mark.parametrize("layout", ["channels_last", "transposed", "sliced", "plain_but_gradient_expanded"])
+def test_any_strides_are_read(device, method, layout):
+    case = CASES["3x3_rate_2"]
+    x, weight, bias = case.tensors(device)
+    expected = F.conv2d(x.cpu(), weight.cpu(), bias.cpu(), *case.options)
+    strided, strided_weight = {
+        "channels_last": (x.to(memory_format=torch.channels_last), weight.to(memory_format=torch.channels_last)),
+        "transposed": (x.mT.contiguous().mT, weight.transpose(0, 1).contiguous().transpose(0, 1)),
+        "sliced": (torch.stack([x, x], -1)[..., 0], torch.stack([weight, weight], -1)[..., 1]),
+        "plain_but_gradient_expanded": (x, weight),
+    }[layout]
+    strided, strided_weight = strided.detach().requires_grad_(), strided_weight.detach().requires_grad_()
+    result = atrous_conv2d(strided, strided_weight, bias, *case.options, method=method)
+    assert_close(result, expected)
+    result.sum().backward()
+    exact = [t.detach().cpu().clone().requires_grad_() for t in (x, weight)]
+    F.conv2d(*exact, bias.cpu(), *case.options).sum().backward()
+    assert_close(strided.grad, exact[0].grad)
+    assert_close(strided_weight.grad, exact[1].grad)
+
+
+def test_library_keeps_channels_last_and_im2col_is_contiguous(device):
+    x, weight, _ = CASES["3x3_rate_2"].tensors(device, torch.float32)
+    x = x.contiguous(memory_format=torch.channels_last)
+    assert atrous_conv2d(x, weight, method="library").is_contiguous(memory_format=torch.channels_last)
+    assert atrous_conv2d(x, weight, method="im2col").is_contiguous()
+
+
+def test_im2col_repeats_to_the_bit(device):
+    case = Case((3, 16, 33, 31), (8, 16, 3, 3), padding=(6, 6), dilation=(6, 6))
+    tensors = case.tensors(device, torch.float32, requires_grad=True)
+
+    def once():
+        result = atrous_conv2d(*tensors, *case.options, method="im2col")
+        return [result, *torch.autograd.grad(result.square().sum(), tensors)]
+
+    for first, second in zip(once(), once(), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", [pytest.param("cuda")], indirect=True)
+def test_columns_beyond_the_buffer_are_made_in_chunks(device):
+    # 18.9 MB of columns an image: 14 images fill 256 MiB, 40 take three chunks.
+    case = Case((40, 64, 64, 64), (8, 64, 3, 3), (1, 1), (2, 2), (2, 2))
+    tensors = case.tensors(device, torch.float64, requires_grad=True)
+    result = atrous_conv2d(*tensors, *case.options, method="im2col")
+    expected = F.conv2d(*tensors, *case.options)
+    assert_close(result, expected)
+    grad = torch.randn_like(result)
+    theirs = torch.autograd.grad(expected, tensors, grad)
+    for ours, gradient in zip(torch.autograd.grad(result, tensors, grad), theirs, strict=True):
+        assert_close(ours, gradient)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_random_geometry_agrees_with_float64(data):
+    draw = data.draw
+    small = st.integers(1, 4)
+    groups = draw(small)
+    channels, filters = groups * draw(small), groups * draw(small)
+    kernel, stride, dilation = ((draw(st.integers(1, top)), draw(st.integers(1, top))) for top in (4, 3, 13))
+    padding = (draw(st.integers(0, 14)), draw(st.integers(0, 14)))
+    size = tuple(
+        draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), max(1, d * (k - 1) + 1 - 2 * p) + 9))
+        for k, d, p in zip(kernel, dilation, padding, strict=True)
+    )
+    case = Case(
+        (draw(st.integers(1, 3)), channels, *size),
+        (filters, channels // groups, *kernel),
+        stride, padding, dilation, groups,
+    )  # fmt: skip
+    tensors = case.tensors("cpu", requires_grad=True)
+    expected = F.conv2d(*tensors, *case.options)
+    grad = torch.randn_like(expected)
+    result = atrous_conv2d(*tensors, *case.options, method=draw(st.sampled_from(["im2col", "library"])))
+    assert_close(result, expected.detach())
+    theirs = torch.autograd.grad(expected, tensors, grad)
+    for ours, gradient in zip(torch.autograd.grad(result, tensors, grad), theirs, strict=True):
+        assert_close(ours, gradient)
+
+
+def test_autocast_converts_like_torch():
+    x, weight, bias = CASES["3x3_rate_2"].tensors("cpu", torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = atrous_conv2d(x, weight, bias)
+        expected = F.conv2d(x, weight, bias)
+    assert result.dtype == torch.bfloat16
+    assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.ones(4, 5, 6)}, r"atrous_conv2d: input must be \[N, C, H, W\], got \[4, 5, 6\]"),
+        ({"weight": torch.ones(3, 4)}, r"weight must be \[F, C / groups, kernel_h, kernel_w\], got \[3, 4\]"),
+        ({"weight": torch.ones(3, 4, 3, 3).double()}, r"weight must have the dtype of input \(Float\), got Double"),
+        (
+            {"x": torch.ones(1, 4, 5, 6).int(), "weight": torch.ones(3, 4, 3, 3).int()},
+            "must be floating point, got Int",
+        ),
+        ({"weight": torch.ones(3, 4, 3, 3, device="meta")}, r"weight must be on the device of input \(cpu\), got meta"),
+        ({"bias": torch.ones(3, 1)}, r"bias must be \[F\], got \[3, 1\]"),
+        ({"bias": torch.ones(4)}, r"bias must have one value per filter \(3\), got \[4\]"),
+        ({"bias": torch.ones(3).double()}, r"bias must have the dtype of input \(Float\), got Double"),
+        ({"weight": torch.ones(3, 5, 3, 3)}, r"weight's channels times groups \(5 \* 1\), got 4"),
+        ({"groups": 2, "weight": torch.ones(3, 2, 3, 3)}, r"groups must divide the number of filters \(3\), got 2"),
+        ({"groups": 0}, "groups must be positive, got 0"),
+        ({"weight": torch.ones(0, 4, 3, 3)}, "weight must have at least one filter"),
+        ({"weight": torch.ones(3, 4, 0, 3)}, r"kernel must be positive, got \[0, 3\]"),
+        ({"stride": 0}, r"stride must be positive, got \[0, 0\]"),
+        ({"padding": (0, -1)}, r"padding must be non-negative, got \[0, -1\]"),
+        ({"dilation": (1, 0)}, r"dilation must be positive, got \[1, 0\]"),
+        ({"dilation": (1, 3)}, r"the dilated kernel's width \(7\) must be at most the padded input's \(6\)"),
+        ({"method": "winograd"}, "method must be one of 'auto', 'im2col', 'library', got 'winograd'"),
+    ],
+)
+@pytest.mark.parametrize("method", ["im2col", "library"])
+def test_wrong_arguments_are_named(change, message, method):
+    if "floating point" in message and method == "im2col":
+        message = "input must be float32 or float64 on the CPU .*, got Int"
+    arguments = {"x": torch.ones(1, 4, 5, 6), "weight": torch.ones(3, 4, 3, 3), "method": method} | change
+    with pytest.raises(RuntimeError, match=message):
+        atrous_conv2d(**arguments)
+
+
+def test_gradient_of_another_size_is_refused():
+    x, weight = torch.ones(1, 4, 5, 6), torch.ones(3, 4, 3, 3)
+    with pytest.raises(RuntimeError, match=r"grad must have the output's sizes \[1, 3, 3, 4\], got \[1, 3, 3, 3\]"):
+        torch.ops.deeplab.atrous_conv2d_backward(
+            torch.ones(1, 3, 3, 3), x, weight, [1, 1], [0, 0], [1, 1], 1, "im2col", [True, True, True]
+        )
+
+
+@methods
+def test_module_is_conv2d_with_a_method(device, method):
+    options = {"stride": (2, 1), "padding": 3, "dilation": (2, 3), "groups": 2}
+    torch.manual_seed(3)
+    ours = AtrousConv2d(4, 6, (3, 2), **options, method=method).to(device)
+    torch.manual_seed(3)
+    theirs = torch.nn.Conv2d(4, 6, (3, 2), **options).to(device)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 9, 8, device=device)
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert repr(ours) == f"Atrous{theirs!r}"[:-1] + f", method='{method}')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"groups": 3}, "in_channels must be a positive multiple of groups 3, got 4"),
+        ({"kernel_size": 0}, r"kernel_size must be a number or \(h, w\), each at least 1, got 0"),
+        ({"dilation": (1, 2, 3)}, r"dilation must be a number or \(h, w\), each at least 1, got \(1, 2, 3\)"),
+    ],
+)
+def test_module_refuses_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AtrousConv2d(**{"in_channels": 4, "out_channels": 6, "kernel_size": 3} | arguments)
