@@ -11,18 +11,18 @@ namespace deeplab {
 // float32 or float64.
 inline void check_float_or_double(const char* op, const char* name,
                                   const at::Tensor& tensor) {
-  TORCH_CHECK(tensor.scalar_type() == at::kFloat ||
-                  tensor.scalar_type() == at::kDouble,
-              op, ": ", name, " must be float32 or float64, got ",
-              tensor.scalar_type());
+  TORCH_CHECK(
+      tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble,
+      op, ": ", name, " must be float32 or float64, got ",
+      tensor.scalar_type());
 }
 
 inline void check_same_dtype(const char* op, const char* name,
                              const at::Tensor& tensor, const char* other_name,
                              const at::Tensor& other) {
   TORCH_CHECK(tensor.scalar_type() == other.scalar_type(), op, ": ", name,
-              " must have the dtype of ", other_name, " (",
-              other.scalar_type(), "), got ", tensor.scalar_type());
+              " must have the dtype of ", other_name, " (", other.scalar_type(),
+              "), got ", tensor.scalar_type());
 }
 
 inline void check_same_device(const char* op, const char* name,

@@ -113,17 +113,18 @@ at::Tensor col2im_cpu_kernel(const at::Tensor& columns, SymIntArrayRef size,
   return images;
 }
 
-at::Tensor atrous_conv2d_cpu_kernel(
-    const at::Tensor& input, const at::Tensor& weight,
-    const std::optional<at::Tensor>& bias, SymIntArrayRef stride,
-    SymIntArrayRef padding, SymIntArrayRef dilation, SymInt groups,
-    c10::string_view method) {
+at::Tensor atrous_conv2d_cpu_kernel(const at::Tensor& input,
+                                    const at::Tensor& weight,
+                                    const std::optional<at::Tensor>& bias,
+                                    SymIntArrayRef stride,
+                                    SymIntArrayRef padding,
+                                    SymIntArrayRef dilation, SymInt groups,
+                                    c10::string_view method) {
   // The types were chosen where the op was called; autocast must not choose
   // again inside.
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {"atrous_conv2d", input,    weight,
-                                   stride,          padding,  dilation,
-                                   groups,          method};
+  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
+                                   padding,         dilation, groups, method};
   const CheckedConv checked = check_conv(arguments);
   check_bias(arguments, bias);
   const Conv2dShape shape = make_shape(arguments);
@@ -152,9 +153,14 @@ Gradients atrous_conv2d_backward_cpu_kernel(
     SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
     SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {
-      "atrous_conv2d_backward", input,    weight, stride, padding,
-      dilation,                 groups, method};
+  const ConvArguments arguments = {"atrous_conv2d_backward",
+                                   input,
+                                   weight,
+                                   stride,
+                                   padding,
+                                   dilation,
+                                   groups,
+                                   method};
   const CheckedConv checked = check_conv(arguments);
   check_grad(arguments, checked, grad);
   const Conv2dShape shape = make_shape(arguments);
@@ -170,18 +176,20 @@ Gradients atrous_conv2d_backward_cpu_kernel(
   const at::Tensor grads = grad.contiguous();
   const at::Tensor images = input.contiguous();
   const at::Tensor weights = weight.contiguous();
-  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "atrous_conv2d_backward", [&] {
-    const auto data = [](const at::Tensor& tensor) {
-      return tensor.defined() ? tensor.data_ptr<scalar_t>() : nullptr;
-    };
-    with_memory_for_columns(arguments, shape, [&] {
-      atrous_conv2d_backward_cpu<scalar_t>(
-          shape, grads.const_data_ptr<scalar_t>(),
-          images.const_data_ptr<scalar_t>(),
-          weights.const_data_ptr<scalar_t>(), data(grad_input),
-          data(grad_weight), data(grad_bias), multiply_with_torch<scalar_t>);
-    });
-  });
+  AT_DISPATCH_FLOATING_TYPES(
+      input.scalar_type(), "atrous_conv2d_backward", [&] {
+        const auto data = [](const at::Tensor& tensor) {
+          return tensor.defined() ? tensor.data_ptr<scalar_t>() : nullptr;
+        };
+        with_memory_for_columns(arguments, shape, [&] {
+          atrous_conv2d_backward_cpu<scalar_t>(
+              shape, grads.const_data_ptr<scalar_t>(),
+              images.const_data_ptr<scalar_t>(),
+              weights.const_data_ptr<scalar_t>(), data(grad_input),
+              data(grad_weight), data(grad_bias),
+              multiply_with_torch<scalar_t>);
+        });
+      });
   return {grad_input, grad_weight, grad_bias};
 }
 
@@ -189,8 +197,7 @@ at::Tensor im2col_meta(const at::Tensor& input, SymIntArrayRef kernel,
                        SymIntArrayRef stride, SymIntArrayRef padding,
                        SymIntArrayRef dilation) {
   return columns_for(
-      input,
-      check_im2col("im2col", input, {kernel, stride, padding, dilation}),
+      input, check_im2col("im2col", input, {kernel, stride, padding, dilation}),
       kernel);
 }
 
@@ -201,15 +208,13 @@ at::Tensor col2im_meta(const at::Tensor& columns, SymIntArrayRef size,
   return images_for(columns, size, kernel);
 }
 
-at::Tensor atrous_conv2d_meta(const at::Tensor& input,
-                              const at::Tensor& weight,
+at::Tensor atrous_conv2d_meta(const at::Tensor& input, const at::Tensor& weight,
                               const std::optional<at::Tensor>& bias,
                               SymIntArrayRef stride, SymIntArrayRef padding,
                               SymIntArrayRef dilation, SymInt groups,
                               c10::string_view method) {
-  const ConvArguments arguments = {"atrous_conv2d", input,    weight,
-                                   stride,          padding,  dilation,
-                                   groups,          method};
+  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
+                                   padding,         dilation, groups, method};
   const CheckedConv checked = check_conv(arguments);
   check_bias(arguments, bias);
   return empty_like_input(input, checked.output_sizes(),
@@ -220,9 +225,14 @@ Gradients atrous_conv2d_backward_meta(
     const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight,
     SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
     SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
-  const ConvArguments arguments = {
-      "atrous_conv2d_backward", input,    weight, stride, padding,
-      dilation,                 groups, method};
+  const ConvArguments arguments = {"atrous_conv2d_backward",
+                                   input,
+                                   weight,
+                                   stride,
+                                   padding,
+                                   dilation,
+                                   groups,
+                                   method};
   const CheckedConv checked = check_conv(arguments);
   check_grad(arguments, checked, grad);
   const auto like = [&](const at::Tensor& tensor) {
@@ -231,10 +241,9 @@ Gradients atrous_conv2d_backward_meta(
   };
   return {output_mask[0] ? like(input) : at::Tensor(),
           output_mask[1] ? like(weight) : at::Tensor(),
-          output_mask[2]
-              ? empty_like_input(input, {checked.filters},
-                                 at::MemoryFormat::Contiguous)
-              : at::Tensor()};
+          output_mask[2] ? empty_like_input(input, {checked.filters},
+                                            at::MemoryFormat::Contiguous)
+                         : at::Tensor()};
 }
 
 }  // namespace

@@ -142,8 +142,8 @@ void check_bias(const ConvArguments& arguments,
   check_same_dtype(arguments.op, "bias", *bias, "input", arguments.input);
   const SymInt filters = arguments.weight.sym_size(0);
   TORCH_SYM_CHECK(bias->sym_size(0).sym_eq(filters), arguments.op,
-                  ": bias must have one value per filter (", filters,
-                  "), got ", bias->sym_sizes());
+                  ": bias must have one value per filter (", filters, "), got ",
+                  bias->sym_sizes());
 }
 
 void check_grad(const ConvArguments& arguments, const CheckedConv& checked,
@@ -165,9 +165,8 @@ at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like) {
                                         : at::MemoryFormat::Contiguous;
 }
 
-Window2d make_window(const char* op, const SymInt& planes,
-                     const SymInt& height, const SymInt& width,
-                     const WindowArguments& arguments) {
+Window2d make_window(const char* op, const SymInt& planes, const SymInt& height,
+                     const SymInt& width, const WindowArguments& arguments) {
   const auto axis = [&](size_t i, const SymInt& size) {
     const int64_t values[] = {
         size.expect_int(), arguments.kernel[i].expect_int(),
@@ -184,13 +183,13 @@ Window2d make_window(const char* op, const SymInt& planes,
   };
   const Window2d window = {axis(0, height), axis(1, width)};
   int64_t size = std::max<int64_t>(planes.expect_int(), 1);
-  for (const int64_t factor : {window.h.kernel, window.w.kernel,
-                               window.h.output, window.w.output}) {
+  for (const int64_t factor :
+       {window.h.kernel, window.w.kernel, window.h.output, window.w.output}) {
     TORCH_CHECK(!c10::mul_overflows(size, factor, &size), op,
                 ": the columns must have fewer than 2^63 elements, got ",
-                planes, " planes of [", window.h.kernel, ", ",
-                window.w.kernel, "] taps at [", window.h.output, ", ",
-                window.w.output, "] places");
+                planes, " planes of [", window.h.kernel, ", ", window.w.kernel,
+                "] taps at [", window.h.output, ", ", window.w.output,
+                "] places");
   }
   return window;
 }
@@ -202,9 +201,9 @@ Conv2dShape make_shape(const ConvArguments& arguments) {
   shape.channels = input.size(1);
   shape.filters = arguments.weight.size(0);
   shape.groups = arguments.groups.expect_int();
-  shape.window = make_window(arguments.op, shape.batch * shape.channels,
-                             input.size(2), input.size(3),
-                             window_of(arguments));
+  shape.window =
+      make_window(arguments.op, shape.batch * shape.channels, input.size(2),
+                  input.size(3), window_of(arguments));
   return shape;
 }
 
@@ -224,8 +223,8 @@ Gradients library_conv2d_backward(const ConvArguments& arguments,
   auto [grad_input, grad_weight, grad_bias] = at::convolution_backward_symint(
       grad, arguments.input, arguments.weight, SymIntArrayRef(filters),
       arguments.stride, arguments.padding, arguments.dilation,
-      /*transposed=*/false, /*output_padding=*/SymPair{0, 0},
-      arguments.groups, output_mask);
+      /*transposed=*/false, /*output_padding=*/SymPair{0, 0}, arguments.groups,
+      output_mask);
   const auto laid_out_like = [](const at::Tensor& result,
                                 const at::Tensor& like) {
     return result.defined()

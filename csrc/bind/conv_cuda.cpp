@@ -45,11 +45,13 @@ void im2col_into(const Window2d& window, int64_t planes,
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, images.scalar_type(), "im2col", [&] {
         using T = typename CudaType<scalar_t>::Type;
-        check_cuda("im2col", im2col_cuda(
-            window, planes,
-            reinterpret_cast<const T*>(images.const_data_ptr<scalar_t>()),
-            reinterpret_cast<T*>(columns.data_ptr<scalar_t>()),
-            c10::cuda::getCurrentCUDAStream()));
+        check_cuda(
+            "im2col",
+            im2col_cuda(
+                window, planes,
+                reinterpret_cast<const T*>(images.const_data_ptr<scalar_t>()),
+                reinterpret_cast<T*>(columns.data_ptr<scalar_t>()),
+                c10::cuda::getCurrentCUDAStream()));
       });
 }
 
@@ -58,11 +60,13 @@ void col2im_into(const Window2d& window, int64_t planes,
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, columns.scalar_type(), "col2im", [&] {
         using T = typename CudaType<scalar_t>::Type;
-        check_cuda("col2im", col2im_cuda(
-            window, planes,
-            reinterpret_cast<const T*>(columns.const_data_ptr<scalar_t>()),
-            reinterpret_cast<T*>(images.data_ptr<scalar_t>()),
-            c10::cuda::getCurrentCUDAStream()));
+        check_cuda(
+            "col2im",
+            col2im_cuda(
+                window, planes,
+                reinterpret_cast<const T*>(columns.const_data_ptr<scalar_t>()),
+                reinterpret_cast<T*>(images.data_ptr<scalar_t>()),
+                c10::cuda::getCurrentCUDAStream()));
       });
 }
 
@@ -75,18 +79,16 @@ at::Tensor im2col_cuda_kernel(const at::Tensor& input, SymIntArrayRef kernel,
   const int64_t planes = input.size(0) * input.size(1);
   const Window2d window =
       make_window("im2col", planes, input.size(2), input.size(3), arguments);
-  const at::Tensor columns =
-      at::empty({input.size(0), input.size(1) * window.taps(),
-                 window.output_size()},
-                input.options());
+  const at::Tensor columns = at::empty(
+      {input.size(0), input.size(1) * window.taps(), window.output_size()},
+      input.options());
   im2col_into(window, planes, input.contiguous(), columns);
   return columns;
 }
 
 at::Tensor col2im_cuda_kernel(const at::Tensor& columns, SymIntArrayRef size,
                               SymIntArrayRef kernel, SymIntArrayRef stride,
-                              SymIntArrayRef padding,
-                              SymIntArrayRef dilation) {
+                              SymIntArrayRef padding, SymIntArrayRef dilation) {
   const WindowArguments arguments = {kernel, stride, padding, dilation};
   check_col2im("col2im", columns, size, arguments);
   const c10::cuda::CUDAGuard device(columns.device());
@@ -94,10 +96,9 @@ at::Tensor col2im_cuda_kernel(const at::Tensor& columns, SymIntArrayRef size,
   const int64_t planes = columns.size(0) * (columns.size(1) / taps);
   const Window2d window =
       make_window("col2im", planes, size[0], size[1], arguments);
-  const at::Tensor images =
-      at::empty({columns.size(0), columns.size(1) / taps, window.h.input,
-                 window.w.input},
-                columns.options());
+  const at::Tensor images = at::empty(
+      {columns.size(0), columns.size(1) / taps, window.h.input, window.w.input},
+      columns.options());
   col2im_into(window, planes, columns.contiguous(), images);
   return images;
 }
@@ -143,9 +144,8 @@ at::Tensor columns_of(const Conv2dShape& shape, const at::Tensor& images,
   if (shape.window.is_pointwise()) {
     return group_view(images, shape, first, count, shape.group_rows(), length);
   }
-  const at::Tensor columns =
-      at::empty({count * shape.groups, shape.group_rows(), length},
-                images.options());
+  const at::Tensor columns = at::empty(
+      {count * shape.groups, shape.group_rows(), length}, images.options());
   im2col_into(shape.window, count * shape.channels,
               images.narrow(0, first, count), columns);
   return columns;
@@ -159,13 +159,13 @@ at::Tensor conv_by_im2col(const Conv2dShape& shape, const at::Tensor& images,
       at::empty({shape.batch, shape.filters, shape.window.h.output,
                  shape.window.w.output},
                 images.options());
-  for_each_chunk(shape, images.element_size(), [&](int64_t first,
-                                                   int64_t count) {
-    at::Tensor result = group_view(output, shape, first, count,
-                                   shape.group_filters(), length);
-    at::bmm_out(result, weight_view(weight, shape, count),
-                columns_of(shape, images, first, count));
-  });
+  for_each_chunk(
+      shape, images.element_size(), [&](int64_t first, int64_t count) {
+        at::Tensor result = group_view(output, shape, first, count,
+                                       shape.group_filters(), length);
+        at::bmm_out(result, weight_view(weight, shape, count),
+                    columns_of(shape, images, first, count));
+      });
   if (bias && bias->defined()) output.add_(bias->view({1, -1, 1, 1}));
   return output;
 }
@@ -173,22 +173,20 @@ at::Tensor conv_by_im2col(const Conv2dShape& shape, const at::Tensor& images,
 at::Tensor input_gradient(const Conv2dShape& shape, const at::Tensor& grad,
                           const at::Tensor& weight) {
   const int64_t length = shape.window.output_size();
-  const at::Tensor result =
-      at::empty({shape.batch, shape.channels, shape.window.h.input,
-                 shape.window.w.input},
-                grad.options());
-  for_each_chunk(shape, grad.element_size(), [&](int64_t first,
-                                                 int64_t count) {
+  const at::Tensor result = at::empty(
+      {shape.batch, shape.channels, shape.window.h.input, shape.window.w.input},
+      grad.options());
+  for_each_chunk(shape, grad.element_size(), [&](int64_t first, int64_t count) {
     const at::Tensor grads =
         group_view(grad, shape, first, count, shape.group_filters(), length);
     const at::Tensor weights = weight_view(weight, shape, count).mT();
     if (shape.window.is_pointwise()) {
-      at::Tensor images = group_view(result, shape, first, count,
-                                     shape.group_rows(), length);
+      at::Tensor images =
+          group_view(result, shape, first, count, shape.group_rows(), length);
       at::bmm_out(images, weights, grads);
     } else {
-      col2im_into(shape.window, count * shape.channels,
-                  at::bmm(weights, grads), result.narrow(0, first, count));
+      col2im_into(shape.window, count * shape.channels, at::bmm(weights, grads),
+                  result.narrow(0, first, count));
     }
   });
   return result;
@@ -199,39 +197,39 @@ at::Tensor input_gradient(const Conv2dShape& shape, const at::Tensor& grad,
 at::Tensor weight_gradient(const Conv2dShape& shape, const at::Tensor& grad,
                            const at::Tensor& images, at::IntArrayRef sizes) {
   const int64_t length = shape.window.output_size();
-  const bool reduced =
-      images.scalar_type() == at::kHalf || images.scalar_type() == at::kBFloat16;
-  const at::Tensor sum =
-      at::zeros({shape.groups, shape.group_filters(), shape.group_rows()},
-                images.options().dtype(reduced ? at::kFloat
-                                               : images.scalar_type()));
-  for_each_chunk(shape, images.element_size(), [&](int64_t first,
-                                                   int64_t count) {
-    const at::Tensor columns = columns_of(shape, images, first, count);
-    for (int64_t i = 0; i < count; ++i) {
-      const at::Tensor grads = group_view(grad, shape, first + i, 1,
-                                          shape.group_filters(), length);
-      const at::Tensor samples =
-          columns.narrow(0, i * shape.groups, shape.groups).mT();
-      if (reduced) {
-        sum.add_(at::bmm(grads, samples));
-      } else {
-        sum.baddbmm_(grads, samples);
-      }
-    }
-  });
+  const bool reduced = images.scalar_type() == at::kHalf ||
+                       images.scalar_type() == at::kBFloat16;
+  const at::Tensor sum = at::zeros(
+      {shape.groups, shape.group_filters(), shape.group_rows()},
+      images.options().dtype(reduced ? at::kFloat : images.scalar_type()));
+  for_each_chunk(
+      shape, images.element_size(), [&](int64_t first, int64_t count) {
+        const at::Tensor columns = columns_of(shape, images, first, count);
+        for (int64_t i = 0; i < count; ++i) {
+          const at::Tensor grads = group_view(grad, shape, first + i, 1,
+                                              shape.group_filters(), length);
+          const at::Tensor samples =
+              columns.narrow(0, i * shape.groups, shape.groups).mT();
+          if (reduced) {
+            sum.add_(at::bmm(grads, samples));
+          } else {
+            sum.baddbmm_(grads, samples);
+          }
+        }
+      });
   return sum.to(images.scalar_type()).view(sizes);
 }
 
-at::Tensor atrous_conv2d_cuda_kernel(
-    const at::Tensor& input, const at::Tensor& weight,
-    const std::optional<at::Tensor>& bias, SymIntArrayRef stride,
-    SymIntArrayRef padding, SymIntArrayRef dilation, SymInt groups,
-    c10::string_view method) {
+at::Tensor atrous_conv2d_cuda_kernel(const at::Tensor& input,
+                                     const at::Tensor& weight,
+                                     const std::optional<at::Tensor>& bias,
+                                     SymIntArrayRef stride,
+                                     SymIntArrayRef padding,
+                                     SymIntArrayRef dilation, SymInt groups,
+                                     c10::string_view method) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {"atrous_conv2d", input,   weight,
-                                   stride,          padding, dilation,
-                                   groups,          method};
+  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
+                                   padding,         dilation, groups, method};
   const CheckedConv checked = check_conv(arguments);
   check_bias(arguments, bias);
   const c10::cuda::CUDAGuard device(input.device());
@@ -247,9 +245,14 @@ Gradients atrous_conv2d_backward_cuda_kernel(
     SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
     SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {
-      "atrous_conv2d_backward", input,  weight, stride, padding,
-      dilation,                 groups, method};
+  const ConvArguments arguments = {"atrous_conv2d_backward",
+                                   input,
+                                   weight,
+                                   stride,
+                                   padding,
+                                   dilation,
+                                   groups,
+                                   method};
   const CheckedConv checked = check_conv(arguments);
   check_grad(arguments, checked, grad);
   const c10::cuda::CUDAGuard device(input.device());

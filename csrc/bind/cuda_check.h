@@ -7,8 +7,8 @@
 namespace deeplab {
 
 inline void check_cuda(const char* op, cudaError_t status) {
-  TORCH_CHECK(status == cudaSuccess, op, ": CUDA error: ",
-              cudaGetErrorString(status));
+  TORCH_CHECK(status == cudaSuccess, op,
+              ": CUDA error: ", cudaGetErrorString(status));
 }
 
 }  // namespace deeplab

@@ -35,14 +35,17 @@ void check_features(const char* op, const at::Tensor& features) {
 
 void check_entry_count(const char* op, std::int64_t points, std::int64_t d) {
   TORCH_CHECK(points < kMaxLatticeEntries / (d + 1), op, ": ", points,
-              " points of ", d, " features are too many for one lattice; N (d "
-              "+ 1) must stay below ", kMaxLatticeEntries);
+              " points of ", d,
+              " features are too many for one lattice; N (d "
+              "+ 1) must stay below ",
+              kMaxLatticeEntries);
 }
 
 [[noreturn]] void refuse_features(const char* op) {
   TORCH_CHECK(false, op,
               ": features must be finite and, in lattice units, within ",
-              kMaxCoordinate, " of the origin; check for NaN, infinity or a "
+              kMaxCoordinate,
+              " of the origin; check for NaN, infinity or a "
               "standard deviation near 0");
 }
 
@@ -60,13 +63,13 @@ LatticeTensors allocate(const at::Tensor& features) {
 }
 
 BuildResult as_result(const LatticeTensors& lattice) {
-  return {lattice.vertices,
-          lattice.weights,
-          lattice.neighbors,
-          lattice.entries,
-          lattice.offsets,
-          at::full({1}, lattice.count,
-                   lattice.weights.options().dtype(at::kLong))};
+  return {
+      lattice.vertices,
+      lattice.weights,
+      lattice.neighbors,
+      lattice.entries,
+      lattice.offsets,
+      at::full({1}, lattice.count, lattice.weights.options().dtype(at::kLong))};
 }
 
 template <typename scalar_t>
@@ -116,23 +119,23 @@ void check_filter(const at::Tensor& values, const at::Tensor& vertices,
                   entries.scalar_type() == at::kInt &&
                   offsets.scalar_type() == at::kInt &&
                   count.scalar_type() == at::kLong,
-              op, ": the lattice must be what lattice_build returned (int32 "
+              op,
+              ": the lattice must be what lattice_build returned (int32 "
               "tables, int64 count)");
   const auto points = values.sym_size(0);
   const auto corners = vertices.sym_size(1);
   TORCH_CHECK(vertices.sym_size(0) == points, op, ": values have ", points,
               " rows, the lattice has ", vertices.sym_size(0), " points");
-  TORCH_CHECK(weights.sym_sizes() == vertices.sym_sizes() &&
-                  neighbors.dim() == 3 &&
-                  neighbors.sym_size(0) == points * corners &&
-                  neighbors.sym_size(1) == corners &&
-                  neighbors.sym_size(2) == 2 && entries.dim() == 1 &&
-                  entries.sym_size(0) == points * corners &&
-                  offsets.dim() == 1 &&
-                  offsets.sym_size(0) == points * corners + 1 &&
-                  count.sym_numel() == 1,
-              op, ": the lattice must be what lattice_build returned; its "
-              "tensors' sizes do not belong together");
+  TORCH_CHECK(
+      weights.sym_sizes() == vertices.sym_sizes() && neighbors.dim() == 3 &&
+          neighbors.sym_size(0) == points * corners &&
+          neighbors.sym_size(1) == corners && neighbors.sym_size(2) == 2 &&
+          entries.dim() == 1 && entries.sym_size(0) == points * corners &&
+          offsets.dim() == 1 && offsets.sym_size(0) == points * corners + 1 &&
+          count.sym_numel() == 1,
+      op,
+      ": the lattice must be what lattice_build returned; its "
+      "tensors' sizes do not belong together");
 }
 
 // Tables that came from elsewhere must not make the kernels read outside.
@@ -151,8 +154,7 @@ void check_tables(const LatticeTensors& lattice) {
   TORCH_CHECK(lattice.count >= 0 && lattice.count <= total &&
                   within(lattice.vertices, lattice.vertices.size(0), 0,
                          lattice.count) &&
-                  within(lattice.neighbors, lattice.count, -1,
-                         lattice.count) &&
+                  within(lattice.neighbors, lattice.count, -1, lattice.count) &&
                   within(lattice.entries, total, 0, total) &&
                   within(lattice.offsets, lattice.count + 1, 0, total + 1),
               "lattice_filter: the lattice's tables point outside of it; pass "
@@ -162,16 +164,18 @@ void check_tables(const LatticeTensors& lattice) {
 LatticeTensors gather(const at::Tensor& vertices, const at::Tensor& weights,
                       const at::Tensor& neighbors, const at::Tensor& entries,
                       const at::Tensor& offsets, const at::Tensor& count) {
-  return {vertices.contiguous(), weights.contiguous(), neighbors.contiguous(),
-          entries.contiguous(),  offsets.contiguous(),
-          count.item<std::int64_t>()};
+  return {vertices.contiguous(),  weights.contiguous(),
+          neighbors.contiguous(), entries.contiguous(),
+          offsets.contiguous(),   count.item<std::int64_t>()};
 }
 
-at::Tensor lattice_filter_cpu_op(
-    const at::Tensor& values, const at::Tensor& vertices,
-    const at::Tensor& weights, const at::Tensor& neighbors,
-    const at::Tensor& entries, const at::Tensor& offsets,
-    const at::Tensor& count, bool reverse) {
+at::Tensor lattice_filter_cpu_op(const at::Tensor& values,
+                                 const at::Tensor& vertices,
+                                 const at::Tensor& weights,
+                                 const at::Tensor& neighbors,
+                                 const at::Tensor& entries,
+                                 const at::Tensor& offsets,
+                                 const at::Tensor& count, bool reverse) {
   check_filter(values, vertices, weights, neighbors, entries, offsets, count);
   const LatticeTensors lattice =
       gather(vertices, weights, neighbors, entries, offsets, count);
@@ -182,17 +186,19 @@ at::Tensor lattice_filter_cpu_op(
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_filter", [&] {
     const auto view = lattice_view<scalar_t>(lattice);
     lattice_filter_cpu(view, blur_chains(view),
-                       input.const_data_ptr<scalar_t>(), input.size(1),
-                       reverse, out.mutable_data_ptr<scalar_t>());
+                       input.const_data_ptr<scalar_t>(), input.size(1), reverse,
+                       out.mutable_data_ptr<scalar_t>());
   });
   return out;
 }
 
-at::Tensor lattice_filter_meta_op(
-    const at::Tensor& values, const at::Tensor& vertices,
-    const at::Tensor& weights, const at::Tensor& neighbors,
-    const at::Tensor& entries, const at::Tensor& offsets,
-    const at::Tensor& count, bool /*reverse*/) {
+at::Tensor lattice_filter_meta_op(const at::Tensor& values,
+                                  const at::Tensor& vertices,
+                                  const at::Tensor& weights,
+                                  const at::Tensor& neighbors,
+                                  const at::Tensor& entries,
+                                  const at::Tensor& offsets,
+                                  const at::Tensor& count, bool /*reverse*/) {
   check_filter(values, vertices, weights, neighbors, entries, offsets, count);
   return at::empty_symint(values.sym_sizes(), values.options());
 }
@@ -202,11 +208,13 @@ BuildResult lattice_build_cuda_op(const at::Tensor& features) {
   return as_result(build_lattice_cuda("lattice_build", features));
 }
 
-at::Tensor lattice_filter_cuda_op(
-    const at::Tensor& values, const at::Tensor& vertices,
-    const at::Tensor& weights, const at::Tensor& neighbors,
-    const at::Tensor& entries, const at::Tensor& offsets,
-    const at::Tensor& count, bool reverse) {
+at::Tensor lattice_filter_cuda_op(const at::Tensor& values,
+                                  const at::Tensor& vertices,
+                                  const at::Tensor& weights,
+                                  const at::Tensor& neighbors,
+                                  const at::Tensor& entries,
+                                  const at::Tensor& offsets,
+                                  const at::Tensor& count, bool reverse) {
   check_filter(values, vertices, weights, neighbors, entries, offsets, count);
   const c10::cuda::CUDAGuard guard(values.device());
   const LatticeTensors lattice =
@@ -215,16 +223,15 @@ at::Tensor lattice_filter_cuda_op(
   at::Tensor out = at::empty(input.sizes(), input.options());
   if (out.numel() == 0) return out;
   const std::int64_t width = input.size(1);
-  const at::Tensor rows =
-      at::empty({2, lattice.count, width}, input.options());
+  const at::Tensor rows = at::empty({2, lattice.count, width}, input.options());
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_filter", [&] {
-    check_cuda("lattice_filter",
-               lattice_filter_cuda<scalar_t>(
-                   lattice_view<scalar_t>(lattice),
-                   input.const_data_ptr<scalar_t>(), nullptr, width, reverse,
-                   rows.mutable_data_ptr<scalar_t>(),
-                   out.mutable_data_ptr<scalar_t>(),
-                   c10::cuda::getCurrentCUDAStream()));
+    check_cuda(
+        "lattice_filter",
+        lattice_filter_cuda<scalar_t>(
+            lattice_view<scalar_t>(lattice), input.const_data_ptr<scalar_t>(),
+            nullptr, width, reverse, rows.mutable_data_ptr<scalar_t>(),
+            out.mutable_data_ptr<scalar_t>(),
+            c10::cuda::getCurrentCUDAStream()));
   });
   return out;
 }
@@ -255,10 +262,9 @@ LatticeTensors build_lattice_cuda(const char* op, const at::Tensor& features) {
   const int d = static_cast<int>(input.size(1));
   check_entry_count(op, points, d);
   LatticeTensors lattice = allocate(input);
-  const at::Tensor count =
-      at::empty({1}, input.options().dtype(at::kLong));
-  const at::Tensor workspace = at::empty(
-      {lattice_workspace_bytes(points, d)}, input.options().dtype(at::kByte));
+  const at::Tensor count = at::empty({1}, input.options().dtype(at::kLong));
+  const at::Tensor workspace = at::empty({lattice_workspace_bytes(points, d)},
+                                         input.options().dtype(at::kByte));
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_build", [&] {
     check_cuda(op, lattice_build_cuda<scalar_t>(
                        input.const_data_ptr<scalar_t>(), points, d,

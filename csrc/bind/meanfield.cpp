@@ -1,5 +1,7 @@
 // meanfield: checks, lattices of each image's kernels, and the way to the
 // launchers.
+#include "csrc/cpu/meanfield.h"
+
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -11,7 +13,6 @@
 
 #include "csrc/bind/checks.h"
 #include "csrc/bind/lattice.h"
-#include "csrc/cpu/meanfield.h"
 #ifdef WITH_CUDA
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -30,13 +31,13 @@ Normalization parse_normalization(c10::string_view name) {
   if (name == "symmetric") return Normalization::kSymmetric;
   TORCH_CHECK(false,
               "meanfield: normalization must be 'no', 'before', 'after' or "
-              "'symmetric', got '", name, "'");
+              "'symmetric', got '",
+              name, "'");
 }
 
 Compatibility compatibility_kind(const std::optional<at::Tensor>& matrix) {
   if (!matrix.has_value()) return Compatibility::kPotts;
-  return matrix->dim() == 1 ? Compatibility::kDiagonal
-                            : Compatibility::kMatrix;
+  return matrix->dim() == 1 ? Compatibility::kDiagonal : Compatibility::kMatrix;
 }
 
 void check_meanfield(const at::Tensor& unary, at::TensorList features,
@@ -55,12 +56,11 @@ void check_meanfield(const at::Tensor& unary, at::TensorList features,
     check_dim(op, "features", kernel, 3, "[B or 1, P, d]");
     check_same_dtype(op, "features", kernel, "unary", unary);
     check_same_device(op, "features", kernel, "unary", unary);
-    TORCH_CHECK((kernel.sym_size(0) == 1 ||
-                 kernel.sym_size(0) == unary.sym_size(0)) &&
-                    kernel.sym_size(1) == unary.sym_size(2),
-                op, ": features ", kernel.sym_sizes(),
-                " do not fit unary ", unary.sym_sizes(),
-                "; they must be [B or 1, P, d]");
+    TORCH_CHECK(
+        (kernel.sym_size(0) == 1 || kernel.sym_size(0) == unary.sym_size(0)) &&
+            kernel.sym_size(1) == unary.sym_size(2),
+        op, ": features ", kernel.sym_sizes(), " do not fit unary ",
+        unary.sym_sizes(), "; they must be [B or 1, P, d]");
   }
   if (compatibility.has_value()) {
     const at::Tensor& matrix = *compatibility;
@@ -73,8 +73,7 @@ void check_meanfield(const at::Tensor& unary, at::TensorList features,
     TORCH_CHECK(fits, op, ": compatibility must be [L] or [L, L] with L = ",
                 unary.sym_size(1), ", got ", matrix.sym_sizes());
   }
-  TORCH_CHECK(iterations >= 0 &&
-                  iterations <= std::numeric_limits<int>::max(),
+  TORCH_CHECK(iterations >= 0 && iterations <= std::numeric_limits<int>::max(),
               op, ": iterations must be 0 or more, got ", iterations);
   parse_normalization(normalization);
 }
@@ -132,21 +131,21 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
                             const std::optional<at::Tensor>& compatibility,
                             c10::string_view normalization,
                             int64_t iterations) {
-  check_meanfield(unary, features, kernel_weights, compatibility,
-                  normalization, iterations);
+  check_meanfield(unary, features, kernel_weights, compatibility, normalization,
+                  iterations);
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
   if (out.numel() == 0) return out;
   AT_DISPATCH_FLOATING_TYPES(energies.scalar_type(), "meanfield", [&] {
-    for_each_image(energies, features, build_lattice_cpu,
-                   [&](int64_t image, const auto& lattices) {
-                     meanfield_cpu(
-                         problem_of<scalar_t>(energies, image, lattices,
-                                              kernel_weights, matrix,
-                                              normalization, iterations),
-                         out[image].mutable_data_ptr<scalar_t>());
-                   });
+    for_each_image(
+        energies, features, build_lattice_cpu,
+        [&](int64_t image, const auto& lattices) {
+          meanfield_cpu(
+              problem_of<scalar_t>(energies, image, lattices, kernel_weights,
+                                   matrix, normalization, iterations),
+              out[image].mutable_data_ptr<scalar_t>());
+        });
   });
   return out;
 }
@@ -156,8 +155,8 @@ at::Tensor meanfield_meta_op(const at::Tensor& unary, at::TensorList features,
                              const std::optional<at::Tensor>& compatibility,
                              c10::string_view normalization,
                              int64_t iterations) {
-  check_meanfield(unary, features, kernel_weights, compatibility,
-                  normalization, iterations);
+  check_meanfield(unary, features, kernel_weights, compatibility, normalization,
+                  iterations);
   return at::empty_symint(unary.sym_sizes(), unary.options());
 }
 
@@ -167,8 +166,8 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
                              const std::optional<at::Tensor>& compatibility,
                              c10::string_view normalization,
                              int64_t iterations) {
-  check_meanfield(unary, features, kernel_weights, compatibility,
-                  normalization, iterations);
+  check_meanfield(unary, features, kernel_weights, compatibility, normalization,
+                  iterations);
   const c10::cuda::CUDAGuard guard(unary.device());
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);
@@ -178,17 +177,16 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
     for_each_image(
         energies, features, build_lattice_cuda,
         [&](int64_t image, const auto& lattices) {
-          const auto problem = problem_of<scalar_t>(
-              energies, image, lattices, kernel_weights, matrix, normalization,
-              iterations);
-          const at::Tensor workspace =
-              at::empty({meanfield_workspace_size(problem)},
-                        energies.options());
-          check_cuda("meanfield",
-                     meanfield_cuda(problem,
-                                    workspace.mutable_data_ptr<scalar_t>(),
-                                    out[image].mutable_data_ptr<scalar_t>(),
-                                    c10::cuda::getCurrentCUDAStream()));
+          const auto problem =
+              problem_of<scalar_t>(energies, image, lattices, kernel_weights,
+                                   matrix, normalization, iterations);
+          const at::Tensor workspace = at::empty(
+              {meanfield_workspace_size(problem)}, energies.options());
+          check_cuda(
+              "meanfield",
+              meanfield_cuda(problem, workspace.mutable_data_ptr<scalar_t>(),
+                             out[image].mutable_data_ptr<scalar_t>(),
+                             c10::cuda::getCurrentCUDAStream()));
         });
   });
   return out;

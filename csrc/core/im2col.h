@@ -57,8 +57,7 @@ struct Col2ImAt {
         const std::int64_t row =
             plane * window.taps() + tap_h * window.w.kernel + tap_w;
         sum += SumOf<T>::widen(
-            columns[(row * window.h.output + out_h) * window.w.output +
-                    out_w]);
+            columns[(row * window.h.output + out_h) * window.w.output + out_w]);
       }
     }
     return SumOf<T>::narrow(sum);

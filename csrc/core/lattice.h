@@ -114,8 +114,7 @@ DEEPLAB_HD bool embed(const scalar_t* features, const scalar_t* scales, int d,
 
   for (int q = 0; q <= d + 1; ++q) simplex.barycentric[q] = 0;
   for (int j = 0; j <= d; ++j) {
-    const scalar_t t =
-        (elevated[j] - scalar_t(simplex.remainder0[j])) * down;
+    const scalar_t t = (elevated[j] - scalar_t(simplex.remainder0[j])) * down;
     simplex.barycentric[d - simplex.rank[j]] += t;
     simplex.barycentric[d + 1 - simplex.rank[j]] -= t;
   }

@@ -84,8 +84,8 @@ DEEPLAB_HD scalar_t pairwise_energy(const scalar_t* filtered, int l, int labels,
   if (kind == Compatibility::kDiagonal) return compatibility[l] * filtered[l];
   scalar_t sum = 0;
   for (int k = 0; k < labels; ++k) {
-    sum += compatibility[static_cast<std::int64_t>(l) * labels + k] *
-           filtered[k];
+    sum +=
+        compatibility[static_cast<std::int64_t>(l) * labels + k] * filtered[k];
   }
   return sum;
 }

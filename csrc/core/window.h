@@ -108,9 +108,7 @@ struct Conv2dShape {
 
   std::int64_t group_filters() const { return filters / groups; }
   // Rows of the columns one group's filters see.
-  std::int64_t group_rows() const {
-    return channels / groups * window.taps();
-  }
+  std::int64_t group_rows() const { return channels / groups * window.taps(); }
   // Elements of one image's input, output and columns.
   std::int64_t input_size() const { return channels * window.input_size(); }
   std::int64_t output_size() const { return filters * window.output_size(); }

@@ -127,36 +127,36 @@ template <typename T>
 void im2col_cpu(const Window2d& window, std::int64_t planes, const T* images,
                 T* columns) {
   const std::int64_t size = window.output_size();
-  parallel_for(0, planes * window.taps(), grain_for(size),
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t row = begin; row < end; ++row) {
-                   const std::int64_t tap = row % window.taps();
-                   const T* image =
-                       images + row / window.taps() * window.input_size();
-                   sample_tap(window, tap / window.w.kernel,
-                              tap % window.w.kernel, image,
-                              columns + row * size);
-                 }
-               });
+  parallel_for(
+      0, planes * window.taps(), grain_for(size),
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end; ++row) {
+          const std::int64_t tap = row % window.taps();
+          const T* image = images + row / window.taps() * window.input_size();
+          sample_tap(window, tap / window.w.kernel, tap % window.w.kernel,
+                     image, columns + row * size);
+        }
+      });
 }
 
 template <typename T>
 void col2im_cpu(const Window2d& window, std::int64_t planes, const T* columns,
                 T* images) {
   const std::int64_t size = window.output_size();
-  parallel_for(
-      0, planes, grain_for(window.taps() * size + window.input_size()),
-      [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t plane = begin; plane < end; ++plane) {
-          T* image = images + plane * window.input_size();
-          std::fill_n(image, window.input_size(), T(0));
-          // Tap order is that of Col2ImAt, so the sums are the same to the bit.
-          for (std::int64_t tap = 0; tap < window.taps(); ++tap) {
-            add_tap(window, tap / window.w.kernel, tap % window.w.kernel,
-                    columns + (plane * window.taps() + tap) * size, image);
-          }
-        }
-      });
+  parallel_for(0, planes, grain_for(window.taps() * size + window.input_size()),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t plane = begin; plane < end; ++plane) {
+                   T* image = images + plane * window.input_size();
+                   std::fill_n(image, window.input_size(), T(0));
+                   // Tap order is that of Col2ImAt, so the sums are the same to
+                   // the bit.
+                   for (std::int64_t tap = 0; tap < window.taps(); ++tap) {
+                     add_tap(
+                         window, tap / window.w.kernel, tap % window.w.kernel,
+                         columns + (plane * window.taps() + tap) * size, image);
+                   }
+                 }
+               });
 }
 
 template <typename T>
@@ -187,8 +187,8 @@ void atrous_conv2d_cpu(const Conv2dShape& shape, const T* input,
 
 template <typename T>
 void atrous_conv2d_backward_cpu(const Conv2dShape& shape, const T* grad_output,
-                                const T* input, const T* weight,
-                                T* grad_input, T* grad_weight, T* grad_bias,
+                                const T* input, const T* weight, T* grad_input,
+                                T* grad_weight, T* grad_bias,
                                 const Multiply<T>& multiply) {
   const bool pointwise = shape.window.is_pointwise();
   const auto buffer = scratch<T>(pointwise ? 0 : shape.columns_size());
@@ -236,13 +236,13 @@ void atrous_conv2d_backward_cpu(const Conv2dShape& shape, const T* grad_output,
   }
 }
 
-#define DEEPLAB_INSTANTIATE(T)                                                \
-  template void im2col_cpu(const Window2d&, std::int64_t, const T*, T*);      \
-  template void col2im_cpu(const Window2d&, std::int64_t, const T*, T*);      \
-  template void atrous_conv2d_cpu(const Conv2dShape&, const T*, const T*,     \
-                                  const T*, T*, const Multiply<T>&);          \
-  template void atrous_conv2d_backward_cpu(const Conv2dShape&, const T*,      \
-                                           const T*, const T*, T*, T*, T*,    \
+#define DEEPLAB_INSTANTIATE(T)                                             \
+  template void im2col_cpu(const Window2d&, std::int64_t, const T*, T*);   \
+  template void col2im_cpu(const Window2d&, std::int64_t, const T*, T*);   \
+  template void atrous_conv2d_cpu(const Conv2dShape&, const T*, const T*,  \
+                                  const T*, T*, const Multiply<T>&);       \
+  template void atrous_conv2d_backward_cpu(const Conv2dShape&, const T*,   \
+                                           const T*, const T*, T*, T*, T*, \
                                            const Multiply<T>&);
 
 DEEPLAB_INSTANTIATE(float)

@@ -47,8 +47,8 @@ void atrous_conv2d_cpu(const Conv2dShape& shape, const T* input,
 // Gradients of the above; each of the three may be null: not wanted.
 template <typename T>
 void atrous_conv2d_backward_cpu(const Conv2dShape& shape, const T* grad_output,
-                                const T* input, const T* weight,
-                                T* grad_input, T* grad_weight, T* grad_bias,
+                                const T* input, const T* weight, T* grad_input,
+                                T* grad_weight, T* grad_bias,
                                 const Multiply<T>& multiply);
 
 }  // namespace deeplab

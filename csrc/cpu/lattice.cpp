@@ -26,23 +26,23 @@ bool embed_points(const scalar_t* features, std::int64_t points, int d,
   scalar_t scales[kMaxFeatures];
   for (int j = 0; j < d; ++j) scales[j] = feature_scale<scalar_t>(j, d);
   std::atomic<bool> good{true};
-  parallel_for(0, points, kPointGrain, [&](std::int64_t begin,
-                                           std::int64_t end) {
-    Simplex<scalar_t, kMaxFeatures> simplex;
-    for (std::int64_t i = begin; i < end; ++i) {
-      if (!embed(features + i * d, scales, d, simplex)) {
-        good = false;
-        return;
-      }
-      for (int q = 0; q <= d; ++q) {
-        const std::int64_t entry = i * (d + 1) + q;
-        weights[entry] = simplex.barycentric[q];
-        for (int j = 0; j < d; ++j) {
-          keys[entry * d + j] = vertex_coordinate(simplex, q, j, d);
+  parallel_for(
+      0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
+        Simplex<scalar_t, kMaxFeatures> simplex;
+        for (std::int64_t i = begin; i < end; ++i) {
+          if (!embed(features + i * d, scales, d, simplex)) {
+            good = false;
+            return;
+          }
+          for (int q = 0; q <= d; ++q) {
+            const std::int64_t entry = i * (d + 1) + q;
+            weights[entry] = simplex.barycentric[q];
+            for (int j = 0; j < d; ++j) {
+              keys[entry * d + j] = vertex_coordinate(simplex, q, j, d);
+            }
+          }
         }
-      }
-    }
-  });
+      });
   return good;
 }
 
@@ -55,15 +55,13 @@ std::int64_t insert(Slot* slots, std::int64_t capacity,
   std::uint64_t slot = hash_key(key, d) & mask;
   while (true) {
     std::int32_t owner = slots[slot].load(std::memory_order_relaxed);
-    if (owner == kEmptySlot &&
-        slots[slot].compare_exchange_strong(owner, entry,
-                                            std::memory_order_relaxed)) {
+    if (owner == kEmptySlot && slots[slot].compare_exchange_strong(
+                                   owner, entry, std::memory_order_relaxed)) {
       return static_cast<std::int64_t>(slot);
     }
     if (same_key(keys + static_cast<std::int64_t>(owner) * d, key, d)) {
-      while (owner > entry &&
-             !slots[slot].compare_exchange_weak(owner, entry,
-                                                std::memory_order_relaxed)) {
+      while (owner > entry && !slots[slot].compare_exchange_weak(
+                                  owner, entry, std::memory_order_relaxed)) {
       }
       return static_cast<std::int64_t>(slot);
     }
@@ -102,13 +100,14 @@ std::int64_t lattice_build_cpu(const scalar_t* features, std::int64_t points,
     }
   });
   std::vector<std::int32_t> slot_of(entry_count);
-  parallel_for(0, entry_count, kPointGrain, [&](std::int64_t begin,
-                                                std::int64_t end) {
-    for (std::int64_t e = begin; e < end; ++e) {
-      slot_of[e] = static_cast<std::int32_t>(insert(
-          slots.get(), capacity, keys.get(), static_cast<std::int32_t>(e), d));
-    }
-  });
+  parallel_for(0, entry_count, kPointGrain,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t e = begin; e < end; ++e) {
+                   slot_of[e] = static_cast<std::int32_t>(
+                       insert(slots.get(), capacity, keys.get(),
+                              static_cast<std::int32_t>(e), d));
+                 }
+               });
 
   const auto* claims = reinterpret_cast<const std::int32_t*>(slots.get());
   std::vector<std::int32_t> first_entry;
@@ -125,27 +124,28 @@ std::int64_t lattice_build_cpu(const scalar_t* features, std::int64_t points,
 
   const std::int64_t row = 2 * (d + 1);
   std::fill(out.neighbors, out.neighbors + vertex_count * row, -1);
-  parallel_for(0, vertex_count, kVertexGrain, [&](std::int64_t begin,
-                                                  std::int64_t end) {
-    int key[kMaxFeatures];
-    for (std::int64_t v = begin; v < end; ++v) {
-      const std::int32_t* own =
-          keys.get() + static_cast<std::int64_t>(first_entry[v]) * d;
-      for (int axis = 0; axis <= d; ++axis) {
-        for (int j = 0; j < d; ++j) {
-          key[j] = neighbor_coordinate(own[j], j, axis, 1, d);
+  parallel_for(
+      0, vertex_count, kVertexGrain, [&](std::int64_t begin, std::int64_t end) {
+        int key[kMaxFeatures];
+        for (std::int64_t v = begin; v < end; ++v) {
+          const std::int32_t* own =
+              keys.get() + static_cast<std::int64_t>(first_entry[v]) * d;
+          for (int axis = 0; axis <= d; ++axis) {
+            for (int j = 0; j < d; ++j) {
+              key[j] = neighbor_coordinate(own[j], j, axis, 1, d);
+            }
+            const std::int32_t found =
+                claims[find_slot(claims, capacity, keys.get(), key, d)];
+            if (found == kEmptySlot) continue;
+            // The neighbour's neighbour the other way is this vertex, so one
+            // search serves both; no two vertices write the same place.
+            const std::int32_t other = id_of[found];
+            out.neighbors[v * row + 2 * axis + 1] = other;
+            out.neighbors[other * row + 2 * axis] =
+                static_cast<std::int32_t>(v);
+          }
         }
-        const std::int32_t found =
-            claims[find_slot(claims, capacity, keys.get(), key, d)];
-        if (found == kEmptySlot) continue;
-        // The neighbour's neighbour the other way is this vertex, so one
-        // search serves both; no two vertices write the same place.
-        const std::int32_t other = id_of[found];
-        out.neighbors[v * row + 2 * axis + 1] = other;
-        out.neighbors[other * row + 2 * axis] = static_cast<std::int32_t>(v);
-      }
-    }
-  });
+      });
 
   group_entries(out.vertices, entry_count, vertex_count, out.entries,
                 out.offsets);
@@ -179,14 +179,38 @@ BlurChains blur_chains(const LatticeView<scalar_t>& lattice) {
 }
 
 template <typename scalar_t>
-void lattice_splat_cpu(const LatticeView<scalar_t>& lattice,
-                       const scalar_t* values, const scalar_t* point_scale,
-                       std::int64_t width, scalar_t* rows) {
-  parallel_for(0, lattice.vertex_count, kVertexGrain,
+SplatEntries<scalar_t>::SplatEntries(const LatticeView<scalar_t>& lattice,
+                                     const scalar_t* point_scale)
+    : offsets_(lattice.offsets),
+      points_(lattice.points * (lattice.features + 1)),
+      weights_(points_.size()) {
+  const std::int32_t corners = lattice.features + 1;
+  parallel_for(0, static_cast<std::int64_t>(points_.size()), kPointGrain,
                [&](std::int64_t begin, std::int64_t end) {
-                 row_kernels<scalar_t>().splat(lattice, values, point_scale,
-                                               width, rows, begin, end);
+                 for (std::int64_t k = begin; k < end; ++k) {
+                   const std::int32_t entry = lattice.entries[k];
+                   points_[k] = entry / corners;
+                   weights_[k] = lattice.weights[entry];
+                   if (point_scale != nullptr) {
+                     weights_[k] *= point_scale[points_[k]];
+                   }
+                 }
                });
+}
+
+template <typename scalar_t>
+SplatList<scalar_t> SplatEntries<scalar_t>::list() const {
+  return {offsets_, points_.data(), weights_.data()};
+}
+
+template <typename scalar_t>
+void lattice_splat_cpu(const SplatList<scalar_t>& list,
+                       std::int64_t vertex_count, const scalar_t* values,
+                       std::int64_t width, scalar_t* rows) {
+  parallel_for(
+      0, vertex_count, kVertexGrain, [&](std::int64_t begin, std::int64_t end) {
+        row_kernels<scalar_t>().splat(list, values, width, rows, begin, end);
+      });
 }
 
 template <typename scalar_t>
@@ -198,8 +222,8 @@ void lattice_blur_cpu(const BlurChains& chains, bool reverse,
     const auto length = static_cast<std::int64_t>(chain.size());
     parallel_for(0, length, kVertexGrain,
                  [&](std::int64_t begin, std::int64_t end) {
-                   row_kernels<scalar_t>().blur(chain.data(), width, rows, begin,
-                                                end);
+                   row_kernels<scalar_t>().blur(chain.data(), length, width,
+                                                rows, begin, end);
                  });
   }
 }
@@ -210,29 +234,30 @@ void lattice_filter_cpu(const LatticeView<scalar_t>& lattice,
                         std::int64_t width, bool reverse, scalar_t* out) {
   const std::unique_ptr<scalar_t[]> rows(
       new scalar_t[lattice.vertex_count * width + 1]);
-  lattice_splat_cpu<scalar_t>(lattice, values, nullptr, width, rows.get());
+  const SplatEntries<scalar_t> entries(lattice, nullptr);
+  lattice_splat_cpu(entries.list(), lattice.vertex_count, values, width,
+                    rows.get());
   lattice_blur_cpu(chains, reverse, width, rows.get());
   parallel_for(0, lattice.points, kPointGrain,
                [&](std::int64_t begin, std::int64_t end) {
                  row_kernels<scalar_t>().slice(
                      lattice, rows.get(),
-                     slice_scale<scalar_t>(lattice.features), width, out,
-                     begin, end);
+                     slice_scale<scalar_t>(lattice.features), width, out, begin,
+                     end);
                });
 }
 
-#define DEEPLAB_INSTANTIATE(scalar_t)                                        \
-  template std::int64_t lattice_build_cpu(const scalar_t*, std::int64_t,     \
-                                          int,                               \
-                                          const LatticeBuffers<scalar_t>&);  \
-  template BlurChains blur_chains(const LatticeView<scalar_t>&);             \
-  template void lattice_splat_cpu(const LatticeView<scalar_t>&,              \
-                                  const scalar_t*, const scalar_t*,          \
-                                  std::int64_t, scalar_t*);                  \
-  template void lattice_blur_cpu(const BlurChains&, bool, std::int64_t,      \
-                                 scalar_t*);                                 \
-  template void lattice_filter_cpu(const LatticeView<scalar_t>&,             \
-                                   const BlurChains&, const scalar_t*,       \
+#define DEEPLAB_INSTANTIATE(scalar_t)                                         \
+  template std::int64_t lattice_build_cpu(const scalar_t*, std::int64_t, int, \
+                                          const LatticeBuffers<scalar_t>&);   \
+  template BlurChains blur_chains(const LatticeView<scalar_t>&);              \
+  template class SplatEntries<scalar_t>;                                      \
+  template void lattice_splat_cpu(const SplatList<scalar_t>&, std::int64_t,   \
+                                  const scalar_t*, std::int64_t, scalar_t*);  \
+  template void lattice_blur_cpu(const BlurChains&, bool, std::int64_t,       \
+                                 scalar_t*);                                  \
+  template void lattice_filter_cpu(const LatticeView<scalar_t>&,              \
+                                   const BlurChains&, const scalar_t*,        \
                                    std::int64_t, bool, scalar_t*);
 DEEPLAB_INSTANTIATE(float)
 DEEPLAB_INSTANTIATE(double)

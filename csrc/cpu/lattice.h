@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "csrc/core/lattice.h"
+#include "csrc/cpu/row_kernels.h"
 
 namespace deeplab {
 
@@ -28,11 +29,25 @@ struct BlurChains {
 template <typename scalar_t>
 BlurChains blur_chains(const LatticeView<scalar_t>& lattice);
 
-// rows [V, width] = splat of values [N, width], each point's scaled by
-// point_scale [N] unless null.
+// The splat's reading list, each point's weights scaled by point_scale [N]
+// unless null.
 template <typename scalar_t>
-void lattice_splat_cpu(const LatticeView<scalar_t>& lattice,
-                       const scalar_t* values, const scalar_t* point_scale,
+class SplatEntries {
+ public:
+  SplatEntries(const LatticeView<scalar_t>& lattice,
+               const scalar_t* point_scale);
+  SplatList<scalar_t> list() const;
+
+ private:
+  const std::int32_t* offsets_;
+  std::vector<std::int32_t> points_;
+  std::vector<scalar_t> weights_;
+};
+
+// rows [V, width] = splat of values [N, width].
+template <typename scalar_t>
+void lattice_splat_cpu(const SplatList<scalar_t>& list,
+                       std::int64_t vertex_count, const scalar_t* values,
                        std::int64_t width, scalar_t* rows);
 
 // Blurs rows [V, width] in place along axes 0..d (d..0 when reverse).

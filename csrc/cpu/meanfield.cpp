@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "csrc/cpu/lattice.h"
 #include "csrc/cpu/parallel.h"
@@ -20,7 +21,7 @@ template <typename scalar_t>
 struct Kernel {
   LatticeView<scalar_t> lattice;
   BlurChains chains;
-  std::vector<scalar_t> input_scale;   // [P], empty where it is 1
+  SplatEntries<scalar_t> entries;      // weights times the input scale
   std::vector<scalar_t> output_scale;  // [P], empty where it is constant
   scalar_t constant_scale;
   std::unique_ptr<scalar_t[]> rows;  // [V, width]
@@ -30,32 +31,34 @@ template <typename scalar_t>
 Kernel<scalar_t> prepare_kernel(const LatticeView<scalar_t>& lattice,
                                 double weight, Normalization normalization,
                                 std::int64_t width) {
-  Kernel<scalar_t> kernel;
-  kernel.lattice = lattice;
-  kernel.chains = blur_chains(lattice);
-  const scalar_t slice = slice_scale<scalar_t>(lattice.features);
-  kernel.constant_scale = static_cast<scalar_t>(weight) * slice;
-  kernel.rows.reset(new scalar_t[lattice.vertex_count * width + 1]);
-  if (normalization == Normalization::kNo) return kernel;
-
-  const std::vector<scalar_t> ones(lattice.points, scalar_t(1));
-  std::vector<scalar_t> norm(lattice.points);
-  lattice_filter_cpu(lattice, kernel.chains, ones.data(), 1, false,
-                     norm.data());
-  if (normalization != Normalization::kAfter) {
-    kernel.input_scale.resize(lattice.points);
-    for (std::int64_t i = 0; i < lattice.points; ++i) {
-      kernel.input_scale[i] = input_scale(norm[i], normalization);
+  BlurChains chains = blur_chains(lattice);
+  const scalar_t constant_scale =
+      static_cast<scalar_t>(weight) * slice_scale<scalar_t>(lattice.features);
+  std::vector<scalar_t> input, output;
+  if (normalization != Normalization::kNo) {
+    const std::vector<scalar_t> ones(lattice.points, scalar_t(1));
+    std::vector<scalar_t> norm(lattice.points);
+    lattice_filter_cpu(lattice, chains, ones.data(), 1, false, norm.data());
+    if (normalization != Normalization::kAfter) {
+      for (const scalar_t n : norm) {
+        input.push_back(input_scale(n, normalization));
+      }
+    }
+    if (normalization != Normalization::kBefore) {
+      for (const scalar_t n : norm) {
+        output.push_back(constant_scale * output_scale(n, normalization));
+      }
     }
   }
-  if (normalization != Normalization::kBefore) {
-    kernel.output_scale.resize(lattice.points);
-    for (std::int64_t i = 0; i < lattice.points; ++i) {
-      kernel.output_scale[i] =
-          kernel.constant_scale * output_scale(norm[i], normalization);
-    }
-  }
-  return kernel;
+  SplatEntries<scalar_t> entries(lattice,
+                                 input.empty() ? nullptr : input.data());
+  return {lattice,
+          std::move(chains),
+          std::move(entries),
+          std::move(output),
+          constant_scale,
+          std::unique_ptr<scalar_t[]>(
+              new scalar_t[lattice.vertex_count * width + 1])};
 }
 
 }  // namespace
@@ -67,17 +70,17 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
   const std::int64_t width = padded_width(labels);
 
   const std::unique_ptr<scalar_t[]> logits(new scalar_t[points * width]);
-  parallel_for(0, points, kPointGrain, [&](std::int64_t begin,
-                                           std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      for (std::int64_t l = 0; l < labels; ++l) {
-        logits[i * width + l] = -problem.unary[l * points + i];
-      }
-      for (std::int64_t l = labels; l < width; ++l) {
-        logits[i * width + l] = -std::numeric_limits<scalar_t>::max();
-      }
-    }
-  });
+  parallel_for(
+      0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          for (std::int64_t l = 0; l < labels; ++l) {
+            logits[i * width + l] = -problem.unary[l * points + i];
+          }
+          for (std::int64_t l = labels; l < width; ++l) {
+            logits[i * width + l] = -std::numeric_limits<scalar_t>::max();
+          }
+        }
+      });
 
   std::vector<Kernel<scalar_t>> kernels;
   std::vector<KernelRows<scalar_t>> rows;
@@ -86,43 +89,45 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
     kernels.push_back(prepare_kernel(problem.lattices[m], problem.weights[m],
                                      problem.normalization, width));
     const Kernel<scalar_t>& kernel = kernels.back();
-    rows.push_back({kernel.lattice, kernel.rows.get(),
-                    kernel.output_scale.empty() ? nullptr
-                                                : kernel.output_scale.data(),
-                    kernel.constant_scale});
+    rows.push_back(
+        {kernel.lattice, kernel.rows.get(),
+         kernel.output_scale.empty() ? nullptr : kernel.output_scale.data(),
+         kernel.constant_scale});
   }
 
   const std::unique_ptr<scalar_t[]> marginals(new scalar_t[points * width]);
-  UpdateArguments<scalar_t> arguments{
-      rows.data(),  0,    logits.get(),          labels,
-      width,        problem.kind, problem.compatibility, marginals.get()};
+  UpdateArguments<scalar_t> arguments{rows.data(),
+                                      0,
+                                      logits.get(),
+                                      labels,
+                                      width,
+                                      problem.kind,
+                                      problem.compatibility,
+                                      marginals.get()};
   for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
     // Round 0 has no messages yet: softmax(-U).
     arguments.kernel_count = iteration == 0 ? 0 : static_cast<int>(rows.size());
     for (int m = 0; m < arguments.kernel_count; ++m) {
       const Kernel<scalar_t>& kernel = kernels[m];
-      lattice_splat_cpu(
-          kernel.lattice, marginals.get(),
-          kernel.input_scale.empty() ? nullptr : kernel.input_scale.data(),
-          width, kernel.rows.get());
+      lattice_splat_cpu(kernel.entries.list(), kernel.lattice.vertex_count,
+                        marginals.get(), width, kernel.rows.get());
       lattice_blur_cpu(kernel.chains, false, width, kernel.rows.get());
     }
-    parallel_for(0, points, kPointGrain,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   std::vector<scalar_t> scratch(3 * width);
-                   row_kernels<scalar_t>().update(arguments, scratch.data(),
-                                                  begin, end);
-                 });
+    parallel_for(
+        0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
+          std::vector<scalar_t> scratch(2 * width);
+          row_kernels<scalar_t>().update(arguments, scratch.data(), begin, end);
+        });
   }
 
-  parallel_for(0, points, kPointGrain, [&](std::int64_t begin,
-                                           std::int64_t end) {
-    for (std::int64_t l = 0; l < labels; ++l) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        out[l * points + i] = marginals[i * width + l];
-      }
-    }
-  });
+  parallel_for(0, points, kPointGrain,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t l = 0; l < labels; ++l) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     out[l * points + i] = marginals[i * width + l];
+                   }
+                 }
+               });
 }
 
 template void meanfield_cpu(const MeanfieldProblem<float>&, float*);

@@ -30,24 +30,34 @@ struct UpdateArguments {
   scalar_t* marginals;  // [P, width]
 };
 
+// A lattice's entries grouped by vertex, weights (and any factor of the points)
+// alongside: what the splat reads in order.
+template <typename scalar_t>
+struct SplatList {
+  const std::int32_t* offsets;  // [V + 1]
+  const std::int32_t* points;   // [N (d + 1)]
+  const scalar_t* weights;      // [N (d + 1)]
+};
+
 // Each function works on [begin, end) of its outer loop.
 template <typename scalar_t>
 struct RowKernels {
   // Vertices: rows = sum over the vertex's entries of weight * value.
-  void (*splat)(const LatticeView<scalar_t>& lattice, const scalar_t* values,
-                const scalar_t* point_scale, std::int64_t width,
-                scalar_t* rows, std::int64_t begin, std::int64_t end);
+  void (*splat)(const SplatList<scalar_t>& list, const scalar_t* values,
+                std::int64_t width, scalar_t* rows, std::int64_t begin,
+                std::int64_t end);
   // Positions of a chain list; a run belongs to the range it starts in.
-  void (*blur)(const std::int32_t* chain, std::int64_t width, scalar_t* rows,
-               std::int64_t begin, std::int64_t end);
+  void (*blur)(const std::int32_t* chain, std::int64_t length,
+               std::int64_t width, scalar_t* rows, std::int64_t begin,
+               std::int64_t end);
   // Points: out = scale * sum over the simplex of weight * row.
   void (*slice)(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
                 scalar_t scale, std::int64_t width, scalar_t* out,
                 std::int64_t begin, std::int64_t end);
   // Points: slice of all kernels, compatibility and softmax at once; scratch
-  // holds 3 * width values.
-  void (*update)(const UpdateArguments<scalar_t>& arguments,
-                 scalar_t* scratch, std::int64_t begin, std::int64_t end);
+  // holds 2 * width values.
+  void (*update)(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
+                 std::int64_t begin, std::int64_t end);
 };
 
 // The best set this processor runs. DEEPLAB_CPU_CAPABILITY=plain|avx2|avx512

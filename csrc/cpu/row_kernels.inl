@@ -1,68 +1,207 @@
 // Included by row_kernels_*.cpp inside a namespace of their instruction set.
 
-// Channels handled at once, so that running rows stay in registers or L1.
-constexpr std::int64_t kBlock = 64;
+// Channels of one vector; rows of whole vectors take the fast paths.
 constexpr std::int64_t kLanes = 8;
+// Vectors of a row kept in registers at once.
+constexpr std::int64_t kMaxVectors = 8;
+// Rows fetched ahead of their use: they come in no order the processor knows.
+constexpr std::int64_t kAhead = 6;
 
-// acc[0, n) += factor * row[0, n)
 template <typename scalar_t>
-inline void add_scaled(scalar_t* __restrict acc,
-                       const scalar_t* __restrict row, scalar_t factor,
-                       std::int64_t n) {
-  for (std::int64_t c = 0; c < n; ++c) acc[c] += factor * row[c];
+struct VectorOf {
+  // Aligned as its elements: rows start anywhere.
+  typedef scalar_t Type __attribute__((vector_size(kLanes * sizeof(scalar_t)),
+                                       aligned(sizeof(scalar_t))));
+};
+
+// kVectors vectors, in registers where it is a local variable.
+template <typename scalar_t, int kVectors>
+struct Row {
+  using Vector = typename VectorOf<scalar_t>::Type;
+  Vector part[kVectors];
+
+  static Row load(const scalar_t* from) {
+    Row row;
+    for (int k = 0; k < kVectors; ++k) {
+      row.part[k] = *reinterpret_cast<const Vector*>(from + k * kLanes);
+    }
+    return row;
+  }
+  void store(scalar_t* to) const {
+    for (int k = 0; k < kVectors; ++k) {
+      *reinterpret_cast<Vector*>(to + k * kLanes) = part[k];
+    }
+  }
+  void clear() {
+    for (int k = 0; k < kVectors; ++k) part[k] = Vector{};
+  }
+  void add_scaled(const Row& other, scalar_t factor) {
+    for (int k = 0; k < kVectors; ++k) part[k] += factor * other.part[k];
+  }
+};
+
+inline void prefetch_row(const void* row, std::int64_t bytes) {
+  const char* line = static_cast<const char*>(row);
+  for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(line + at);
 }
 
-template <typename scalar_t>
-void splat(const LatticeView<scalar_t>& lattice, const scalar_t* values,
-           const scalar_t* point_scale, std::int64_t width, scalar_t* rows,
-           std::int64_t begin, std::int64_t end) {
-  const std::int32_t corners = lattice.features + 1;
-  for (std::int64_t v = begin; v < end; ++v) {
-    scalar_t* row = rows + v * width;
-    for (std::int64_t c0 = 0; c0 < width; c0 += kBlock) {
-      const std::int64_t n = width - c0 < kBlock ? width - c0 : kBlock;
-      scalar_t acc[kBlock] = {};
-      for (std::int32_t k = lattice.offsets[v]; k < lattice.offsets[v + 1];
-           ++k) {
-        const std::int32_t entry = lattice.entries[k];
-        const std::int64_t point = entry / corners;
-        scalar_t weight = lattice.weights[entry];
-        if (point_scale != nullptr) weight *= point_scale[point];
-        add_scaled(acc, values + point * width + c0, weight, n);
-      }
-      for (std::int64_t c = 0; c < n; ++c) row[c0 + c] = acc[c];
+// Calls fn(constant vector count, first channel) for pieces of a row whose
+// width is a multiple of kLanes.
+template <typename Function>
+inline void for_each_piece(std::int64_t width, const Function& fn) {
+  for (std::int64_t c = 0; c < width; c += kMaxVectors * kLanes) {
+    const std::int64_t vectors = (width - c) / kLanes;
+    switch (vectors < kMaxVectors ? vectors : kMaxVectors) {
+      case 1:
+        fn(std::integral_constant<int, 1>(), c);
+        break;
+      case 2:
+        fn(std::integral_constant<int, 2>(), c);
+        break;
+      case 3:
+        fn(std::integral_constant<int, 3>(), c);
+        break;
+      case 4:
+        fn(std::integral_constant<int, 4>(), c);
+        break;
+      case 5:
+        fn(std::integral_constant<int, 5>(), c);
+        break;
+      case 6:
+        fn(std::integral_constant<int, 6>(), c);
+        break;
+      case 7:
+        fn(std::integral_constant<int, 7>(), c);
+        break;
+      default:
+        fn(std::integral_constant<int, 8>(), c);
+        break;
     }
   }
 }
 
 template <typename scalar_t>
-void blur(const std::int32_t* chain, std::int64_t width, scalar_t* rows,
-          std::int64_t begin, std::int64_t end) {
-  std::int64_t first = begin;
-  while (first > 0 && first < end && chain[first - 1] >= 0) ++first;
-  while (first < end) {
-    std::int64_t last = first;
-    while (chain[last] >= 0) ++last;
-    for (std::int64_t c0 = 0; c0 < width; c0 += kBlock) {
-      const std::int64_t n = width - c0 < kBlock ? width - c0 : kBlock;
-      scalar_t before[kBlock] = {};
-      // Runs have two vertices at least, so the first is not a last one.
-      scalar_t* current = rows + chain[first] * width + c0;
-      for (std::int64_t k = first; k < last; ++k) {
-        const std::int32_t id = chain[k + 1];
-        scalar_t* __restrict next = rows + (id >= 0 ? id : ~id) * width + c0;
-        for (std::int64_t c = 0; c < n; ++c) {
-          const scalar_t center = current[c];
-          current[c] = blur_step(center, before[c], next[c]);
-          before[c] = center;
+void splat(const SplatList<scalar_t>& list, const scalar_t* values,
+           std::int64_t width, scalar_t* rows, std::int64_t begin,
+           std::int64_t end) {
+  const std::int32_t* offsets = list.offsets;
+  if (width % kLanes != 0) {
+    for (std::int64_t v = begin; v < end; ++v) {
+      for (std::int64_t c = 0; c < width; ++c) {
+        scalar_t sum = 0;
+        for (std::int64_t k = offsets[v]; k < offsets[v + 1]; ++k) {
+          sum += list.weights[k] * values[list.points[k] * width + c];
         }
-        current = next;
-      }
-      for (std::int64_t c = 0; c < n; ++c) {
-        current[c] = blur_step(current[c], before[c], scalar_t(0));
+        rows[v * width + c] = sum;
       }
     }
-    first = last + 1;
+    return;
+  }
+  const std::int64_t total = offsets[end];
+  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+    using Piece = Row<scalar_t, decltype(vectors)::value>;
+    for (std::int64_t v = begin; v < end; ++v) {
+      Piece sum;
+      sum.clear();
+      for (std::int64_t k = offsets[v]; k < offsets[v + 1]; ++k) {
+        if (k + kAhead < total) {
+          prefetch_row(values + list.points[k + kAhead] * width + c,
+                       sizeof(Piece));
+        }
+        sum.add_scaled(Piece::load(values + list.points[k] * width + c),
+                       list.weights[k]);
+      }
+      sum.store(rows + v * width + c);
+    }
+  });
+}
+
+// Vertex of a chain's position; ~id marks the last of a run.
+inline std::int64_t chain_vertex(std::int32_t id) { return id >= 0 ? id : ~id; }
+
+template <typename scalar_t>
+void blur(const std::int32_t* chain, std::int64_t length, std::int64_t width,
+          scalar_t* rows, std::int64_t begin, std::int64_t end) {
+  std::int64_t first = begin;
+  while (first > 0 && first < end && chain[first - 1] >= 0) ++first;
+  if (width % kLanes != 0) {
+    for (std::int64_t c = 0; c < width; ++c) {
+      for (std::int64_t k = first; k < end;) {
+        scalar_t before = 0;
+        bool last = false;
+        while (!last) {
+          last = chain[k] < 0;
+          scalar_t& value = rows[chain_vertex(chain[k]) * width + c];
+          const scalar_t after =
+              last ? scalar_t(0) : rows[chain_vertex(chain[k + 1]) * width + c];
+          const scalar_t center = value;
+          value = blur_step(center, before, after);
+          before = center;
+          ++k;
+        }
+      }
+    }
+    return;
+  }
+  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+    using Piece = Row<scalar_t, decltype(vectors)::value>;
+    for (std::int64_t k = first; k < end;) {
+      Piece before;
+      before.clear();
+      scalar_t* place = rows + chain_vertex(chain[k]) * width + c;
+      Piece center = Piece::load(place);
+      bool last = false;
+      while (!last) {
+        last = chain[k] < 0;
+        if (k + kAhead < length) {
+          prefetch_row(rows + chain_vertex(chain[k + kAhead]) * width + c,
+                       sizeof(Piece));
+        }
+        scalar_t* next = place;
+        Piece after;
+        if (last) {
+          after.clear();
+        } else {
+          next = rows + chain_vertex(chain[k + 1]) * width + c;
+          after = Piece::load(next);
+        }
+        Piece blurred;
+        for (int p = 0; p < decltype(vectors)::value; ++p) {
+          blurred.part[p] =
+              center.part[p] + scalar_t(0.5) * (before.part[p] + after.part[p]);
+        }
+        blurred.store(place);
+        before = center;
+        center = after;
+        place = next;
+        ++k;
+      }
+    }
+  });
+}
+
+// sum over point i's simplex of weight * row, for one piece of the rows.
+template <typename Piece, typename scalar_t>
+inline Piece gather(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
+                    std::int64_t width, std::int64_t i) {
+  const std::int64_t corners = lattice.features + 1;
+  Piece sum;
+  sum.clear();
+  for (std::int64_t q = i * corners; q < (i + 1) * corners; ++q) {
+    sum.add_scaled(Piece::load(rows + lattice.vertices[q] * width),
+                   lattice.weights[q]);
+  }
+  return sum;
+}
+
+template <typename scalar_t>
+inline void prefetch_corners(const LatticeView<scalar_t>& lattice,
+                             const scalar_t* rows, std::int64_t width,
+                             std::int64_t bytes, std::int64_t i) {
+  if (i >= lattice.points) return;
+  const std::int64_t corners = lattice.features + 1;
+  for (std::int64_t q = i * corners; q < (i + 1) * corners; ++q) {
+    prefetch_row(rows + lattice.vertices[q] * width, bytes);
   }
 }
 
@@ -71,19 +210,27 @@ void slice(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
            scalar_t scale, std::int64_t width, scalar_t* out,
            std::int64_t begin, std::int64_t end) {
   const std::int64_t corners = lattice.features + 1;
-  for (std::int64_t i = begin; i < end; ++i) {
-    for (std::int64_t c0 = 0; c0 < width; c0 += kBlock) {
-      const std::int64_t n = width - c0 < kBlock ? width - c0 : kBlock;
-      scalar_t acc[kBlock] = {};
-      for (std::int64_t q = i * corners; q < (i + 1) * corners; ++q) {
-        add_scaled(acc, rows + lattice.vertices[q] * width + c0,
-                   lattice.weights[q], n);
-      }
-      for (std::int64_t c = 0; c < n; ++c) {
-        out[i * width + c0 + c] = scale * acc[c];
+  if (width % kLanes != 0) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      for (std::int64_t c = 0; c < width; ++c) {
+        scalar_t sum = 0;
+        for (std::int64_t q = i * corners; q < (i + 1) * corners; ++q) {
+          sum += lattice.weights[q] * rows[lattice.vertices[q] * width + c];
+        }
+        out[i * width + c] = scale * sum;
       }
     }
+    return;
   }
+  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+    using Piece = Row<scalar_t, decltype(vectors)::value>;
+    for (std::int64_t i = begin; i < end; ++i) {
+      Piece scaled;
+      scaled.clear();
+      scaled.add_scaled(gather<Piece>(lattice, rows + c, width, i), scale);
+      scaled.store(out + i * width + c);
+    }
+  });
 }
 
 // softmax over a row of `width` (a multiple of kLanes) logits, into `out`.
@@ -120,29 +267,27 @@ void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
   const std::int64_t width = arguments.width;
   const int labels = static_cast<int>(arguments.labels);
   scalar_t* __restrict message = scratch;
-  scalar_t* __restrict filtered = scratch + width;
-  scalar_t* __restrict logits = scratch + 2 * width;
+  scalar_t* __restrict logits = scratch + width;
   for (std::int64_t i = begin; i < end; ++i) {
-    for (std::int64_t c = 0; c < width; ++c) message[c] = 0;
-    for (int m = 0; m < arguments.kernel_count; ++m) {
-      const KernelRows<scalar_t>& kernel = arguments.kernels[m];
-      const std::int64_t corners = kernel.lattice.features + 1;
-      for (std::int64_t c = 0; c < width; ++c) filtered[c] = 0;
-      for (std::int64_t q = i * corners; q < (i + 1) * corners; ++q) {
-        add_scaled(filtered,
-                   kernel.rows + kernel.lattice.vertices[q] * width,
-                   kernel.lattice.weights[q], width);
+    for_each_piece(width, [&](auto vectors, std::int64_t c) {
+      using Piece = Row<scalar_t, decltype(vectors)::value>;
+      Piece sum;
+      sum.clear();
+      for (int m = 0; m < arguments.kernel_count; ++m) {
+        const KernelRows<scalar_t>& kernel = arguments.kernels[m];
+        prefetch_corners(kernel.lattice, kernel.rows + c, width, sizeof(Piece),
+                         i + 2);
+        const scalar_t scale = kernel.output_scale != nullptr
+                                   ? kernel.output_scale[i]
+                                   : kernel.constant_scale;
+        sum.add_scaled(gather<Piece>(kernel.lattice, kernel.rows + c, width, i),
+                       scale);
       }
-      const scalar_t scale = kernel.output_scale != nullptr
-                                 ? kernel.output_scale[i]
-                                 : kernel.constant_scale;
-      add_scaled(message, filtered, scale, width);
-    }
-    const scalar_t* base = arguments.logits + i * width;
+      sum.store(message + c);
+    });
+    const scalar_t* __restrict base = arguments.logits + i * width;
     if (arguments.kind == Compatibility::kPotts) {
-      for (std::int64_t c = 0; c < width; ++c) {
-        logits[c] = base[c] + message[c];
-      }
+      for (std::int64_t c = 0; c < width; ++c) logits[c] = base[c] + message[c];
     } else {
       for (std::int64_t c = 0; c < width; ++c) logits[c] = base[c];
       for (int l = 0; l < labels; ++l) {

@@ -1,15 +1,17 @@
-// Row kernels for AVX512. The standard headers come before the pragma, so that no
-// function shared with other files is compiled for it.
+// Row kernels for AVX512. The standard headers come before the pragma, so that
+// no function shared with other files is compiled for it.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "csrc/cpu/row_kernels.h"
 #include "csrc/cpu/row_kernels_table.h"
 
 #if DEEPLAB_X86_VARIANTS
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,prefer-vector-width=512")
+#pragma GCC target( \
+    "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,prefer-vector-width=512")
 
 namespace deeplab {
 namespace avx512 {

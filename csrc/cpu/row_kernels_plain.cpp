@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "csrc/cpu/row_kernels.h"
 #include "csrc/cpu/row_kernels_table.h"

@@ -46,8 +46,7 @@ __device__ std::int64_t index_step() {
 // A thread fills all taps of one (plane, output position): neighbouring threads
 // write neighbouring columns, and the divisions are paid once per position.
 template <typename T>
-__global__ void im2col_kernel(Im2ColAt<T> at, std::int64_t planes,
-                              T* columns) {
+__global__ void im2col_kernel(Im2ColAt<T> at, std::int64_t planes, T* columns) {
   const Window2d& window = at.window;
   const std::int64_t size = window.output_size();
   const std::int64_t work = planes * size;
@@ -67,15 +66,13 @@ __global__ void im2col_kernel(Im2ColAt<T> at, std::int64_t planes,
 }
 
 template <typename T>
-__global__ void col2im_kernel(Col2ImAt<T> at, std::int64_t planes,
-                              T* images) {
+__global__ void col2im_kernel(Col2ImAt<T> at, std::int64_t planes, T* images) {
   const Window2d& window = at.window;
   const std::int64_t size = window.input_size();
   const std::int64_t work = planes * size;
   for (std::int64_t i = first_index(); i < work; i += index_step()) {
     const std::int64_t place = i % size;
-    images[i] =
-        at(i / size, place / window.w.input, place % window.w.input);
+    images[i] = at(i / size, place / window.w.input, place % window.w.input);
   }
 }
 
@@ -101,11 +98,11 @@ cudaError_t col2im_cuda(const Window2d& window, std::int64_t planes,
   return cudaGetLastError();
 }
 
-#define DEEPLAB_INSTANTIATE(T)                                             \
-  template cudaError_t im2col_cuda(const Window2d&, std::int64_t,          \
-                                   const T*, T*, cudaStream_t);            \
-  template cudaError_t col2im_cuda(const Window2d&, std::int64_t,          \
-                                   const T*, T*, cudaStream_t);
+#define DEEPLAB_INSTANTIATE(T)                                              \
+  template cudaError_t im2col_cuda(const Window2d&, std::int64_t, const T*, \
+                                   T*, cudaStream_t);                       \
+  template cudaError_t col2im_cuda(const Window2d&, std::int64_t, const T*, \
+                                   T*, cudaStream_t);
 
 DEEPLAB_INSTANTIATE(float)
 DEEPLAB_INSTANTIATE(double)

@@ -39,9 +39,8 @@ cudaError_t lattice_splat_blur_cuda(const LatticeView<scalar_t>& lattice,
 template <typename scalar_t>
 cudaError_t lattice_filter_cuda(const LatticeView<scalar_t>& lattice,
                                 const scalar_t* values,
-                                const scalar_t* point_scale,
-                                std::int64_t width, bool reverse,
-                                scalar_t* rows, scalar_t* out,
+                                const scalar_t* point_scale, std::int64_t width,
+                                bool reverse, scalar_t* rows, scalar_t* out,
                                 cudaStream_t stream);
 
 }  // namespace deeplab

@@ -27,8 +27,7 @@ __global__ void embed_kernel(const scalar_t* features, std::int64_t points,
       const std::int64_t entry = i * (d + 1) + q;
       weights[entry] = good ? simplex.barycentric[q] : scalar_t(0);
       for (int j = 0; j < d; ++j) {
-        keys[entry * d + j] =
-            good ? vertex_coordinate(simplex, q, j, d) : 0;
+        keys[entry * d + j] = good ? vertex_coordinate(simplex, q, j, d) : 0;
       }
     }
   }
@@ -71,8 +70,8 @@ __global__ void number_kernel(const std::int32_t* slots,
                               const std::int32_t* first,
                               const std::int32_t* id_of, std::int64_t entries,
                               const int* bad, std::int32_t* vertices,
-                              std::int32_t* first_entry,
-                              std::int32_t* sequence, std::int64_t* count) {
+                              std::int32_t* first_entry, std::int32_t* sequence,
+                              std::int64_t* count) {
   for (std::int64_t e = first_index(); e < entries; e += index_stride()) {
     vertices[e] = id_of[slots[slot_of[e]]];
     sequence[e] = static_cast<std::int32_t>(e);
@@ -82,17 +81,13 @@ __global__ void number_kernel(const std::int32_t* slots,
 }
 
 template <int kCapacity>
-__global__ void neighbors_kernel(const std::int32_t* slots,
-                                 std::int64_t capacity,
-                                 const std::int32_t* keys,
-                                 const std::int32_t* first_entry,
-                                 const std::int32_t* id_of,
-                                 std::int64_t entries, int d,
-                                 const std::int64_t* count,
-                                 std::int32_t* neighbors) {
+__global__ void neighbors_kernel(
+    const std::int32_t* slots, std::int64_t capacity, const std::int32_t* keys,
+    const std::int32_t* first_entry, const std::int32_t* id_of,
+    std::int64_t entries, int d, const std::int64_t* count,
+    std::int32_t* neighbors) {
   const std::int64_t row = 2 * (d + 1);
-  for (std::int64_t k = first_index(); k < entries * row;
-       k += index_stride()) {
+  for (std::int64_t k = first_index(); k < entries * row; k += index_stride()) {
     const std::int64_t v = k / row;
     std::int32_t neighbor = -1;
     if (v < *count) {
@@ -113,8 +108,7 @@ __global__ void neighbors_kernel(const std::int32_t* slots,
 
 // Position where each vertex's group begins in the sorted entries.
 __global__ void offsets_kernel(const std::int32_t* sorted_vertices,
-                               std::int64_t entries,
-                               const std::int64_t* count,
+                               std::int64_t entries, const std::int64_t* count,
                                std::int32_t* offsets) {
   for (std::int64_t k = first_index(); k <= entries; k += index_stride()) {
     if (k >= *count) offsets[k] = static_cast<std::int32_t>(entries);
@@ -191,7 +185,8 @@ cudaError_t lattice_build_cuda(const scalar_t* features, std::int64_t points,
   const Layout l = layout(points, d);
   if (workspace_bytes < l.total) return cudaErrorInvalidValue;
   if (entries == 0) {
-    const cudaError_t status = cudaMemsetAsync(count, 0, sizeof(*count), stream);
+    const cudaError_t status =
+        cudaMemsetAsync(count, 0, sizeof(*count), stream);
     if (status != cudaSuccess) return status;
     return cudaMemsetAsync(out.offsets, 0, sizeof(std::int32_t), stream);
   }
@@ -206,13 +201,13 @@ cudaError_t lattice_build_cuda(const scalar_t* features, std::int64_t points,
   cudaError_t status = cudaMemsetAsync(bad, 0, sizeof(int), stream);
   if (status != cudaSuccess) return status;
   // All bits set is kEmptySlot.
-  status = cudaMemsetAsync(slots, 0xff, l.capacity * sizeof(std::int32_t),
-                           stream);
+  status =
+      cudaMemsetAsync(slots, 0xff, l.capacity * sizeof(std::int32_t), stream);
   if (status != cudaSuccess) return status;
 
   const auto embed_with = [&](auto* kernel) {
-    kernel<<<blocks_for(points), kThreads, 0, stream>>>(
-        features, points, d, keys, out.weights, bad);
+    kernel<<<blocks_for(points), kThreads, 0, stream>>>(features, points, d,
+                                                        keys, out.weights, bad);
   };
   if (d <= kSmallFeatures) {
     embed_with(embed_kernel<scalar_t, kSmallFeatures>);
@@ -222,8 +217,8 @@ cudaError_t lattice_build_cuda(const scalar_t* features, std::int64_t points,
   const unsigned blocks = blocks_for(entries);
   insert_kernel<<<blocks, kThreads, 0, stream>>>(slots, l.capacity, keys,
                                                  entries, d, ints(l.slot_of));
-  mark_first_kernel<<<blocks, kThreads, 0, stream>>>(
-      slots, ints(l.slot_of), entries, ints(l.first));
+  mark_first_kernel<<<blocks, kThreads, 0, stream>>>(slots, ints(l.slot_of),
+                                                     entries, ints(l.first));
   std::size_t temporary_bytes = l.temporary_bytes;
   status = cub::DeviceScan::ExclusiveSum(
       base + l.temporary, temporary_bytes,
@@ -235,8 +230,8 @@ cudaError_t lattice_build_cuda(const scalar_t* features, std::int64_t points,
       out.vertices, ints(l.first_entry), ints(l.sequence), count);
   const auto neighbors_with = [&](auto* kernel) {
     kernel<<<blocks_for(entries * 2 * (d + 1)), kThreads, 0, stream>>>(
-        slots, l.capacity, keys, ints(l.first_entry), ints(l.id_of), entries,
-        d, count, out.neighbors);
+        slots, l.capacity, keys, ints(l.first_entry), ints(l.id_of), entries, d,
+        count, out.neighbors);
   };
   if (d <= kSmallFeatures) {
     neighbors_with(neighbors_kernel<kSmallFeatures>);

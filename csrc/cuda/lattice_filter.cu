@@ -19,8 +19,7 @@ __global__ void splat_kernel(LatticeView<scalar_t> lattice,
     const std::int64_t v = k / width;
     const std::int64_t c = k - v * width;
     scalar_t sum = 0;
-    for (std::int32_t e = lattice.offsets[v]; e < lattice.offsets[v + 1];
-         ++e) {
+    for (std::int32_t e = lattice.offsets[v]; e < lattice.offsets[v + 1]; ++e) {
       const std::int32_t entry = lattice.entries[e];
       const std::int64_t point = entry / corners;
       scalar_t weight = lattice.weights[entry];
@@ -98,26 +97,24 @@ cudaError_t lattice_splat_blur_cuda(const LatticeView<scalar_t>& lattice,
 template <typename scalar_t>
 cudaError_t lattice_filter_cuda(const LatticeView<scalar_t>& lattice,
                                 const scalar_t* values,
-                                const scalar_t* point_scale,
-                                std::int64_t width, bool reverse,
-                                scalar_t* rows, scalar_t* out,
+                                const scalar_t* point_scale, std::int64_t width,
+                                bool reverse, scalar_t* rows, scalar_t* out,
                                 cudaStream_t stream) {
   const scalar_t* blurred = nullptr;
-  const cudaError_t status =
-      lattice_splat_blur_cuda(lattice, values, point_scale, width, reverse,
-                              rows, &blurred, stream);
+  const cudaError_t status = lattice_splat_blur_cuda(
+      lattice, values, point_scale, width, reverse, rows, &blurred, stream);
   if (status != cudaSuccess) return status;
   slice_kernel<<<blocks_for(lattice.points * width), kThreads, 0, stream>>>(
       lattice, blurred, slice_scale<scalar_t>(lattice.features), width, out);
   return cudaGetLastError();
 }
 
-#define DEEPLAB_INSTANTIATE(scalar_t)                                         \
-  template cudaError_t lattice_splat_blur_cuda(                               \
-      const LatticeView<scalar_t>&, const scalar_t*, const scalar_t*,         \
-      std::int64_t, bool, scalar_t*, const scalar_t**, cudaStream_t);         \
-  template cudaError_t lattice_filter_cuda(                                   \
-      const LatticeView<scalar_t>&, const scalar_t*, const scalar_t*,         \
+#define DEEPLAB_INSTANTIATE(scalar_t)                                 \
+  template cudaError_t lattice_splat_blur_cuda(                       \
+      const LatticeView<scalar_t>&, const scalar_t*, const scalar_t*, \
+      std::int64_t, bool, scalar_t*, const scalar_t**, cudaStream_t); \
+  template cudaError_t lattice_filter_cuda(                           \
+      const LatticeView<scalar_t>&, const scalar_t*, const scalar_t*, \
       std::int64_t, bool, scalar_t*, scalar_t*, cudaStream_t);
 DEEPLAB_INSTANTIATE(float)
 DEEPLAB_INSTANTIATE(double)

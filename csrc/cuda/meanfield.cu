@@ -1,11 +1,10 @@
-#include "csrc/cuda/meanfield.h"
-
 #include <cuda_runtime.h>
 
 #include <algorithm>
 
 #include "csrc/cuda/lattice.h"
 #include "csrc/cuda/launch.cuh"
+#include "csrc/cuda/meanfield.h"
 
 namespace deeplab {
 namespace {
@@ -75,8 +74,7 @@ __device__ scalar_t warp_sum(scalar_t value) {
 template <typename scalar_t>
 __global__ void update_kernel(const scalar_t* unary, const scalar_t* message,
                               std::int64_t points, int labels,
-                              Compatibility kind,
-                              const scalar_t* compatibility,
+                              Compatibility kind, const scalar_t* compatibility,
                               scalar_t* marginals) {
   const int lane = threadIdx.x % kWarp;
   const std::int64_t stride = index_stride() / kWarp;
@@ -152,8 +150,8 @@ cudaError_t meanfield_cuda(const MeanfieldProblem<scalar_t>& problem,
            slice_scale<scalar_t>(problem.lattices[m].features);
   };
   if (normalized) {
-    fill_kernel<<<blocks_for(points), kThreads, 0, stream>>>(
-        ones, scalar_t(1), points);
+    fill_kernel<<<blocks_for(points), kThreads, 0, stream>>>(ones, scalar_t(1),
+                                                             points);
     for (std::size_t m = 0; m < problem.lattices.size(); ++m) {
       const cudaError_t status = lattice_filter_cuda<scalar_t>(
           problem.lattices[m], ones, nullptr, 1, false, rows, norm, stream);
@@ -189,12 +187,11 @@ cudaError_t meanfield_cuda(const MeanfieldProblem<scalar_t>& problem,
   return cudaGetLastError();
 }
 
-#define DEEPLAB_INSTANTIATE(scalar_t)                           \
-  template std::int64_t meanfield_workspace_size(               \
-      const MeanfieldProblem<scalar_t>&);                       \
-  template cudaError_t meanfield_cuda(                          \
-      const MeanfieldProblem<scalar_t>&, scalar_t*, scalar_t*,  \
-      cudaStream_t);
+#define DEEPLAB_INSTANTIATE(scalar_t)                                    \
+  template std::int64_t meanfield_workspace_size(                        \
+      const MeanfieldProblem<scalar_t>&);                                \
+  template cudaError_t meanfield_cuda(const MeanfieldProblem<scalar_t>&, \
+                                      scalar_t*, scalar_t*, cudaStream_t);
 DEEPLAB_INSTANTIATE(float)
 DEEPLAB_INSTANTIATE(double)
 #undef DEEPLAB_INSTANTIATE

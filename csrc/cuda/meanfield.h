@@ -12,7 +12,8 @@ namespace deeplab {
 
 // Values of device memory meanfield_cuda needs besides its output.
 template <typename scalar_t>
-std::int64_t meanfield_workspace_size(const MeanfieldProblem<scalar_t>& problem);
+std::int64_t meanfield_workspace_size(
+    const MeanfieldProblem<scalar_t>& problem);
 
 // Writes the marginals [L, P].
 template <typename scalar_t>

@@ -53,8 +53,7 @@ class Im2Col : public testing::TestWithParam<Window2d> {
   static constexpr std::int64_t kPlanes = 6;
   Window2d window = GetParam();
   std::int64_t images_size = kPlanes * window.input_size();
-  std::int64_t columns_size =
-      kPlanes * window.taps() * window.output_size();
+  std::int64_t columns_size = kPlanes * window.taps() * window.output_size();
 };
 
 TEST_P(Im2Col, RowsAgreeWithTheFunctor) {
@@ -165,10 +164,9 @@ TEST_P(AtrousConv, GradientsAreAdjoints) {
   Values grad_input(input.size(), -9);
   Values grad_weight(weight.size(), -9);
   Values grad_bias(bias.size(), -9);
-  atrous_conv2d_backward_cpu(shape, grad.data(), input.data(), weight.data(),
-                             grad_input.data(), grad_weight.data(),
-                             grad_bias.data(),
-                             Multiply<double>(multiply_plainly));
+  atrous_conv2d_backward_cpu(
+      shape, grad.data(), input.data(), weight.data(), grad_input.data(),
+      grad_weight.data(), grad_bias.data(), Multiply<double>(multiply_plainly));
   const double linear = dot(forward(input, weight, nullptr), grad);
   EXPECT_NEAR(dot(input, grad_input), linear, 1e-11);
   EXPECT_NEAR(dot(weight, grad_weight), linear, 1e-11);

@@ -1,5 +1,3 @@
-#include "csrc/cpu/lattice.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "csrc/cpu/lattice.h"
 #include "csrc/cpu/parallel.h"
 
 namespace deeplab {

@@ -1,8 +1,8 @@
-#include "csrc/core/meanfield.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "csrc/core/meanfield.h"
 
 namespace deeplab {
 namespace {
@@ -25,13 +25,13 @@ TEST(PairwiseEnergy, PottsDiagonalAndMatrixAgreeOnPotts) {
   const double diagonal[3] = {-1, -1, -1};
   const double matrix[9] = {-1, 0, 0, 0, -1, 0, 0, 0, -1};
   for (int l = 0; l < 3; ++l) {
-    const double potts = pairwise_energy<double>(
-        filtered, l, 3, Compatibility::kPotts, nullptr);
+    const double potts =
+        pairwise_energy<double>(filtered, l, 3, Compatibility::kPotts, nullptr);
     EXPECT_EQ(potts, -filtered[l]);
     EXPECT_EQ(potts, pairwise_energy(filtered, l, 3, Compatibility::kDiagonal,
                                      diagonal));
-    EXPECT_EQ(potts, pairwise_energy(filtered, l, 3, Compatibility::kMatrix,
-                                     matrix));
+    EXPECT_EQ(potts,
+              pairwise_energy(filtered, l, 3, Compatibility::kMatrix, matrix));
   }
 }
 

@@ -13,8 +13,8 @@ TEST(Window, OutputIsFloorOfCaffesFormula) {
 }
 
 TEST(Window, LargestValuesStayWithinInt64) {
-  const WindowAxis axis = make_window_axis(kMaxWindowValue, 2, 1,
-                                           kMaxWindowValue, kMaxWindowValue);
+  const WindowAxis axis =
+      make_window_axis(kMaxWindowValue, 2, 1, kMaxWindowValue, kMaxWindowValue);
   EXPECT_EQ(axis.output, 2 * kMaxWindowValue);
   const WindowAxis wide = make_window_axis(1, kMaxWindowValue, 1, 0, 1);
   EXPECT_LT(wide.output, 1);
@@ -42,8 +42,8 @@ TEST(Window, InsideRangeHoldsExactlyTheOutputsThatMeetTheInput) {
       for (std::int64_t stride : {1, 2, 5}) {
         for (std::int64_t padding : {0, 1, 4, 13}) {
           for (std::int64_t dilation : {1, 3, 12}) {
-            const WindowAxis axis = make_window_axis(input, kernel, stride,
-                                                     padding, dilation);
+            const WindowAxis axis =
+                make_window_axis(input, kernel, stride, padding, dilation);
             if (window_extent(kernel, dilation) > input + 2 * padding) continue;
             for (std::int64_t tap = 0; tap < kernel; ++tap) {
               const std::int64_t first = axis.first_inside(tap);
