@@ -1,0 +1,117 @@
+"""What every Caffe layer's module is made of, and the table that finds a module by its Caffe type.
+
+A layer type of your own takes two registrations: fields and shapes with prototxt_import.layers.register, and here
+what it computes:
+
+    @module("Mish")
+    class Mish(CaffeLayer):
+        def forward(self, x):
+            return F.mish(x * self.options.scale)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from deeplab_repro.fillers import fill_
+from prototxt_import import Filler, LayerSpec, NetSpec
+
+_MODULES: dict[str, type[CaffeLayer]] = {}
+_Class = TypeVar("_Class", bound="type[CaffeLayer]")
+
+
+class CaffeLayer(nn.Module):
+    """Base of the modules that run Caffe layers.
+
+    Built from a layer and the net it belongs to (for phase, dialect, file name and parameter shapes); `forward` takes
+    one tensor per bottom and returns one tensor, or a tuple with one per top. It never writes into a bottom, and
+    `train()` and `eval()` mean nothing to it: Caffe fixes the phase when a net is built.
+
+    takes_mask: whether `forward` accepts the keyword `mask`, as Dropout does."""
+
+    takes_mask = False
+
+    def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
+        super().__init__()
+        self.layer = layer
+        self.options = layer.options
+        self.force_backward = spec.force_backward
+        self.shapes = spec.param_shapes.get(layer.name, ())
+        if len(self.shapes) != len(layer.params):
+            raise self.fail(
+                "the shapes of its parameters depend on inputs of unknown size; give them with NetSpec.with_inputs"
+            )
+        self._fillers: list[Filler] = []
+
+    def add_blob(self, name: str, filler: Filler | None = None) -> None:
+        """Declare the next learnable blob, in Caffe's order; uninitialised until `reset_parameters` or `load`.
+
+        A blob with lr_mult 0 does not require a gradient: Caffe computes none for it, unless the net says
+        force_backward."""
+        i = len(self._fillers)
+        trainable = self.layer.params[i].lr_mult != 0 or self.force_backward
+        value = torch.empty(self.shapes[i], dtype=torch.float32)
+        self.register_parameter(name, nn.Parameter(value, requires_grad=trainable))
+        self._fillers.append(filler or Filler())
+
+    def blobs(self) -> list[nn.Parameter]:
+        """The learnable blobs in Caffe's order."""
+        return [blob for blob in self._parameters.values() if blob is not None]
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every blob anew from its filler."""
+        for blob, filler in zip(self.blobs(), self._fillers, strict=True):
+            fill_(blob, filler, generator)
+
+    def load(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copy arrays of the blobs' shapes (Caffe's order) into the blobs."""
+        for blob, array in zip(self.blobs(), arrays, strict=True):
+            with torch.no_grad():
+                np.copyto(blob.numpy(), np.asarray(array).reshape(blob.shape), casting="same_kind")
+
+    def fail(self, what: str) -> ValueError:
+        """A ValueError about this layer, to be raised."""
+        return ValueError(f"layer {self.layer.name!r} ({self.layer.type}): {what}")
+
+    def extra_repr(self) -> str:
+        return f"{', '.join(self.layer.bottoms)} -> {', '.join(self.layer.tops) or '(no top)'}"
+
+
+def module(*types: str) -> Callable[[_Class], _Class]:
+    """Class decorator: the module that runs Caffe layers of these types. ValueError where a type is taken."""
+
+    def register(cls: _Class) -> _Class:
+        for name in types:
+            if name in _MODULES:
+                raise ValueError(f"layer type {name!r} is run by {_MODULES[name].__qualname__} already")
+            _MODULES[name] = cls
+        return cls
+
+    return register
+
+
+def has_module(type_name: str) -> bool:
+    """Whether layers of this Caffe type can run."""
+    return type_name in _MODULES
+
+
+def require_modules(layers: Iterable[LayerSpec]) -> None:
+    """ValueError that lists every layer whose type has no module."""
+    unknown: dict[str, list[str]] = {}
+    for layer in layers:
+        if not has_module(layer.type):
+            unknown.setdefault(layer.type, []).append(layer.name)
+    if unknown:
+        found = "; ".join(f"{kind} ({', '.join(map(repr, names))})" for kind, names in unknown.items())
+        raise ValueError(f"no module runs these layer types: {found}; register one with deeplab_repro.layers.module")
+
+
+def build_module(layer: LayerSpec, spec: NetSpec) -> CaffeLayer:
+    """The module of one layer, its parameters uninitialised; ValueError for a type without a module."""
+    require_modules([layer])
+    return _MODULES[layer.type](layer, spec)

@@ -1,0 +1,25 @@
+"""Layers at the rim of a net: what feeds it and what stores its blobs.
+
+Sources (ImageSegData, HDF5Data, ...) have no module: their tops are inputs of the CaffeNet."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from deeplab_repro.layers.base import CaffeLayer, module
+from prototxt_import import LayerSpec
+from prototxt_import.layers import lookup
+
+
+def is_source(layer: LayerSpec) -> bool:
+    """Whether a layer makes its tops from files."""
+    known = lookup(layer.type)
+    return known is not None and known.data
+
+
+@module("MatWrite", "HDF5Output")
+class Sink(CaffeLayer):
+    """A layer that writes files; running the net does not."""
+
+    def forward(self, *bottoms: Tensor) -> tuple[()]:
+        return ()

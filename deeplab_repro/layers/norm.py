@@ -1,0 +1,114 @@
+"""Normalisation and per-channel affine layers: BatchNorm, Scale, Bias, LRN, MVN."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deeplab_repro.layers.base import CaffeLayer, module
+from prototxt_import import LayerSpec, NetSpec
+
+
+class _Broadcast(CaffeLayer):
+    """A layer with operands of shape x.shape[axis : axis + n]."""
+
+    @staticmethod
+    def spread(operand: Tensor, x: Tensor, axis: int) -> Tensor:
+        axis %= x.dim()
+        return operand.reshape(operand.shape + (1,) * (x.dim() - axis - operand.dim()))
+
+
+@module("BatchNorm")
+class BatchNorm(_Broadcast):
+    """(x - mu) / sqrt(var + eps), without the affine part, which Caffe leaves to a Scale layer.
+
+    Blobs: mean sum [C], variance sum [C] and the factor [1] both are divided by (a factor of 0 makes both 0). They
+    never take gradients. Without use_global_stats mu and var are the batch's, and every pass folds them into the
+    blobs as BVLC Caffe does; DeepLab v2's own fork cannot do that, its published nets use the stored statistics."""
+
+    def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
+        super().__init__(layer, spec)
+        for name in ("mean", "variance", "factor"):
+            self.add_blob(name)
+            getattr(self, name).requires_grad_(False)
+        if self.options.update_global_stats and spec.phase == "TRAIN":
+            raise self.fail("update_global_stats is not supported; no published net uses it")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.options.use_global_stats:
+            self._accumulate(x.detach())
+            return F.batch_norm(x, None, None, training=True, eps=self.options.eps)
+        factor = self.factor.detach()
+        share = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
+        scale = torch.rsqrt(self.variance.detach() * share + self.options.eps)
+        shift = self.mean.detach() * share * -scale
+        # F.batch_norm would keep x for a gradient of the statistics that nobody asks for.
+        return torch.addcmul(self.spread(shift, x, 1), x, self.spread(scale, x, 1))
+
+    @torch.no_grad()
+    def _accumulate(self, x: Tensor) -> None:
+        count = x.numel() // x.shape[1]
+        variance, mean = torch.var_mean(x, dim=[d for d in range(x.dim()) if d != 1], correction=0)
+        unbiased = count / (count - 1) if count > 1 else 1.0
+        fraction = self.options.moving_average_fraction
+        self.mean.mul_(fraction).add_(mean)
+        self.variance.mul_(fraction).add_(variance, alpha=unbiased)
+        self.factor.mul_(fraction).add_(1)
+
+
+@module("Scale")
+class Scale(_Broadcast):
+    """x * gamma (+ beta). gamma is the blob `weight`, or the second bottom where there is one; beta the blob `bias`."""
+
+    def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
+        super().__init__(layer, spec)
+        if len(layer.bottoms) == 1:
+            self.add_blob("weight", self.options.filler)
+        if self.options.bias_term:
+            self.add_blob("bias", self.options.bias_filler)
+        else:
+            self.bias = None
+
+    def forward(self, x: Tensor, gamma: Tensor | None = None) -> Tensor:
+        axis = self.options.axis
+        gamma = self.spread(self.weight if gamma is None else gamma, x, axis)
+        return x * gamma if self.bias is None else torch.addcmul(self.spread(self.bias, x, axis), x, gamma)
+
+
+@module("Bias")
+class Bias(_Broadcast):
+    """x + beta; beta is the blob `bias`, or the second bottom where there is one."""
+
+    def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
+        super().__init__(layer, spec)
+        if len(layer.bottoms) == 1:
+            self.add_blob("bias", self.options.filler)
+
+    def forward(self, x: Tensor, beta: Tensor | None = None) -> Tensor:
+        return x + self.spread(self.bias if beta is None else beta, x, self.options.axis)
+
+
+@module("LRN")
+class LRN(CaffeLayer):
+    """Local response normalisation across channels, or within each channel (where Caffe takes k as 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        o = self.options
+        if o.norm_region == "ACROSS_CHANNELS":
+            return F.local_response_norm(x, o.local_size, o.alpha, o.beta, o.k)
+        mean = F.avg_pool2d(x * x, o.local_size, 1, o.local_size // 2)
+        return x * (1 + o.alpha * mean) ** -o.beta
+
+
+@module("MVN")
+class MVN(CaffeLayer):
+    """Mean removed and, with normalize_variance, divided by (standard deviation + eps): per plane, or per item."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        o = self.options
+        rows = x.flatten(1 if o.across_channels else 2)
+        rows = rows - rows.mean(-1, keepdim=True)
+        if o.normalize_variance:
+            rows = rows / ((rows * rows).mean(-1, keepdim=True).sqrt() + o.eps)
+        return rows.reshape(x.shape)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from deeplab_repro.layers.loss import FLT_MIN
+
+
+def scores_and_labels(rng, ignored: int = 255):
+    scores = torch.randn(2, 5, 3, 4, generator=rng, dtype=torch.float64)
+    label = torch.randint(0, 5, (2, 1, 3, 4), generator=rng).double()
+    label[0, 0, 0] = ignored
+    return scores, label
+
+
+@pytest.mark.parametrize(
+    ("rule", "divisor"), [("FULL", 24), ("VALID", 20), ("BATCH_SIZE", 2), ("NONE", 1), ("WEIGHTED", 20)]
+)
+def test_softmax_loss_normalisation(run, rng, rule, divisor):
+    scores, label = scores_and_labels(rng)
+    loss = run("SoftmaxWithLoss", scores, label, ignore_labels=(255,), normalization=rule)
+    total = F.cross_entropy(scores, label[:, 0].long(), ignore_index=255, reduction="sum")
+    torch.testing.assert_close(loss, total / divisor)
+    assert loss.shape == ()
+
+
+def test_softmax_loss_gradient(run, rng):
+    scores, label = scores_and_labels(rng)
+    assert gradcheck(
+        lambda t: run("SoftmaxWithLoss", t, label, ignore_labels=(255,)), scores.requires_grad_(), atol=1e-6
+    )
+
+
+def test_all_labels_ignored(run):
+    scores, label = torch.zeros(1, 3, 2, 2, requires_grad=True), torch.full((1, 1, 2, 2), 255.0)
+    loss = run("SoftmaxWithLoss", scores, label, ignore_labels=(255,))
+    loss.backward()
+    assert loss.item() == 0
+    assert not scores.grad.any()
+    assert run("SoftmaxWithLoss", scores, label, ignore_labels=(255,), normalization="WEIGHTED").isnan()
+
+
+def test_probability_is_held_at_the_least_float_but_not_its_gradient(run):
+    scores = torch.tensor([[0.0, 200.0]]).reshape(1, 2, 1, 1).requires_grad_()
+    loss = run("SoftmaxWithLoss", scores, torch.zeros(1, 1, 1, 1))
+    loss.backward()
+    assert loss.item() == pytest.approx(-math.log(FLT_MIN), rel=1e-6)
+    assert scores.grad.flatten().tolist() == [-1, 1]
+
+
+def test_labels_are_cut_down_to_integers(run, rng):
+    scores, _ = scores_and_labels(rng)
+    label = torch.randint(0, 5, (2, 1, 3, 4), generator=rng).double()
+    blended = label + 0.99
+    assert torch.equal(run("SoftmaxWithLoss", scores, blended), run("SoftmaxWithLoss", scores, label))
+
+
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "SegAccuracy"])
+@pytest.mark.parametrize("bad", [5.0, 147.0, -1.0])
+def test_label_that_is_no_class_is_named(run, rng, kind, bad):
+    scores, label = scores_and_labels(rng)
+    label[1, 0, 2, 3] = bad
+    with pytest.raises(ValueError, match=rf"layer 'it' \({kind}\): label {int(bad)} is neither a class \(0 to 4\)"):
+        run(kind, scores, label, ignore_labels=(255,))
+
+
+def test_class_weights_of_the_v1_rule(run, rng, tmp_path):
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.0, 3.0])
+    file = tmp_path / "weights.txt"
+    file.write_text("1 0.5\n2 0\n3\n")
+    scores, label = scores_and_labels(rng)
+    ours = run(
+        "SoftmaxWithLoss", scores, label, ignore_labels=(255,), normalization="WEIGHTED", weight_source=str(file)
+    )
+    expected = F.cross_entropy(scores, label[:, 0].long(), weights.double(), ignore_index=255)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_seg_accuracy_counts_as_caffe(run):
+    # Truth 0 0 1 1 (and one ignored); predictions 0 2 1 1: class 2 never true, class 3 in neither.
+    scores = torch.zeros(1, 4, 1, 5)
+    for i, c in enumerate((0, 2, 1, 1, 3)):
+        scores[0, c, 0, i] = 1
+    label = torch.tensor([0.0, 0, 1, 1, 255]).reshape(1, 1, 1, 5)
+    accuracy, recall, iou = run("SegAccuracy", scores, label, ignore_labels=(255,)).flatten().tolist()
+    assert (accuracy, recall) == (0.75, 0.75)
+    assert iou == pytest.approx((0.5 + 1 + 0 + 1) / 4)
+
+
+def test_seg_accuracy_ties_go_to_the_largest_class_and_nothing_counted_is_0_0_1(run):
+    scores, label = torch.zeros(1, 3, 1, 2), torch.tensor([2.0, 0.0]).reshape(1, 1, 1, 2)
+    assert run("SegAccuracy", scores, label).flatten()[0] == 0.5
+    nothing = torch.full((1, 1, 1, 2), 255.0)
+    assert run("SegAccuracy", scores, nothing, ignore_labels=(255,)).flatten().tolist() == [0, 0, 1]
+
+
+def test_argmax_ties_go_to_the_largest_index(run):
+    x = torch.tensor([1.0, 3, 3, 0, 3]).reshape(1, 5, 1, 1)
+    assert run("ArgMax", x, axis=1).flatten().tolist() == [4]
+    assert run("ArgMax", x, axis=1, top_k=4).flatten().tolist() == [4, 2, 1, 0]
+    assert run("ArgMax", x, axis=1, top_k=2, out_max_val=True).flatten().tolist() == [3, 3]
+    assert run("ArgMax", x, per_pixel=True, top_k=2, out_max_val=True).flatten().tolist() == [4, 2, 3, 3]
+    both = run("ArgMax", x, top_k=2, out_max_val=True)
+    assert both.shape == (1, 2, 2)
+    assert both.flatten().tolist() == [4, 2, 3, 3]
+
+
+def test_accuracy_top_k_and_per_class(run, rng):
+    scores = torch.randn(50, 6, generator=rng)
+    label = torch.randint(0, 6, (50,), generator=rng).float()
+    label[:5] = 255
+    kept, best = label[5:].long(), scores[5:].topk(2, 1).indices
+    expected = (best == kept[:, None]).any(1).float()
+    total, each = run("Accuracy", scores, label, tops=2, top_k=2, ignore_labels=(255,))
+    torch.testing.assert_close(total, expected.mean())
+    torch.testing.assert_close(each, torch.stack([expected[kept == c].mean() for c in range(6)]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("EuclideanLoss", {}), ("EuclideanLoss", {"normalization": "FULL", "square_root": True})]
+)
+def test_euclidean_loss(run, rng, kind, options):
+    a, b = (torch.randn(3, 4, generator=rng, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    square = ((a - b) ** 2).sum()
+    torch.testing.assert_close(run(kind, a, b, **options), (square / 12).sqrt() if options else square / 6)
+    assert gradcheck(lambda *t: run(kind, *t, **options), (a, b))

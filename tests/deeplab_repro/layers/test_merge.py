@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import torch
+from torch.autograd import gradcheck
+
+
+def test_eltwise_max_ties_go_to_bottom_one_then_to_the_first(run):
+    def grads(*values):
+        bottoms = [torch.tensor([[v]], requires_grad=True) for v in values]
+        run("Eltwise", *bottoms, operation="MAX").sum().backward()
+        return [float(x.grad) for x in bottoms]
+
+    assert grads(1.0, 1.0) == [0, 1]
+    assert grads(2.0, 1.0, 2.0) == [1, 0, 0]
+    assert grads(1.0, 1.0, 1.0) == [0, 1, 0]
+    assert grads(0.0, 1.0, 3.0, 3.0) == [0, 0, 1, 0]
+
+
+def test_eltwise_values_and_gradients(run, rng):
+    a, b, c = (torch.randn(2, 3, generator=rng, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    torch.testing.assert_close(run("Eltwise", a, b, c, operation="SUM", coeffs=(0.5, -1.0, 2.0)), 0.5 * a - b + 2 * c)
+    torch.testing.assert_close(run("Eltwise", a, b, c, operation="MAX"), torch.maximum(torch.maximum(a, b), c))
+    for stable in (True, False):
+        torch.testing.assert_close(run("Eltwise", a, b, c, operation="PROD", stable_prod_grad=stable), a * b * c)
+        assert gradcheck(lambda *t, s=stable: run("Eltwise", *t, operation="PROD", stable_prod_grad=s), (a, b, c))
+
+
+def test_unstable_product_gradient_at_zero_is_nan(run):
+    a, b = torch.zeros(1, 1, requires_grad=True), torch.ones(1, 1, requires_grad=True)
+    run("Eltwise", a, b, operation="PROD", stable_prod_grad=False).sum().backward()
+    assert a.grad.isnan().all()
+    assert float(b.grad) == 0
+
+
+def test_concat_slice_split_flatten_reshape(run, rng):
+    x = torch.randn(4, 6, 2, 3, generator=rng)
+    assert torch.equal(run("Concat", x, x, axis=0), torch.cat([x, x]))
+    one, two, three = run("Slice", x, tops=3, axis=1, slice_points=(1, 3))
+    assert torch.equal(torch.cat([one, two, three], 1), x)
+    assert (one.shape[1], two.shape[1], three.shape[1]) == (1, 2, 3)
+    assert [part.shape[0] for part in run("Slice", x, tops=2, axis=0)] == [2, 2]
+    assert all(torch.equal(part, x) for part in run("Split", x, tops=3))
+    assert run("Flatten", x).shape == (4, 36)
+    assert run("Flatten", x, axis=2, end_axis=3).shape == (4, 6, 6)
+    assert run("Reshape", x, dims=(0, -1, 3)).shape == (4, 12, 3)
+    assert run("Silence", x, tops=0) == ()
