@@ -1,0 +1,121 @@
+"""`deeplab convert`: Caffe files to a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeplab_repro.cli.options import (
+    DialectOption,
+    JsonOption,
+    PhaseOption,
+    VariablesOption,
+    parse_phase,
+    parse_variables,
+)
+
+if TYPE_CHECKING:
+    from prototxt_import import NetSpec
+
+
+def convert(
+    net: Annotated[Path, typer.Argument(metavar="NET.prototxt", help="The net, in any dialect.", show_default=False)],
+    weights: Annotated[Path, typer.Argument(metavar="W.caffemodel", help="Its weights.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The checkpoint; else W.safetensors here.", show_default=False
+        ),
+    ] = None,
+    phase: PhaseOption = "TEST",
+    variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Let fillers draw what the weight file lacks.")
+    ] = False,
+    json: JsonOption = None,
+) -> None:
+    """Turn a prototxt and a caffemodel of any dialect into one checkpoint.
+
+    Layers are matched by name, the shapes of their blobs checked. The checkpoint, a .safetensors file, holds the
+    weights, the net and the mean of its data layer; [b]--model[/b] of other verbs takes it. Prints what was mapped and
+    what was not.
+
+    [dim]deeplab convert test.prototxt train2_iter_8000.caffemodel -o largefov.safetensors[/dim]
+    """
+    from deeplab_repro.cli.output import check_json, console, table, write_json
+    from deeplab_repro.files import check_output_file
+    from prototxt_import import read_net
+
+    check_json(json)
+    target = output or Path(weights.name).with_suffix(".safetensors")
+    check_output_file(target)
+    spec = read_net(
+        net, weights=weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
+    )
+    if spec.missing_weights and not allow_missing:
+        raise ValueError(
+            f"{weights}: holds no weights for the layers {', '.join(spec.missing_weights)} of {net}; "
+            "--allow-missing lets their fillers draw"
+        )
+    from deeplab_repro.checkpoint import save_checkpoint
+    from deeplab_repro.network import CaffeNet
+    from deeplab_repro.resolve import spec_preprocessing
+
+    facts = spec_preprocessing(spec)
+    save_checkpoint(CaffeNet(spec), target, preprocessing={"mean_bgr": list(facts.mean_bgr), "scale": facts.scale})
+    answer = _answer(spec, net, weights, target)
+    if not write_json(answer, json):
+        return
+    out = console()
+    rows = [
+        (
+            layer["layer"],
+            layer["type"],
+            ", ".join(" x ".join(map(str, shape)) for shape in layer["blobs"]),
+            layer["from"],
+        )
+        for layer in answer["layers"]
+    ]
+    out.print(table(("layer", "type", "blobs", "from"), rows, left=("layer", "type", "blobs", "from")))
+    others = Counter(layer.type for layer in spec.layers if not spec.param_shapes.get(layer.name))
+    out.print(
+        f"without weights: {', '.join(f'{count} {kind}' for kind, count in others.items()) or 'none'}", markup=False
+    )
+    out.print(f"not used of {weights}: {', '.join(spec.unused_weights) or 'none'}", markup=False)
+    out.print(
+        f"{target}: {len(rows)} layers with {answer['parameters']:,} parameters, dialect {spec.dialect}, {spec.phase}",
+        markup=False,
+    )
+
+
+def _answer(spec: NetSpec, net: Path, weights: Path, target: Path) -> dict[str, Any]:
+    from deeplab_repro.inspect import parameter_count
+
+    layers = [
+        {
+            "layer": layer.name,
+            "type": layer.type,
+            "blobs": [list(shape) for shape in spec.param_shapes[layer.name]],
+            "parameters": sum(map(math.prod, spec.param_shapes[layer.name])),
+            "from": "filler" if layer.name in spec.missing_weights else "weights",
+        }
+        for layer in spec.layers
+        if spec.param_shapes.get(layer.name)
+    ]
+    return {
+        "net": net,
+        "weights": weights,
+        "checkpoint": target,
+        "dialect": spec.dialect,
+        "phase": spec.phase,
+        "parameters": parameter_count(spec),
+        "layers": layers,
+        "without_weights": [layer.name for layer in spec.layers if not spec.param_shapes.get(layer.name)],
+        "unused": list(spec.unused_weights),
+        "missing": list(spec.missing_weights),
+    }

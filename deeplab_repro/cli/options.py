@@ -1,0 +1,56 @@
+"""Options that several verbs share, as annotated types."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Where to compute; auto takes CUDA where it is built and present.")
+]
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the answer as JSON too; '-' prints it instead of the table."),
+]
+PhaseOption = Annotated[str, typer.Option("--phase", help="TRAIN or TEST: which layers the rules of the file keep.")]
+VariablesOption = Annotated[
+    list[str] | None,
+    typer.Option("--var", metavar="K=V", help="Value of a ${K} in the prototxt; may be repeated.", show_default=False),
+]
+DialectOption = Annotated[
+    str,
+    typer.Option("--dialect", help="The Caffe fork the file is for: v1, v2, x2, bvlc; auto finds out."),
+]
+NetArgument = Annotated[
+    Path, typer.Argument(metavar="NET", help="A .prototxt, or a .safetensors checkpoint.", show_default=False)
+]
+
+
+def parse_variables(pairs: list[str] | None) -> dict[str, str]:
+    """K=V strings as a dict; ValueError for one without '=' or without a name."""
+    variables = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--var {pair}: must be NAME=VALUE")
+        variables[name] = value
+    return variables
+
+
+def parse_phase(phase: str) -> str:
+    """TRAIN or TEST, whatever the case; ValueError for others."""
+    if phase.upper() not in ("TRAIN", "TEST"):
+        raise ValueError(f"--phase {phase}: must be TRAIN or TEST")
+    return phase.upper()

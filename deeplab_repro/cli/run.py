@@ -1,0 +1,116 @@
+"""`deeplab run`: forward passes, blobs into an .npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deeplab_repro.cli.options import (
+    Device,
+    DeviceOption,
+    DialectOption,
+    NetArgument,
+    PhaseOption,
+    VariablesOption,
+    parse_phase,
+    parse_variables,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deeplab_repro.network import CaffeNet
+
+
+def run(
+    net: NetArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="NPZ", help="Where the blobs go.")],
+    weights: Annotated[
+        Path | None,
+        typer.Argument(metavar="W", help="Its .caffemodel; without one, its fillers draw.", show_default=False),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="BLOB=NPY", help="Values of an input; may be repeated.", show_default=False),
+    ] = None,
+    blobs: Annotated[
+        str | None,
+        typer.Option(
+            "--blobs", metavar="A,B|all", help="Blobs to keep; without it the net's outputs.", show_default=False
+        ),
+    ] = None,
+    passes: Annotated[int, typer.Option("--passes", min=1, help="Forward passes, joined along axis 0.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of fillers and dropout masks.", show_default=False)
+    ] = None,
+    phase: PhaseOption = "TEST",
+    variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Run a net forward and keep blobs.
+
+    Inputs are .npy arrays as Caffe takes them: float [N, C, H, W], BGR, mean subtracted. Any size the net's layers
+    allow will do. An in-place chain's blob holds its final value.
+
+    [dim]deeplab run deploy.prototxt w.caffemodel --input data=x.npy --blobs fc6,fc8 -o out.npz[/dim]
+    """
+    import numpy as np
+    import torch
+
+    from deeplab_repro.cli.output import progress
+    from deeplab_repro.files import check_output_file
+    from deeplab_repro.formats import write_npz
+    from deeplab_repro.network import load_caffe
+    from deeplab_repro.resolve import pick_device
+
+    check_output_file(output)
+    if seed is not None:
+        torch.manual_seed(seed)
+    loaded = load_caffe(net, weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect)
+    chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
+    where = pick_device(device)
+    loaded = loaded.to(where)
+    feed = {name: torch.from_numpy(values).to(where) for name, values in _read_inputs(loaded, inputs).items()}
+    kept: dict[str, list[np.ndarray]] = {}
+    with torch.no_grad():
+        for _ in progress(range(passes), "running", passes):
+            result = loaded(**feed, blobs=chosen)
+            # With its inputs among them, the file of all blobs is one that `deeplab diff` can read.
+            for name, value in ({**feed, **result} if chosen == "all" else result).items():
+                kept.setdefault(name, []).append(value.detach().float().cpu().numpy())
+    arrays = {
+        name: np.concatenate(values) if values[0].ndim else np.array([value.item() for value in values])
+        for name, values in kept.items()
+    }
+    write_npz(arrays, output)
+    for name, values in arrays.items():
+        print(f"{name} {' x '.join(map(str, values.shape))}")
+
+
+def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray]:
+    """The arrays of --input, float32; ValueError for an unknown, unreadable or missing one."""
+    import numpy as np
+
+    from deeplab_repro.resolve import nearest
+
+    arrays = {}
+    for pair in pairs or []:
+        name, equals, file = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--input {pair}: must be BLOB=FILE.npy")
+        if name not in net.inputs:
+            raise ValueError(f"--input {name}: the net has no such input{nearest(name, net.inputs)}")
+        try:
+            values = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{file}: no .npy file, or a damaged one") from error
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            raise ValueError(f"{file}: must be one .npy array of numbers")
+        arrays[name] = np.ascontiguousarray(values, np.float32)
+    lacking = [f"{name} {list(shape)}" for name, shape in net.inputs.items() if name not in arrays]
+    if lacking:
+        raise ValueError(f"the net needs --input for {', '.join(lacking)}")
+    return arrays

@@ -1,0 +1,148 @@
+"""`deeplab segment`: images to label maps and overlays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+
+if TYPE_CHECKING:
+    from deeplab_repro.predict import Segmentation
+
+
+def segment(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMG...", help="Images, or folders of them.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the pictures go.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", metavar="NAME|FILE", help="bundled, a zoo name, a .prototxt or a .safetensors checkpoint."
+        ),
+    ] = "bundled",
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="W", help="The .caffemodel of a prototxt or zoo name.", show_default=False),
+    ] = None,
+    crf: Annotated[
+        bool, typer.Option("--crf/--no-crf", help="Refine by the dense CRF, with the model's parameters.")
+    ] = False,
+    scales: Annotated[
+        str, typer.Option("--scales", metavar="S,S", help="Relative image sizes; their scores' maximum counts.")
+    ] = "1",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirror image's scores.")] = False,
+    mean: Annotated[
+        str | None,
+        typer.Option("--mean", metavar="B,G,R", help="Mean to subtract instead of the model's.", show_default=False),
+    ] = None,
+    score_blob: Annotated[
+        str | None,
+        typer.Option("--score-blob", metavar="BLOB", help="Blob of the scores, if not the last.", show_default=False),
+    ] = None,
+    opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the colours in the overlay.")] = 0.5,
+    variables: VariablesOption = None,
+    device: DeviceOption = Device.auto,
+    json: JsonOption = None,
+) -> None:
+    """Segment images.
+
+    Writes for each image NAME.png, the label map with its palette, and NAME_overlay.png, its colours over the image.
+    Images are padded, the mean is subtracted and the scores are cropped as the original release does. All images are
+    read before the first is segmented, so that a bad one is found at once.
+
+    [dim]deeplab segment photos/ -o out --crf[/dim]
+
+    [dim]deeplab segment a.jpg --model deploy.prototxt --weights w.caffemodel -o out[/dim]
+    """
+    from deeplab_repro.cli.output import check_json, console, progress, table, write_json
+    from deeplab_repro.files import output_folder
+    from deeplab_repro.images import find_images, read_image
+    from deeplab_repro.resolve import check_model
+
+    check_json(json)
+    factors, means = _numbers("--scales", scales), _numbers("--mean", mean) if mean else None
+    files = find_images(images)
+    names = _distinct_names(files)
+    check_model(model, weights)
+    for file in progress(files, "checking"):
+        read_image(file)
+
+    from deeplab_repro.crf import CRFParams
+    from deeplab_repro.predict import Segmenter
+
+    segmenter = Segmenter(
+        model,
+        weights,
+        mean_bgr=means,
+        scales=factors,
+        flip=flip,
+        score_blob=score_blob,
+        device=device,
+        variables=parse_variables(variables),
+    )
+    segmenter.crf = (segmenter.crf or CRFParams()) if crf else None
+    rows: list[dict[str, Any]] = []
+    with output_folder(output):
+        for file, name in progress(zip(files, names, strict=True), "segmenting", len(files)):
+            try:
+                found = segmenter(read_image(file))
+            except ValueError as error:
+                raise ValueError(f"{file}: {error}") from error
+            rows.append(_save(file, found, output / f"{name}.png", output / f"{name}_overlay.png", opacity))
+    answer = {"model": model, "weights": weights, "crf": crf, "scales": factors, "images": rows}
+    if write_json(answer, json):
+        cells = [(row["image"], row["labels"], _shares(row["shares"])) for row in rows]
+        console().print(
+            table(("image", "labels", "share of the pixels"), cells, ("image", "labels", "share of the pixels"))
+        )
+
+
+def _save(file: Path, found: Segmentation, labels: Path, overlay: Path, opacity: float) -> dict[str, Any]:
+    """Write both pictures; what --json says about the image."""
+    from deeplab_repro.images import write_image
+    from deeplab_repro.palette import save_label_png
+
+    write_image(found.overlay(opacity), overlay)
+    save_label_png(found.labels, labels, found.palette)
+    height, width = found.labels.shape
+    names = found.class_names
+    shares = {
+        names[label] if label < len(names) else str(label): round(share, 6) for label, share in found.shares().items()
+    }
+    return {
+        "image": str(file),
+        "height": height,
+        "width": width,
+        "labels": str(labels),
+        "overlay": str(overlay),
+        "shares": shares,
+    }
+
+
+def _shares(shares: dict[str, float], most: int = 4) -> str:
+    texts = [f"{name} {share:.1%}" for name, share in list(shares.items())[:most]]
+    return ", ".join(texts + (["..."] if len(shares) > most else []))
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option} {text}: must be numbers with commas between them") from error
+
+
+def _distinct_names(files: list[Path]) -> list[str]:
+    """A name for each image's pictures: its stem, with its suffix or a number where stems repeat."""
+    names: list[str] = []
+    for file in files:
+        name = file.stem if file.stem not in names else f"{file.stem}_{file.suffix[1:].lower()}"
+        number = 2
+        base = name
+        while name in names:
+            name, number = f"{base}_{number}", number + 1
+        names.append(name)
+    return names

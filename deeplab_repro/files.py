@@ -1,0 +1,57 @@
+"""Output files: written whole under their own name, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed to it when the block succeeds and removed when it fails.
+
+    The temporary name keeps the suffix, which many writers choose their format by.
+    Raises OSError when the folder is missing or cannot be written."""
+    target = Path(path)
+    check_output_file(target)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def check_output_file(path: str | os.PathLike[str]) -> None:
+    """Raise OSError naming the file unless a file of that name can be written; touches nothing."""
+    target = Path(path)
+    folder = target.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{target}: the folder {folder} does not exist")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target}: is a folder, a file is to be written there")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{target}: the folder {folder} cannot be written")
+
+
+@contextmanager
+def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make the folder, with its parents, for the block; when the block fails, what was made and is empty goes again.
+
+    Raises OSError naming the folder when it cannot be made or written."""
+    folder = Path(path)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(f"{folder}: the folder cannot be written")
+        yield folder
+    except BaseException:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        raise

@@ -1,0 +1,87 @@
+"""Reading and writing of images, good and bad."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from deeplab_repro.images import find_images, read_image, write_image
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (17, 23, 3), np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".bmp", ".tif"])
+def test_lossless_formats_give_back_the_same_rgb_pixels(tmp_path, picture, suffix):
+    write_image(picture, tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), picture)
+
+
+def test_channels_are_red_green_blue(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 1 1 255\n\xff\x80\x00")
+    assert read_image(tmp_path / "a.ppm").tolist() == [[[255, 128, 0]]]
+
+
+def test_text_ppm_is_read(tmp_path):
+    (tmp_path / "a.ppm").write_text("P3\n2 1\n255\n1 2 3  4 5 6\n")
+    assert read_image(tmp_path / "a.ppm").tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    write_image(grey, tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.stack([grey] * 3, -1))
+
+
+def test_alpha_is_dropped(tmp_path, picture):
+    cv2.imwrite(os.fspath(tmp_path / "a.png"), np.dstack([picture[..., ::-1], np.full((17, 23), 9, np.uint8)]))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image\n", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"P6 9999999 9999999 255\n"]
+)
+def test_what_is_no_image_is_refused_by_name(tmp_path, content, capfd):
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.jpg"):
+        read_image(tmp_path / "x.jpg")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+def test_an_image_cut_short_is_refused(tmp_path, picture, suffix, share, capfd):
+    whole = cv2.imencode(suffix, np.repeat(np.repeat(picture, 8, 0), 8, 1))[1].tobytes()
+    (tmp_path / f"a{suffix}").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match="cut short"):
+        read_image(tmp_path / f"a{suffix}")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_missing_image_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "none.png")
+
+
+def test_unfit_arrays_and_suffixes_are_not_written(tmp_path, picture):
+    with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\]"):
+        write_image(picture.astype(np.float32), tmp_path / "a.png")
+    with pytest.raises(ValueError, match="unknown image format"):
+        write_image(picture, tmp_path / "a.gif")
+    with pytest.raises(FileNotFoundError, match="none"):
+        write_image(picture, tmp_path / "none" / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_give_their_images_sorted(tmp_path, picture):
+    for name in ("b.png", "a.PPM", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "deeper.png").mkdir()
+    assert [path.name for path in find_images([tmp_path, tmp_path / "b.png"])] == ["a.PPM", "b.png", "b.png"]
+    with pytest.raises(ValueError, match="no images"):
+        find_images([tmp_path / "deeper.png"])
+    with pytest.raises(FileNotFoundError, match="gone"):
+        find_images([tmp_path / "gone"])
