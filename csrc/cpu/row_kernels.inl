@@ -234,26 +234,26 @@ void slice(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
 }
 
 // softmax over a row of `width` (a multiple of kLanes) logits, into `out`.
+// Sums and maxima run over kLanes interleaved parts, the same for every
+// instruction set.
 template <typename scalar_t>
 inline void softmax_row(const scalar_t* __restrict logits, std::int64_t width,
                         scalar_t* __restrict out) {
-  scalar_t lane_max[kLanes];
-  for (int k = 0; k < kLanes; ++k) lane_max[k] = logits[k];
+  using Vector = typename VectorOf<scalar_t>::Type;
+  Vector lane_max = *reinterpret_cast<const Vector*>(logits);
   for (std::int64_t c = kLanes; c < width; c += kLanes) {
-    for (int k = 0; k < kLanes; ++k) {
-      lane_max[k] = logits[c + k] > lane_max[k] ? logits[c + k] : lane_max[k];
-    }
+    const Vector next = *reinterpret_cast<const Vector*>(logits + c);
+    lane_max = next > lane_max ? next : lane_max;
   }
   scalar_t max = lane_max[0];
   for (int k = 1; k < kLanes; ++k) max = lane_max[k] > max ? lane_max[k] : max;
 
-  scalar_t lane_sum[kLanes] = {};
+  for (std::int64_t c = 0; c < width; ++c) {
+    out[c] = exp_nonpositive(logits[c] - max);
+  }
+  Vector lane_sum{};
   for (std::int64_t c = 0; c < width; c += kLanes) {
-    for (int k = 0; k < kLanes; ++k) {
-      const scalar_t e = exp_nonpositive(logits[c + k] - max);
-      out[c + k] = e;
-      lane_sum[k] += e;
-    }
+    lane_sum += *reinterpret_cast<const Vector*>(out + c);
   }
   scalar_t sum = 0;
   for (int k = 0; k < kLanes; ++k) sum += lane_sum[k];

@@ -27,7 +27,7 @@ RANKS = {
     "metrics": 1,
     "layers": 2,
     "network": 3,
-    "checkpoint": 4,
+    "checkpoint": 3,
     "zoo": 4,
     "models": 5,
     "cli": 9,
