@@ -1,0 +1,159 @@
+"""Layers that work element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prototxt_import.layers.base import Context, Options, canonical, optional_filler, plain, put, register
+from prototxt_import.spec import Filler, Shape
+
+_QUARTER = Filler(value=0.25)
+
+
+@register("ReLU", field="relu_param", v1="RELU", v0=("relu",))
+@dataclass(frozen=True)
+class ReLUOptions(Options):
+    negative_slope: float = 0.0
+
+
+@register("PReLU", field="prelu_param")
+@dataclass(frozen=True)
+class PReLUOptions(Options):
+    """One learned slope per channel, shape (C,), or a single one of shape (1,)."""
+
+    filler: Filler = _QUARTER
+    channel_shared: bool = False
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> PReLUOptions:
+        source = message.prelu_param
+        return cls(optional_filler(source, "filler", _QUARTER), source.channel_shared)
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "prelu_param", "channel_shared", self.channel_shared)
+        if self.filler != _QUARTER:
+            put(message, "prelu_param", "filler", self.filler)
+
+    def blob_count(self, bottoms: int) -> int:
+        return 1
+
+    def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
+        return ((1,) if self.channel_shared else (bottoms[0][canonical(1, bottoms[0])],),)
+
+
+@register("ELU", field="elu_param")
+@dataclass(frozen=True)
+class ELUOptions(Options):
+    alpha: float = 1.0
+
+
+@register("Sigmoid", v1="SIGMOID", v0=("sigmoid",))
+@dataclass(frozen=True)
+class SigmoidOptions(Options):
+    pass
+
+
+@register("TanH", v1="TANH", v0=("tanh",))
+@dataclass(frozen=True)
+class TanHOptions(Options):
+    pass
+
+
+@register("AbsVal", v1="ABSVAL")
+@dataclass(frozen=True)
+class AbsValOptions(Options):
+    pass
+
+
+@register("BNLL", v1="BNLL", v0=("bnll",))
+@dataclass(frozen=True)
+class BNLLOptions(Options):
+    pass
+
+
+@register("Power", field="power_param", v1="POWER")
+@dataclass(frozen=True)
+class PowerOptions(Options):
+    """(shift + scale x) ^ power."""
+
+    power: float = 1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@register("Exp", field="exp_param", v1="EXP")
+@dataclass(frozen=True)
+class ExpOptions(Options):
+    """base ^ (shift + scale x); base -1 stands for e."""
+
+    base: float = -1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@register("Log", field="log_param")
+@dataclass(frozen=True)
+class LogOptions(Options):
+    """Logarithm of (shift + scale x) to `base`; base -1 stands for e."""
+
+    base: float = -1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@register("Threshold", field="threshold_param", v1="THRESHOLD")
+@dataclass(frozen=True)
+class ThresholdOptions(Options):
+    """1 where x > threshold, else 0."""
+
+    threshold: float = 0.0
+
+
+@register("Dropout", field="dropout_param", v1="DROPOUT", v0=("dropout",))
+@dataclass(frozen=True)
+class DropoutOptions(Options):
+    """Training drops each element with probability `ratio` and scales the rest by 1 / (1 - ratio)."""
+
+    ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise ValueError(f"dropout_ratio is {self.ratio}; it must be in [0, 1)")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> DropoutOptions:
+        return cls(plain(message.dropout_param, "dropout_ratio"))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "dropout_param", "dropout_ratio", self.ratio)
+
+
+@register("Swish", field="swish_param")
+@dataclass(frozen=True)
+class SwishOptions(Options):
+    """x sigmoid(beta x)."""
+
+    beta: float = 1.0
+
+
+@register("Clip", field="clip_param")
+@dataclass(frozen=True)
+class ClipOptions(Options):
+    """x limited to [min, max]."""
+
+    min: float = 0.0
+    max: float = 0.0
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> ClipOptions:
+        source = message.clip_param
+        if not (source.HasField("min") and source.HasField("max")):
+            raise ValueError("min and max must both be given")
+        return cls(plain(source, "min"), plain(source, "max"))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        if "clip_param" not in message.DESCRIPTOR.fields_by_name:
+            raise ValueError("this dialect has no clip_param")
+        message.clip_param.min, message.clip_param.max = self.min, self.max

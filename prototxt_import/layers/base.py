@@ -1,0 +1,243 @@
+"""The table of layer types, and the helpers with which a type describes itself.
+
+A type is a frozen dataclass of resolved options, entered with `register`. To add one (also from outside this package):
+
+    @register("Power", field="power_param", v1="POWER")
+    @dataclass(frozen=True)
+    class PowerOptions(Options):
+        power: float = 1.0
+        scale: float = 1.0
+        shift: float = 0.0
+
+Fields named like those of the type's message are read and written without further code; override `parse` and `emit`
+where they are not. `shapes`, `blob_count` and `params` describe tops and learnable blobs. All of them raise ValueError
+with a plain sentence; the caller adds file, line and layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from prototxt_import.spec import Filler, Shape
+
+# Caffe keeps element counts in a C int.
+MAX_COUNT = 2**31 - 1
+_SINGLE = struct.Struct("f")
+_LARGEST = 2.0**128 - 2.0**104
+
+
+@dataclass(frozen=True)
+class Context:
+    """What beyond its own message decides a layer's options: net phase and dialect, and the blobs it names."""
+
+    phase: str
+    dialect: str
+    bottoms: int
+    tops: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of every type's options; by itself a layer without any, whose tops look like its bottoms."""
+
+    field: ClassVar[str] = ""
+
+    @classmethod
+    def parse(cls: type[T], message: Any, context: Context) -> T:
+        """Options from a LayerParameter of the text schema; by default the like-named fields of the type's message."""
+        source = getattr(message, cls.field) if cls.field else None
+        found = {
+            one.name: plain(source, one.name) for one in dataclasses.fields(cls) if source is not None and one.init
+        }
+        return cls(**found).resolve(context.bottoms)
+
+    def resolve(self: T, bottoms: int) -> T:
+        """These options with what depends on the number of bottoms filled in."""
+        return self
+
+    def emit(self, message: Any, dialect: str) -> None:
+        """Write these options into a layer message of `dialect`; what equals the schema's default is left out."""
+        if not self.field:
+            return
+        for one in dataclasses.fields(self):
+            put(message, self.field, one.name, getattr(self, one.name))
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
+        """Shapes of the tops; None where only the data can tell."""
+        if len(bottoms) < tops:
+            raise ValueError(f"needs as many bottoms as tops, has {len(bottoms)} and {tops}")
+        return tuple(bottoms[:tops])
+
+    def blob_count(self, bottoms: int) -> int:
+        """How many learnable blobs the layer has."""
+        return 0
+
+    def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
+        """Shapes of the learnable blobs in Caffe's order."""
+        return ()
+
+
+T = TypeVar("T", bound=Options)
+
+
+@dataclass(frozen=True)
+class LayerType:
+    """A row of the table. bottoms and tops are the least and the most a layer may have (None: any number).
+
+    v1: its name in V1's enum; v0: its names in the oldest format; loss: first top counts in the total and may be
+    anonymous; data: makes its tops from files, so they are inputs of a net that does not run it; frozen: parameters
+    are no subject of training, so an unset lr_mult means 0."""
+
+    name: str
+    options: type[Options]
+    field: str = ""
+    v1: str = ""
+    v0: tuple[str, ...] = ()
+    bottoms: tuple[int, int | None] = (1, 1)
+    tops: tuple[int, int | None] = (1, 1)
+    loss: bool = False
+    data: bool = False
+    frozen: bool = False
+
+
+_types: dict[str, LayerType] = {}
+
+
+def register(name: str, **row: Any) -> Callable[[type[T]], type[T]]:
+    """Enter an options dataclass in the table of layer types; the rest of the row as in LayerType.
+
+    Raises ValueError for a name that is taken."""
+
+    def enter(options: type[T]) -> type[T]:
+        entry = LayerType(name, options, **row)
+        rivals = [one.name for one in _types.values() if entry.v1 and one.v1 == entry.v1]
+        if name in _types or rivals:
+            raise ValueError(f"layer type {name!r} is registered already{f' as {rivals[0]!r}' if rivals else ''}")
+        options.field = entry.field
+        _types[name] = entry
+        return options
+
+    return enter
+
+
+def lookup(name: str) -> LayerType | None:
+    """The table's row of a V2 type name."""
+    return _types.get(name)
+
+
+def layer_types() -> tuple[LayerType, ...]:
+    """All rows, in order of registration."""
+    return tuple(_types.values())
+
+
+# --- reading and writing messages ---
+
+
+def plain(message: Any, name: str) -> Any:
+    """A message field as a frozen Python value: enums by name, repeated fields as tuples, fillers as Filler."""
+    descriptor = message.DESCRIPTOR.fields_by_name[name]
+    value = getattr(message, name)
+    if descriptor.message_type is not None and descriptor.message_type.name == "FillerParameter":
+        return filler(value)
+    if descriptor.enum_type is not None:
+        names = descriptor.enum_type.values_by_number
+        return tuple(names[one].name for one in value) if repeated(descriptor) else names[value].name
+    if repeated(descriptor):
+        return tuple(single(one) if descriptor.cpp_type == descriptor.CPPTYPE_FLOAT else one for one in value)
+    return single(value) if descriptor.cpp_type == descriptor.CPPTYPE_FLOAT else value
+
+
+def repeated(descriptor: Any) -> bool:
+    """Whether a field descriptor is of a repeated field (`label` is gone from late protobuf runtimes)."""
+    found = getattr(descriptor, "is_repeated", None)
+    return bool(descriptor.label == descriptor.LABEL_REPEATED if found is None else found)
+
+
+def single(value: float) -> float:
+    """The shortest decimal that is the same single-precision number: 0.1 for the float32 nearest to 0.1."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if abs(short) <= _LARGEST and _SINGLE.unpack(_SINGLE.pack(short))[0] == value:
+            return short
+    return value
+
+
+def filler(message: Any) -> Filler:
+    """A FillerParameter as a Filler."""
+    return Filler(**{one.name: plain(message, one.name) for one in dataclasses.fields(Filler)})
+
+
+def optional_filler(message: Any, name: str, default: Filler) -> Filler:
+    """The filler in a message field, `default` where the field is absent."""
+    return filler(getattr(message, name)) if message.HasField(name) else default
+
+
+def put(message: Any, group: str, name: str, value: Any) -> None:
+    """Set message.group.name unless that is its value anyway; ValueError where the dialect has no such field."""
+    if value is None:
+        return
+    if group not in message.DESCRIPTOR.fields_by_name:
+        raise ValueError(f"this dialect has no {group}")
+    inner = getattr(message, group)
+    descriptor = inner.DESCRIPTOR.fields_by_name.get(name)
+    if descriptor is None:
+        if value == plain_default(name) or value == ():
+            return
+        raise ValueError(f"this dialect has no field {name} in {group} (value {value!r})")
+    if isinstance(value, Filler):
+        put_filler(getattr(inner, name), value)
+    elif isinstance(value, tuple):
+        numbers = descriptor.enum_type.values_by_name if descriptor.enum_type is not None else None
+        getattr(inner, name).extend([numbers[one].number for one in value] if numbers else value)
+    elif plain(inner, name) != value:
+        setattr(inner, name, descriptor.enum_type.values_by_name[value].number if descriptor.enum_type else value)
+
+
+def plain_default(name: str) -> Any:
+    """What a field means in a dialect that lacks it."""
+    return {"axis": 1, "eps": 1e-9, "reset": True, "round_mode": "CEIL", "output_probability": True}.get(name)
+
+
+def put_filler(message: Any, value: Filler) -> None:
+    """Write a Filler; the type is always written, so that an otherwise default filler stays visible."""
+    for one in dataclasses.fields(Filler):
+        wanted = getattr(value, one.name)
+        if one.name == "type" or wanted != plain(message, one.name):
+            enum = message.DESCRIPTOR.fields_by_name[one.name].enum_type
+            setattr(message, one.name, enum.values_by_name[wanted].number if enum else wanted)
+
+
+# --- shapes ---
+
+
+def count(shape: Iterable[int]) -> int:
+    """Number of elements of a shape."""
+    return math.prod(shape)
+
+
+def spatial(shape: Shape) -> tuple[int, int, int, int]:
+    """An (N, C, H, W) shape; ValueError for any other rank."""
+    if len(shape) != 4:
+        raise ValueError(f"needs a bottom of 4 axes (N, C, H, W), got {list(shape)}")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def canonical(axis: int, shape: Shape) -> int:
+    """A possibly negative axis of `shape` as a number from 0; ValueError outside."""
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"axis {axis} is outside a bottom of shape {list(shape)}")
+    return axis % len(shape)
+
+
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
+    """One number for both axes, or (h, w)."""
+    if isinstance(value, int):
+        return value, value
+    height, width = value
+    return height, width

@@ -1,0 +1,268 @@
+"""Layers that make their tops from files, or write them to files.
+
+A net that does not run its data layers takes their tops as inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from prototxt_import.layers.base import Context, Options, filler, plain, put, put_filler, register
+from prototxt_import.spec import Filler, Shape
+
+
+@dataclass(frozen=True)
+class TransformOptions:
+    """What happens to an image between file and blob: mean subtracted, then scaled; cropped and mirrored."""
+
+    scale: float = 1.0
+    mirror: bool = False
+    crop_size: int = 0
+    mean_file: str = ""
+    mean_value: tuple[float, ...] = ()
+    force_color: bool = False
+    force_gray: bool = False
+    scale_factors: tuple[float, ...] = ()
+    crop_width: int = 0
+    crop_height: int = 0
+
+    @property
+    def crop(self) -> tuple[int, int] | None:
+        """(height, width) cut out, None where images keep their size."""
+        if self.crop_size:
+            return self.crop_size, self.crop_size
+        return (self.crop_height, self.crop_width) if self.crop_height and self.crop_width else None
+
+
+# The same facts where data layers kept them before transform_param existed.
+_MOVED = ("scale", "mean_file", "crop_size", "mirror")
+
+D = TypeVar("D", bound="DataOptions")
+
+
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Base of the layers that read batches: `transform` besides the like-named fields of the type's message."""
+
+    @classmethod
+    def parse(cls: type[D], message: Any, context: Context) -> D:
+        source = getattr(message, cls.field)
+        names = {one.name for one in dataclasses.fields(cls)}
+        given = {name: plain(source, name) for name in names - {"transform"}}
+        if "transform" in names:
+            facts = {one.name: plain(message.transform_param, one.name) for one in dataclasses.fields(TransformOptions)}
+            known = source.DESCRIPTOR.fields_by_name
+            facts |= {name: plain(source, name) for name in _MOVED if name in known and source.HasField(name)}
+            given["transform"] = TransformOptions(**facts)
+        return cls(**given)
+
+    def emit(self, message: Any, dialect: str) -> None:
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, TransformOptions):
+                for fact in dataclasses.fields(value):
+                    put(message, "transform_param", fact.name, getattr(value, fact.name))
+            else:
+                put(message, self.field, one.name, value)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
+        return None
+
+
+@register("ImageSegData", field="image_data_param", v1="IMAGE_SEG_DATA", bottoms=(0, 0), tops=(1, 3), data=True)
+@dataclass(frozen=True)
+class ImageSegDataOptions(DataOptions):
+    """Images with label maps: data (B, C, h, w), label (B, 1, h, w), real sizes (B, 1, 1, 2)."""
+
+    source: str = ""
+    batch_size: int = 1
+    rand_skip: int = 0
+    shuffle: bool = False
+    new_height: int = 0
+    new_width: int = 0
+    is_color: bool = True
+    root_folder: str = ""
+    ignore_label: int = 255
+    label_type: str = "IMAGE"
+    transform: TransformOptions = field(default_factory=TransformOptions)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
+        size = self.transform.crop or (
+            (self.new_height, self.new_width) if self.new_height and self.new_width else None
+        )
+        if size is None or (self.transform.crop is None and self.transform.scale_factors):
+            return None
+        n = self.batch_size
+        return ((n, 3 if self.is_color else 1, *size), (n, 1, *size), (n, 1, 1, 2))[:tops]
+
+
+@register(
+    "ImageData", field="image_data_param", v1="IMAGE_DATA", v0=("images",), bottoms=(0, 0), tops=(1, 2), data=True
+)
+@dataclass(frozen=True)
+class ImageDataOptions(DataOptions):
+    """Images with one integer each: data (B, C, h, w), label (B,)."""
+
+    source: str = ""
+    batch_size: int = 1
+    rand_skip: int = 0
+    shuffle: bool = False
+    new_height: int = 0
+    new_width: int = 0
+    is_color: bool = True
+    root_folder: str = ""
+    transform: TransformOptions = field(default_factory=TransformOptions)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
+        size = self.transform.crop or (
+            (self.new_height, self.new_width) if self.new_height and self.new_width else None
+        )
+        if size is None:
+            return None
+        return ((self.batch_size, 3 if self.is_color else 1, *size), (self.batch_size,))[:tops]
+
+
+@register("Data", field="data_param", v1="DATA", v0=("data",), bottoms=(0, 0), tops=(1, 2), data=True)
+@dataclass(frozen=True)
+class DataLayerOptions(DataOptions):
+    """Records of a LevelDB or LMDB database."""
+
+    source: str = ""
+    batch_size: int = 0
+    rand_skip: int = 0
+    backend: str = "LEVELDB"
+    force_encoded_color: bool = False
+    prefetch: int = 4
+    transform: TransformOptions = field(default_factory=TransformOptions)
+
+
+@register(
+    "WindowData",
+    field="window_data_param",
+    v1="WINDOW_DATA",
+    v0=("window_data",),
+    bottoms=(0, 0),
+    tops=(2, 2),
+    data=True,
+)
+@dataclass(frozen=True)
+class WindowDataOptions(DataOptions):
+    """Windows cut out of images, by overlap with objects."""
+
+    source: str = ""
+    batch_size: int = 0
+    fg_threshold: float = 0.5
+    bg_threshold: float = 0.5
+    fg_fraction: float = 0.25
+    context_pad: int = 0
+    crop_mode: str = "warp"
+    cache_images: bool = False
+    root_folder: str = ""
+    transform: TransformOptions = field(default_factory=TransformOptions)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
+        crop = self.transform.crop
+        return None if crop is None else ((self.batch_size, 3, *crop), (self.batch_size,))
+
+
+@register(
+    "HDF5Data", field="hdf5_data_param", v1="HDF5_DATA", v0=("hdf5_data",), bottoms=(0, 0), tops=(1, None), data=True
+)
+@dataclass(frozen=True)
+class HDF5DataOptions(DataOptions):
+    """Rows of data sets named like the tops, from the HDF5 files listed in `source`."""
+
+    source: str = ""
+    batch_size: int = 0
+    shuffle: bool = False
+
+
+@register("MemoryData", field="memory_data_param", v1="MEMORY_DATA", bottoms=(0, 0), tops=(2, 2), data=True)
+@dataclass(frozen=True)
+class MemoryDataOptions(DataOptions):
+    """Arrays handed over by a program: data (B, C, H, W), label (B,)."""
+
+    batch_size: int = 0
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+    transform: TransformOptions = field(default_factory=TransformOptions)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return (self.batch_size, self.channels, self.height, self.width), (self.batch_size,)
+
+
+@register("DummyData", field="dummy_data_param", v1="DUMMY_DATA", bottoms=(0, 0), tops=(1, None), data=True)
+@dataclass(frozen=True)
+class DummyDataOptions(DataOptions):
+    """Tops of given sizes filled by fillers (one per top, by default zeros)."""
+
+    sizes: tuple[Shape, ...] = ()
+    fillers: tuple[Filler, ...] = ()
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> DummyDataOptions:
+        source = message.dummy_data_param
+        legacy = [tuple(getattr(source, name)) for name in ("num", "channels", "height", "width")]
+        if source.shape and any(legacy):
+            raise ValueError("shape and num, channels, height, width exclude each other")
+        sizes = [tuple(one.dim) for one in source.shape]
+        if not sizes:
+            given = max(map(len, legacy))
+            if any(len(one) not in (1, given) for one in legacy):
+                raise ValueError("num, channels, height and width must each be given once, or once per top")
+            sizes = [tuple(one[min(i, len(one) - 1)] for one in legacy) for i in range(given)]
+        if len(sizes) == 1:
+            sizes *= context.tops
+        fillers = [filler(one) for one in source.data_filler] or [Filler()]
+        if len(fillers) == 1:
+            fillers *= context.tops
+        if len(sizes) != context.tops or len(fillers) != context.tops:
+            raise ValueError(f"{len(sizes)} shapes and {len(fillers)} fillers for {context.tops} tops")
+        return cls(tuple(sizes), tuple(fillers))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        target = message.dummy_data_param
+        for size in self.sizes:
+            if dialect == "v1":
+                for name, value in zip(("num", "channels", "height", "width"), (*size, 1, 1, 1), strict=False):
+                    getattr(target, name).append(value)
+            else:
+                target.shape.add().dim.extend(size)
+        for one in self.fillers:
+            put_filler(target.data_filler.add(), one)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return self.sizes
+
+
+@register("MatRead", field="mat_read_param", v1="MAT_READ", bottoms=(0, 0), data=True)
+@dataclass(frozen=True)
+class MatReadOptions(DataOptions):
+    """The variable `data` of <prefix><name>_blob_0.mat files."""
+
+    prefix: str = ""
+    source: str = ""
+    strip: int = 0
+    batch_size: int = 1
+
+
+@register("MatWrite", field="mat_write_param", v1="MAT_WRITE", bottoms=(1, None), tops=(0, 0))
+@dataclass(frozen=True)
+class MatWriteOptions(Options):
+    """Writes each bottom to <prefix><name>_blob_<i>.mat."""
+
+    prefix: str = ""
+    source: str = ""
+    strip: int = 0
+    period: int = 1
+
+
+@register("HDF5Output", field="hdf5_output_param", v1="HDF5_OUTPUT", v0=("hdf5_output",), bottoms=(2, 2), tops=(0, 0))
+@dataclass(frozen=True)
+class HDF5OutputOptions(Options):
+    """Writes its bottoms to an HDF5 file."""
+
+    file_name: str = ""

@@ -1,0 +1,333 @@
+"""Softmax, the losses, and what scores or ranks predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prototxt_import.layers.base import Context, Options, canonical, count, plain, put, register, spatial
+from prototxt_import.spec import Shape
+
+_NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
+
+
+def _labels_fit(bottoms: Sequence[Shape], axis: int) -> None:
+    scores, labels = bottoms[:2]
+    classes = scores[canonical(axis, scores)]
+    if classes < 1 or count(scores) // classes != count(labels):
+        raise ValueError(f"labels {list(labels)} do not give one number per position of scores {list(scores)}")
+
+
+def _normalization(source: Any, default: str) -> str:
+    if source.HasField("normalization"):
+        return str(plain(source, "normalization"))
+    if source.HasField("normalize"):
+        return "VALID" if source.normalize else "BATCH_SIZE"
+    return default
+
+
+def _ignored(source: Any) -> tuple[int, ...]:
+    return (source.ignore_label,) if source.HasField("ignore_label") else ()
+
+
+def _put_ignored(message: Any, group: str, labels: tuple[int, ...]) -> None:
+    if len(labels) > 1:
+        raise ValueError(f"this dialect takes one ignore_label, not {list(labels)}")
+    if labels:
+        getattr(message, group).ignore_label = labels[0]
+
+
+@register("Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",))
+@dataclass(frozen=True)
+class SoftmaxOptions(Options):
+    axis: int = 1
+
+
+@register(
+    "SoftmaxWithLoss",
+    field="softmax_param",
+    v1="SOFTMAX_LOSS",
+    v0=("softmax_loss",),
+    bottoms=(2, 2),
+    tops=(0, 2),
+    loss=True,
+)
+@dataclass(frozen=True)
+class SoftmaxWithLossOptions(Options):
+    """Mean negative log likelihood of labels over positions whose label is not ignored.
+
+    normalization: "FULL", "VALID", "BATCH_SIZE" or "NONE" divide by at least 1; "WEIGHTED" is the v1 fork's rule, the
+    sum of the class weights of the counted positions (weight_source: a file with one number per class, else all 1)."""
+
+    axis: int = 1
+    ignore_labels: tuple[int, ...] = ()
+    normalization: str = "VALID"
+    weight_source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.normalization not in (*_NORMALIZATIONS, "WEIGHTED"):
+            raise ValueError(f"normalization is {self.normalization!r}; known are {', '.join(_NORMALIZATIONS)}")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> SoftmaxWithLossOptions:
+        axis = message.softmax_param.axis
+        if message.HasField("softmaxloss_param"):
+            source = message.softmaxloss_param
+            return cls(axis, tuple(source.ignore_label), "WEIGHTED", source.weight_source)
+        source = message.loss_param
+        return cls(axis, _ignored(source), _normalization(source, "VALID"))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "softmax_param", "axis", self.axis)
+        if dialect == "v1":
+            if self.normalization not in ("VALID", "WEIGHTED"):
+                raise ValueError(f"the v1 dialect has no normalization {self.normalization}")
+            if self.normalization == "WEIGHTED" or self.ignore_labels:
+                message.softmaxloss_param.SetInParent()
+                message.softmaxloss_param.ignore_label.extend(self.ignore_labels)
+                put(message, "softmaxloss_param", "weight_source", self.weight_source)
+            return
+        if self.weight_source:
+            raise ValueError("class weights (weight_source) exist in the v1 dialect only")
+        _put_ignored(message, "loss_param", self.ignore_labels)
+        # Without weights the v1 rule and VALID differ only where every position is ignored (0 / 0 there, 0 here).
+        if self.normalization != "WEIGHTED":
+            put(message, "loss_param", "normalization", self.normalization)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _labels_fit(bottoms, self.axis)
+        return ((), bottoms[0])[: max(tops, 1)]
+
+
+@register("EuclideanLoss", v1="EUCLIDEAN_LOSS", v0=("euclidean_loss",), bottoms=(2, 2), tops=(0, 1), loss=True)
+@dataclass(frozen=True)
+class EuclideanLossOptions(Options):
+    """Half the sum of squared differences over N ("BATCH_SIZE") or, in the v1 fork, over all numbers ("FULL").
+
+    square_root (the fork's L2sqrt): the root of the mean square instead, not halved."""
+
+    normalization: str = "BATCH_SIZE"
+    square_root: bool = False
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> EuclideanLossOptions:
+        root = plain(message.euclidean_loss_param, "type") == "L2sqrt"
+        return cls("FULL" if context.dialect == "v1" or root else "BATCH_SIZE", root)
+
+    def emit(self, message: Any, dialect: str) -> None:
+        if (self.normalization == "FULL") != (dialect == "v1"):
+            raise ValueError(f"the {dialect} dialect has no EuclideanLoss normalised by {self.normalization}")
+        if self.square_root:
+            put(message, "euclidean_loss_param", "type", "L2sqrt")
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        if bottoms[0][:1] != bottoms[1][:1] or count(bottoms[0]) != count(bottoms[1]):
+            raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
+        return ((),)
+
+
+@register(
+    "SigmoidCrossEntropyLoss",
+    field="loss_param",
+    v1="SIGMOID_CROSS_ENTROPY_LOSS",
+    bottoms=(2, 2),
+    tops=(0, 2),
+    loss=True,
+)
+@dataclass(frozen=True)
+class SigmoidCrossEntropyLossOptions(Options):
+    ignore_labels: tuple[int, ...] = ()
+    normalization: str = "BATCH_SIZE"
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> SigmoidCrossEntropyLossOptions:
+        return cls(_ignored(message.loss_param), _normalization(message.loss_param, "BATCH_SIZE"))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        if dialect == "v1":
+            if self != SigmoidCrossEntropyLossOptions():
+                raise ValueError("the v1 dialect has neither ignore_label nor normalization here")
+            return
+        _put_ignored(message, "loss_param", self.ignore_labels)
+        if self.normalization != "BATCH_SIZE":
+            message.loss_param.normalization = message.loss_param.NormalizationMode.Value(self.normalization)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        if count(bottoms[0]) != count(bottoms[1]):
+            raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
+        return ((), bottoms[0])[: max(tops, 1)]
+
+
+@register("HingeLoss", field="hinge_loss_param", v1="HINGE_LOSS", bottoms=(2, 2), tops=(0, 1), loss=True)
+@dataclass(frozen=True)
+class HingeLossOptions(Options):
+    norm: str = "L1"
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return ((),)
+
+
+@register(
+    "MultinomialLogisticLoss",
+    v1="MULTINOMIAL_LOGISTIC_LOSS",
+    v0=("multinomial_logistic_loss",),
+    bottoms=(2, 2),
+    tops=(0, 1),
+    loss=True,
+)
+@dataclass(frozen=True)
+class MultinomialLogisticLossOptions(Options):
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return ((),)
+
+
+@register(
+    "InfogainLoss",
+    field="infogain_loss_param",
+    v1="INFOGAIN_LOSS",
+    v0=("infogain_loss",),
+    bottoms=(2, 3),
+    tops=(0, 2),
+    loss=True,
+)
+@dataclass(frozen=True)
+class InfogainLossOptions(Options):
+    """source: a BlobProto file with the matrix, empty where it comes as third bottom."""
+
+    source: str = ""
+    axis: int = 1
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return ((), bottoms[0])[: max(tops, 1)]
+
+
+@register(
+    "ContrastiveLoss", field="contrastive_loss_param", v1="CONTRASTIVE_LOSS", bottoms=(3, 3), tops=(0, 1), loss=True
+)
+@dataclass(frozen=True)
+class ContrastiveLossOptions(Options):
+    """legacy_version: dissimilar pairs count max(0, margin - d^2); always so in the v1 fork."""
+
+    margin: float = 1.0
+    legacy_version: bool = False
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> ContrastiveLossOptions:
+        source = message.contrastive_loss_param
+        return cls(plain(source, "margin"), source.legacy_version or context.dialect == "v1")
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "contrastive_loss_param", "margin", self.margin)
+        if dialect != "v1":
+            put(message, "contrastive_loss_param", "legacy_version", self.legacy_version)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        if bottoms[0] != bottoms[1]:
+            raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one shape")
+        return ((),)
+
+
+@register("Accuracy", field="accuracy_param", v1="ACCURACY", v0=("accuracy",), bottoms=(2, 2), tops=(1, 2))
+@dataclass(frozen=True)
+class AccuracyOptions(Options):
+    """Share of positions whose label is among the top_k scores; a second top gives it per class."""
+
+    top_k: int = 1
+    axis: int = 1
+    ignore_labels: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> AccuracyOptions:
+        source = message.accuracy_param
+        return cls(source.top_k, source.axis, _ignored(source))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "accuracy_param", "top_k", self.top_k)
+        put(message, "accuracy_param", "axis", self.axis)
+        _put_ignored(message, "accuracy_param", self.ignore_labels)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _labels_fit(bottoms, self.axis)
+        classes = bottoms[0][canonical(self.axis, bottoms[0])]
+        return ((), (classes,))[:tops]
+
+
+@register("SegAccuracy", field="seg_accuracy_param", v1="SEG_ACCURACY", bottoms=(2, 2))
+@dataclass(frozen=True)
+class SegAccuracyOptions(Options):
+    """Pixel accuracy, mean class recall and mean IoU as (1, 1, 1, 3); reset: counted anew at every pass."""
+
+    ignore_labels: tuple[int, ...] = ()
+    reset: bool = True
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> SegAccuracyOptions:
+        source = message.seg_accuracy_param
+        return cls(tuple(source.ignore_label), source.reset or context.dialect == "v1")
+
+    def emit(self, message: Any, dialect: str) -> None:
+        message.seg_accuracy_param.ignore_label.extend(self.ignore_labels)
+        if dialect == "v1" and not self.reset:
+            raise ValueError("the v1 dialect always resets its counts")
+        if dialect != "v1":
+            put(message, "seg_accuracy_param", "reset", self.reset)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        n, _, h, w = spatial(bottoms[0])
+        if bottoms[1] != (n, 1, h, w):
+            raise ValueError(f"labels must be [{n}, 1, {h}, {w}], got {list(bottoms[1])}")
+        return ((1, 1, 1, 3),)
+
+
+@register("ArgMax", field="argmax_param", v1="ARGMAX")
+@dataclass(frozen=True)
+class ArgMaxOptions(Options):
+    """Indices of the top_k largest (and their values under out_max_val): along `axis`, per pixel over the channels
+    (per_pixel, the v1 fork's rule), or over everything behind axis 0 (axis None)."""
+
+    top_k: int = 1
+    out_max_val: bool = False
+    axis: int | None = None
+    per_pixel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; it must be at least 1")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> ArgMaxOptions:
+        source = message.argmax_param
+        axis = source.axis if source.HasField("axis") else None
+        return cls(source.top_k, source.out_max_val, axis, context.dialect == "v1" and axis is None)
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "argmax_param", "top_k", self.top_k)
+        put(message, "argmax_param", "out_max_val", self.out_max_val)
+        if dialect == "v1":
+            # Without values the fork's rule is what axis 1 gives elsewhere.
+            if not self.per_pixel and (self.axis != 1 or self.out_max_val):
+                raise ValueError("the v1 dialect ranks the channels of each pixel only")
+        elif self.per_pixel:
+            if self.out_max_val:
+                raise ValueError("indices and values per pixel together exist in the v1 dialect only")
+            message.argmax_param.axis = 1
+        elif self.axis is not None:
+            message.argmax_param.axis = self.axis
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        shape = bottoms[0]
+        if self.per_pixel:
+            n, c, h, w = spatial(shape)
+            self._fits(c)
+            return ((n, self.top_k * (1 + self.out_max_val), h, w),)
+        if self.axis is None:
+            self._fits(count(shape[1:]))
+            return ((*shape[:1], 1 + self.out_max_val, self.top_k),)
+        axis = canonical(self.axis, shape)
+        self._fits(shape[axis])
+        return ((*shape[:axis], self.top_k, *shape[axis + 1 :]),)
+
+    def _fits(self, size: int) -> None:
+        if self.top_k > size:
+            raise ValueError(f"top_k is {self.top_k}, but there are only {size} values to rank")

@@ -1,0 +1,135 @@
+"""Layers that change height and width by position alone: Interp, Padding, Crop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prototxt_import.layers.base import Context, Options, canonical, put, register, spatial
+from prototxt_import.spec import Shape
+
+
+@register("Interp", field="interp_param", v1="INTERP")
+@dataclass(frozen=True)
+class InterpOptions(Options):
+    """Bilinear resizing with aligned corners after cropping by pad_beg, pad_end (both <= 0), on both axes alike.
+
+    Exactly one target is set: height and width, or zoom_factor, or shrink_factor, or shrink_factor then zoom_factor."""
+
+    height: int | None = None
+    width: int | None = None
+    zoom_factor: int | None = None
+    shrink_factor: int | None = None
+    pad_beg: int = 0
+    pad_end: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.height is None) != (self.width is None):
+            raise ValueError("height and width must be given together")
+        factors = self.zoom_factor is not None or self.shrink_factor is not None
+        if factors == (self.height is not None):
+            raise ValueError("needs either height and width, or zoom_factor and/or shrink_factor")
+        for name in ("height", "width", "zoom_factor", "shrink_factor"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        if self.pad_beg > 0 or self.pad_end > 0:
+            raise ValueError(f"pad_beg {self.pad_beg} and pad_end {self.pad_end} may only crop: 0 or less")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> InterpOptions:
+        source = message.interp_param
+        given = {
+            name: getattr(source, name) if source.HasField(name) else None
+            for name in ("height", "width", "zoom_factor", "shrink_factor")
+        }
+        sized = given["height"] is not None and given["width"] is not None
+        factors = [name for name in ("zoom_factor", "shrink_factor") if given[name] is not None]
+        if context.dialect == "v1" and len(factors) + sized > 1:
+            raise ValueError("the v1 dialect takes only one of zoom_factor, shrink_factor, and height with width")
+        # Caffe tests: shrink alone, zoom alone, height and width, both factors; the first that holds wins.
+        if len(factors) == 1:
+            given["height"] = given["width"] = None
+        elif sized:
+            given["zoom_factor"] = given["shrink_factor"] = None
+        elif factors:
+            given["height"] = given["width"] = None
+        return cls(**given, pad_beg=source.pad_beg, pad_end=source.pad_end)
+
+    def emit(self, message: Any, dialect: str) -> None:
+        if dialect == "v1" and self.zoom_factor is not None and self.shrink_factor is not None:
+            raise ValueError("the v1 dialect cannot shrink and zoom in one layer")
+        for name in ("height", "width", "zoom_factor", "shrink_factor"):
+            value = getattr(self, name)
+            if value is not None:
+                # Presence matters here even where the value is the schema's default.
+                put(message, "interp_param", name, value)
+                setattr(message.interp_param, name, value)
+        put(message, "interp_param", "pad_beg", self.pad_beg)
+        put(message, "interp_param", "pad_end", self.pad_end)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        n, c, h, w = spatial(bottoms[0])
+        return ((n, c, *self.size(h, w)),)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Output (height, width) for an input of that size."""
+        cropped = [side + self.pad_beg + self.pad_end for side in (height, width)]
+        if min(cropped) < 1:
+            raise ValueError(f"cropping by {self.pad_beg} and {self.pad_end} leaves nothing of {height}x{width}")
+        if self.height is not None and self.width is not None:
+            return self.height, self.width
+        if self.shrink_factor is not None:
+            cropped = [(side - 1) // self.shrink_factor + 1 for side in cropped]
+        if self.zoom_factor is not None:
+            cropped = [side + (side - 1) * (self.zoom_factor - 1) for side in cropped]
+        return cropped[0], cropped[1]
+
+
+@register("Padding", field="padding_param", v1="PADDING")
+@dataclass(frozen=True)
+class PaddingOptions(Options):
+    """out = in + pad_beg + pad_end on both axes: zeros added where both are >= 0, cropped where both are <= 0."""
+
+    pad_beg: int = 0
+    pad_end: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pad_beg * self.pad_end < 0:
+            raise ValueError(f"pad_beg {self.pad_beg} and pad_end {self.pad_end} must not differ in sign")
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        n, c, h, w = spatial(bottoms[0])
+        sides = [side + self.pad_beg + self.pad_end for side in (h, w)]
+        if min(sides) < 1:
+            raise ValueError(f"cropping by {self.pad_beg} and {self.pad_end} leaves nothing of {h}x{w}")
+        return ((n, c, *sides),)
+
+
+@register("Crop", field="crop_param", bottoms=(2, 2))
+@dataclass(frozen=True)
+class CropOptions(Options):
+    """The first bottom cut, from `axis` on, to the second's size at `offset` (none, one for all axes, or one each)."""
+
+    axis: int = 2
+    offset: tuple[int, ...] = ()
+
+    def offsets(self, bottoms: Sequence[Shape]) -> tuple[int, ...]:
+        """One offset per axis of the first bottom."""
+        start = canonical(self.axis, bottoms[0])
+        axes = len(bottoms[0]) - start
+        if len(self.offset) not in (0, 1, axes):
+            raise ValueError(f"{len(self.offset)} offsets for {axes} cropped axes; give none, one, or one each")
+        cut = self.offset if len(self.offset) == axes else (self.offset or (0,)) * axes
+        return (0,) * start + tuple(cut)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        source, target = bottoms
+        if len(source) != len(target):
+            raise ValueError(f"bottoms {list(source)} and {list(target)} differ in their number of axes")
+        start = canonical(self.axis, source)
+        for axis, offset in enumerate(self.offsets(bottoms)):
+            if axis >= start and offset + target[axis] > source[axis]:
+                raise ValueError(f"axis {axis}: offset {offset} and size {target[axis]} exceed {source[axis]}")
+        return (source[:start] + target[start:],)

@@ -1,0 +1,40 @@
+"""Compile the schemas: `python -m prototxt_import.schema.compile [PROTOC]` writes <dialect>.desc beside this file.
+
+PROTOC is any Protocol Buffers compiler; default `protoc`, or the one inside grpcio-tools where that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DIALECTS = ("v1", "v2", "x2", "bvlc", "text")
+
+
+def compiler() -> list[str] | None:
+    """The command of a compiler found on this machine, or None."""
+    found = shutil.which("protoc")
+    if found:
+        return [found]
+    return [sys.executable, "-m", "grpc_tools.protoc"] if importlib.util.find_spec("grpc_tools") else None
+
+
+def compile_dialect(protoc: list[str], dialect: str, target: Path) -> None:
+    """Write the FileDescriptorSet of one dialect, imported files included, to `target`."""
+    paths = [f"-I{HERE}", f"-I{HERE / dialect}"]
+    subprocess.run([*protoc, *paths, "--include_imports", f"-o{target}", "solver.proto"], check=True)
+
+
+def main() -> None:
+    protoc = sys.argv[1:] or compiler()
+    if protoc is None:
+        sys.exit("no protoc found: install protobuf-compiler, or `pip install grpcio-tools`")
+    for dialect in DIALECTS:
+        compile_dialect(protoc, dialect, HERE / f"{dialect}.desc")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Prototxt files: template variables, protobuf's text format in the union schema, errors that name place and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from prototxt_import import schema
+from prototxt_import.errors import CaffeFormatError, complain
+
+# The largest published net, ResNet-101 at three scales, has 0.35 MB of text.
+MAX_BYTES = 16 * 2**20
+# A filler inside a parameter message inside a layer inside a net inside a solver is the deepest a real file goes.
+MAX_DEPTH = 16
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_BAD_ESCAPE = re.compile(r"""(?:^|[^\\])(?:\\\\)*(\\[^abfnrtvxuU?0-7\\"'])""")
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|[\w.+-]+|\n|:""")
+
+
+@dataclass
+class Block:
+    """A message at the top of a file: its field's name, first and last line, and its own one-word fields."""
+
+    keyword: str
+    line: int
+    last_line: int = 0
+    words: dict[str, str] = field(default_factory=dict)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known word most like `word`, empty where none is."""
+    # Case mistakes ("conv" for "CONV") are near, but difflib counts every letter of them.
+    by_folded = {one.casefold(): one for one in known}
+    # difflib takes quadratic time, and nothing known is longer than this.
+    found = difflib.get_close_matches(word[:80].casefold(), by_folded, 1)
+    return f"; did you mean {by_folded[found[0]]!r}?" if found else ""
+
+
+def load(path: str | Path, variables: Mapping[str, str] | None = None) -> str:
+    """The text of a prototxt with every ${NAME} replaced.
+
+    Raises CaffeFormatError for a file that cannot be read or is no text, and for variables without a value, all of
+    them in one message."""
+    source = str(path)
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise complain(f"cannot be read: {error.strerror}", source=source) from error
+    if len(data) > MAX_BYTES:
+        raise complain(f"is larger than {MAX_BYTES // 2**20} MiB; that is no prototxt", source=source)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise complain("is not text; a binary model goes in as weights", source=source, line=line) from None
+    return substitute(text, variables or {}, source)
+
+
+def substitute(text: str, variables: Mapping[str, str], source: str) -> str:
+    """Replace every ${NAME} outside comments; CaffeFormatError naming all that have no value."""
+    missing: dict[str, int] = {}
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name in variables:
+            return str(variables[name])
+        before = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
+        if "#" not in _TOKEN.sub(lambda token: "#" if token.group().startswith("#") else "", before):
+            missing.setdefault(name, text.count("\n", 0, match.start()) + 1)
+        return match.group()
+
+    result = _VARIABLE.sub(value, text)
+    if missing:
+        names = ", ".join(missing)
+        example = " ".join(f"--var {name}=..." for name in missing)
+        raise complain(f"no value for {names}; give {example}", source=source, line=min(missing.values()))
+    return result
+
+
+def scan(text: str, source: str) -> list[Block]:
+    """The messages at the top of a prototxt, with their lines.
+
+    Raises CaffeFormatError where braces do not match or nest too deeply."""
+    blocks: list[Block] = []
+    opened: list[int] = []
+    line, word, key = 1, "", ""
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token == "\n":
+            line += 1
+        elif token == ":":
+            key, word = word, ""
+        elif token in "{<":
+            if not opened:
+                blocks.append(Block(word or key, line))
+            opened.append(line)
+            if len(opened) > MAX_DEPTH:
+                raise complain(f"messages nest deeper than {MAX_DEPTH}", source=source, line=line)
+            word = key = ""
+        elif token in "}>":
+            if not opened:
+                raise complain(f"{token!r} closes nothing", source=source, line=line)
+            opened.pop()
+            if not opened:
+                blocks[-1].last_line = line
+            word = key = ""
+        elif token[0] == "#":
+            continue
+        elif wrong := token[0] in "\"'" and "\\" in token and _BAD_ESCAPE.search(token):
+            # protobuf's Python parser would take it with a warning, its C++ one (Caffe's) refuses it.
+            what = f"unknown escape {wrong.group(1)} in a string; write \\\\ for a backslash"
+            raise complain(what, source=source, line=line)
+        else:
+            if key and len(opened) == 1:
+                blocks[-1].words.setdefault(key, token)
+            word, key = ("", "") if key else (token, "")
+    if opened:
+        block = blocks[-1]
+        raise complain(
+            f"the {block.keyword or 'message'} that begins here is never closed; a '}}' is missing",
+            source=source,
+            line=block.line,
+        )
+    return blocks
+
+
+def parse(text: str, name: str, source: str, blocks: list[Block]) -> Any:
+    """Message `name` of the union schema out of text; CaffeFormatError with line, layer and remedy otherwise."""
+    kind = schema.message("text", name)
+    try:
+        return text_format.Parse(text, kind())
+    except text_format.ParseError as error:
+        raise _explain(error, source, blocks) from None
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise complain(f"is not a valid prototxt: {error}", source=source) from None
+
+
+_QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])")
+_NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
+_NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) ([\w-]+)')
+
+
+def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
+    what = str(error)
+    line = error.GetLine()
+    if line:
+        what = what.removeprefix(f"{line}:{error.GetColumn()} :").strip()
+        # Some messages repeat the whole line, which may hold an entire layer.
+        what = _QUOTED_LINE.sub("", what)
+    layer = next(
+        (
+            block.words.get("name", "").strip("\"'")
+            for block in blocks
+            if line and block.keyword in ("layer", "layers") and block.line <= line <= block.last_line
+        ),
+        None,
+    )
+    if match := _NO_FIELD.search(what):
+        message, field_name = match.groups()
+        known = schema.message("text", message).DESCRIPTOR.fields_by_name
+        what = f"unknown field '{field_name}' in {_spoken(message)}{nearest(field_name, known)}"
+    elif match := _NO_VALUE.search(what):
+        enum, value = match.groups()
+        known = _enum_values(enum)
+        what = f"unknown value {value} for {enum.rsplit('.', 1)[-1]}{nearest(value, known)}"
+    return complain(what.rstrip("."), source=source, line=line or None, layer=layer or None)
+
+
+def _spoken(message: str) -> str:
+    """A message as the reader of a prototxt knows it: by the field that holds it."""
+    if message in ("NetParameter", "SolverParameter"):
+        return {"NetParameter": "the net", "SolverParameter": "the solver"}[message]
+    if message in ("LayerParameter", "V1LayerParameter"):
+        return {"LayerParameter": "a layer", "V1LayerParameter": "a layers block"}[message]
+    fields = schema.message("text", "LayerParameter").DESCRIPTOR.fields
+    held = [one.name for one in fields if one.message_type is not None and one.message_type.name == message]
+    return held[0] if held else message
+
+
+def _enum_values(name: str) -> list[str]:
+    *outer, enum = name.split(".")
+    if not outer:
+        return ["TRAIN", "TEST"]
+    found = schema.message("text", outer[0]).DESCRIPTOR.enum_types_by_name.get(enum)
+    return [] if found is None else list(found.values_by_name)

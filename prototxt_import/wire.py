@@ -1,0 +1,160 @@
+"""Protocol Buffers wire format over a byte buffer: bounds-checked walking, and the little that writing takes.
+
+Nothing is copied or allocated on a file's word: every declared length is held against the bytes that are there."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prototxt_import.errors import CaffeFormatError, complain
+from prototxt_import.spec import Array
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_KINDS = {VARINT: "a varint", FIXED64: "8 bytes", BYTES: "a length-delimited value", FIXED32: "4 bytes"}
+# A published ResNet-101 has about 40,000 fields besides its numbers; a file made of tiny fields must not stall us.
+MAX_FIELDS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: number, wire type, offset of its key, and either its integer value or the span of its bytes."""
+
+    number: int
+    kind: int
+    at: int
+    value: int
+    start: int
+    stop: int
+
+
+class Wire:
+    """A mapped file read as wire format. Errors carry file name and offset."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.source = str(path)
+        self._fields = 0
+        try:
+            with open(path, "rb") as stream:
+                if stream.seek(0, 2) == 0:
+                    raise complain("is empty", source=self.source)
+                self.buffer = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            if isinstance(error, CaffeFormatError):
+                raise
+            raise complain(
+                f"cannot be read: {getattr(error, 'strerror', None) or error}", source=self.source
+            ) from error
+        self.size = len(self.buffer)
+
+    def error(self, at: int, what: str) -> CaffeFormatError:
+        """A complaint about the byte at offset `at`."""
+        return complain(f"at byte {at} of {self.size}: {what}", source=self.source)
+
+    def varint(self, at: int, stop: int) -> tuple[int, int]:
+        """(value, offset behind it) of the unsigned varint at `at`."""
+        value = shift = 0
+        buffer = self.buffer
+        for offset in range(at, min(at + 10, stop)):
+            byte = buffer[offset]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value & 0xFFFFFFFFFFFFFFFF, offset + 1
+            shift += 7
+        raise self.error(at, "a number runs past its end; the file is truncated or no Caffe model")
+
+    def fields(self, start: int = 0, stop: int | None = None) -> Iterator[Field]:
+        """The fields of the message in [start, stop)."""
+        at, stop = start, self.size if stop is None else stop
+        while at < stop:
+            self._fields += 1
+            if self._fields > MAX_FIELDS:
+                raise self.error(at, f"more than {MAX_FIELDS} fields; that is no Caffe model")
+            key_at = at
+            key, at = self.varint(at, stop)
+            number, kind = key >> 3, key & 7
+            if number == 0 or kind not in _KINDS:
+                raise self.error(key_at, "not a protobuf field; the file is truncated or no Caffe model")
+            value = 0
+            if kind == VARINT:
+                begin = at
+                value, at = self.varint(at, stop)
+            else:
+                length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
+                if kind == BYTES:
+                    length, at = self.varint(at, stop)
+                begin = at
+                if length > stop - at:
+                    raise self.error(
+                        key_at, f"field {number} declares {length} bytes, {stop - at} are left; the file is truncated"
+                    )
+                at += length
+            yield Field(number, kind, key_at, value, begin, at)
+
+    def expect(self, field: Field, *kinds: int) -> None:
+        """Raise unless the field has one of these wire types."""
+        if field.kind not in kinds:
+            raise self.error(
+                field.at,
+                f"field {field.number} holds {_KINDS[field.kind]}, not {_KINDS[kinds[0]]}; this is no Caffe model",
+            )
+
+    def text(self, field: Field) -> str:
+        """The string in a field."""
+        self.expect(field, BYTES)
+        try:
+            return self.buffer[field.start : field.stop].decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.error(field.at, f"field {field.number} is not UTF-8 text; this is no Caffe model") from None
+
+    def signed(self, field: Field) -> int:
+        """The int32 or int64 in a varint field."""
+        self.expect(field, VARINT)
+        return field.value - (1 << 64) if field.value >= 1 << 63 else field.value
+
+    def array(self, start: int, stop: int, item: str) -> Array:
+        """Read-only view of packed numbers; `item` is "<f4" or "<f8"."""
+        width = np.dtype(item).itemsize
+        if (stop - start) % width:
+            raise self.error(start, f"{stop - start} bytes are no whole number of {width}-byte values")
+        return np.frombuffer(self.buffer, item, (stop - start) // width, start)
+
+    def run(self, field: Field, stop: int, item: str) -> tuple[Array, int]:
+        """Copy of the numbers in a run of unpacked fields that begins with `field`; and the offset behind the run.
+
+        Old files spend a key on every number; walking those one by one would take minutes."""
+        width = np.dtype(item).itemsize
+        key = self.buffer[field.at : field.start]
+        stride = len(key) + width
+        records = np.frombuffer(self.buffer, np.uint8, (stop - field.at) // stride * stride, field.at)
+        records = records.reshape(-1, stride)
+        same = (records[:, : len(key)] == np.frombuffer(key, np.uint8)).all(axis=1)
+        length = len(same) if same.all() else int(np.argmin(same))
+        values = np.ascontiguousarray(records[:length, len(key) :]).view(item).reshape(-1)
+        return values, field.at + length * stride
+
+
+def encode_varint(value: int) -> bytes:
+    """An unsigned varint; negative numbers as protobuf's 10-byte two's complement."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_key(number: int, kind: int) -> bytes:
+    """The key that precedes a field."""
+    return encode_varint(number << 3 | kind)
+
+
+def encode_bytes(number: int, *payload: bytes | memoryview) -> list[bytes | memoryview]:
+    """A length-delimited field as the pieces to write in order."""
+    length = sum(len(one) if isinstance(one, bytes) else one.nbytes for one in payload)
+    return [encode_key(number, BYTES) + encode_varint(length), *payload]

@@ -1,0 +1,206 @@
+"""Nets back to Caffe's files: prototxt text and binary models, in the dialect asked for.
+
+Files are written under a temporary name beside their target and renamed when complete."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from google.protobuf import text_format
+
+from prototxt_import import schema
+from prototxt_import.build import default_loss_weights, default_param, problem
+from prototxt_import.errors import complain
+from prototxt_import.layers import lookup
+from prototxt_import.layers.base import LayerType
+from prototxt_import.spec import Array, LayerSpec, NetSpec, ParamSpec
+from prototxt_import.wire import BYTES, encode_bytes, encode_key, encode_varint
+
+_WRITABLE = ("v1", "v2", "x2", "bvlc")
+# How a person writes a layer; what is not named follows in the schema's order.
+_FIRST = ("name", "type", "bottom", "top", "loss_weight", "propagate_down", "param", "blobs_lr", "weight_decay")
+
+
+def net_text(spec: NetSpec, dialect: str = "v2") -> str:
+    """The prototxt of a net: "v1" with `layers { type: CONVOLUTION }` and `hole`; "v2", "x2", "bvlc" with `layer {}`.
+
+    Reading it in spec.phase and that dialect gives an equal spec, except where the dialects differ in rules that only
+    one can write (SoftmaxWithLoss "WEIGHTED", ArgMax per pixel, the CRF's unary), which then become their nearest kin.
+    Raises CaffeFormatError naming the layer the dialect cannot express."""
+    _check_dialect(dialect)
+    out = io.StringIO()
+    out.write(f"name: {_quoted(spec.name)}\n")
+    if spec.force_backward:
+        out.write("force_backward: true\n")
+    for name, shape in spec.inputs.items():
+        out.write(f"input: {_quoted(name)}\n")
+        if dialect == "v1":
+            if len(shape) != 4:
+                raise complain(f"input {name!r}: the v1 dialect needs 4 axes, the shape is {list(shape)}")
+            out.writelines(f"input_dim: {side}\n" for side in shape)
+        else:
+            out.write(f"input_shape {{ {' '.join(f'dim: {side}' for side in shape)} }}\n")
+    for layer in spec.layers:
+        out.write("layers {\n" if dialect == "v1" else "layer {\n")
+        _print_layer(layer_message(layer, dialect, spec.source), out)
+        out.write("}\n")
+    return out.getvalue()
+
+
+def write_net(spec: NetSpec, path: str | Path, dialect: str = "v2") -> None:
+    """Write net_text(spec, dialect) to a file."""
+    text = net_text(spec, dialect)
+    _replace(path, lambda stream: stream.write(text.encode()))
+
+
+def write_weights(weights: Mapping[str, Sequence[Array]], spec: NetSpec, path: str | Path, dialect: str = "v2") -> None:
+    """Write a .caffemodel: every layer of `spec` with its settings, and its blobs where `weights` has them.
+
+    "v1": `layers` with enum types and four legacy dimensions per blob; others: `layer` and blob shapes. Numbers are
+    stored as float32. Raises CaffeFormatError where blobs do not fit the net, or for a layer it does not have."""
+    _check_dialect(dialect)
+    known = {layer.name for layer in spec.layers}
+    for name in weights:
+        if name not in known:
+            raise complain(f"the net has no layer {name!r} to hold these blobs", source=spec.source)
+    _replace(path, lambda stream: _write_model(weights, spec, stream, dialect))
+
+
+def _write_model(weights: Mapping[str, Sequence[Array]], spec: NetSpec, stream: BinaryIO, dialect: str) -> None:
+    head = schema.message(dialect, "NetParameter")(name=spec.name)
+    stream.write(head.SerializeToString())
+    number, blobs_number = (2, 6) if dialect == "v1" else (100, 7)
+    for layer in spec.layers:
+        payload: list[bytes | memoryview] = [layer_message(layer, dialect, spec.source).SerializeToString()]
+        shapes = spec.param_shapes.get(layer.name, ())
+        blobs = weights.get(layer.name, ())
+        if blobs and [tuple(np.shape(one)) for one in blobs] != list(shapes):
+            found = [list(np.shape(one)) for one in blobs]
+            raise problem(layer, spec.source, f"blobs of shapes {found} do not fit {[list(one) for one in shapes]}")
+        for blob in blobs:
+            payload += encode_bytes(blobs_number, *_encode_blob(blob, dialect))
+        for piece in encode_bytes(number, *payload):
+            stream.write(piece)
+
+
+def _encode_blob(blob: Array, dialect: str) -> list[bytes | memoryview]:
+    shape = np.shape(blob)
+    data = np.ascontiguousarray(blob, dtype="<f4").reshape(-1)
+    pieces: list[bytes | memoryview] = []
+    if dialect == "v1":
+        # Old Caffe knows blobs of four axes only and fills up in front.
+        for number, side in enumerate((1,) * (4 - len(shape)) + shape, 1):
+            pieces.append(encode_key(number, 0) + encode_varint(side))
+    pieces += encode_bytes(5, data.data.cast("B")) if data.size else []
+    if dialect != "v1":
+        dims = b"".join(encode_varint(side) for side in shape)
+        inner = encode_key(1, BYTES) + encode_varint(len(dims)) + dims if shape else b""
+        pieces += encode_bytes(7, inner)
+    return pieces
+
+
+def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
+    """A layer as message of the dialect's own schema, without blobs."""
+    row = lookup(layer.type)
+    if row is None:
+        raise problem(layer, source, "unknown layer type")
+    message = schema.message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter")()
+    message.name = layer.name
+    if dialect == "v1":
+        values = message.DESCRIPTOR.enum_types_by_name["LayerType"].values_by_name
+        if row.v1 not in values:
+            raise problem(layer, source, "the v1 dialect has no such layer")
+        message.type = values[row.v1].number
+    elif row.field and row.field not in message.DESCRIPTOR.fields_by_name:
+        raise problem(layer, source, f"the {dialect} dialect has no such layer")
+    else:
+        message.type = layer.type
+    message.bottom.extend(layer.bottoms)
+    message.top.extend(layer.tops)
+    try:
+        layer.options.emit(message, dialect)
+    except ValueError as error:
+        raise problem(layer, source, error) from None
+    if layer.loss_weights != default_loss_weights(row, len(layer.tops)):
+        message.loss_weight.extend(layer.loss_weights)
+    if layer.propagate_down:
+        if dialect == "v1":
+            raise problem(layer, source, "the v1 dialect has no propagate_down")
+        message.propagate_down.extend(layer.propagate_down)
+    _put_params(message, layer.params, row, dialect)
+    return message
+
+
+def _put_params(message: Any, params: Sequence[ParamSpec], row: LayerType, dialect: str) -> None:
+    if all(one == default_param(row) for one in params):
+        return
+    if dialect != "v1":
+        for param in params:
+            one = message.param.add(lr_mult=param.lr_mult, decay_mult=param.decay_mult)
+            if param.name:
+                one.name = param.name
+            if param.share_mode != "STRICT":
+                one.share_mode = one.DimCheckMode.Value(param.share_mode)
+        return
+    message.blobs_lr.extend(one.lr_mult for one in params)
+    message.weight_decay.extend(one.decay_mult for one in params)
+    if any(one.name for one in params):
+        message.param.extend(one.name for one in params)
+    if any(one.share_mode != "STRICT" for one in params):
+        message.blob_share_mode.extend(message.DimCheckMode.Value(one.share_mode) for one in params)
+
+
+def _print_layer(message: Any, out: io.StringIO) -> None:
+    fields = sorted(
+        message.ListFields(),
+        key=lambda one: _FIRST.index(one[0].name) if one[0].name in _FIRST else len(_FIRST),
+    )
+    for descriptor, value in fields:
+        for one in value if hasattr(value, "append") or hasattr(value, "add") else [value]:
+            if descriptor.message_type is not None:
+                inner = text_format.MessageToString(one, as_one_line=True)
+                out.write(f"  {descriptor.name} {{{' ' + inner if inner else ''} }}\n")
+            else:
+                scalar = io.StringIO()
+                text_format.PrintField(descriptor, one, scalar, as_one_line=True)
+                out.write(f"  {scalar.getvalue().rstrip()}\n")
+
+
+def _quoted(name: str) -> str:
+    """A string as text format writes it."""
+    return text_format.MessageToString(
+        schema.message("v2", "NetParameter")(name=name), as_one_line=True, as_utf8=True
+    ).removeprefix("name: ")
+
+
+def _check_dialect(dialect: str) -> None:
+    if dialect not in _WRITABLE:
+        raise complain(f"cannot write dialect {dialect!r}; known are {', '.join(_WRITABLE)}")
+
+
+def _replace(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a new file and move it to `path`; on any failure nothing stays behind."""
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise complain(f"cannot be written: {error.strerror}", source=str(path)) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        # mkstemp makes private files; a written net is as public as any other new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, target)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise complain(f"cannot be written: {error.strerror}", source=str(path)) from error
+        raise

@@ -1,0 +1,39 @@
+"""Small nets and the recorded Caffe files that the importer's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prototxt_import import NetSpec, read_net
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Nets recorded from Caffe that are part of this repository."""
+    return ROOT / "tests" / "golden" / "nets"
+
+
+@pytest.fixture(scope="session")
+def shared_caffe() -> Path:
+    """The full set of recordings, beside the repository."""
+    path = ROOT.parent / "shared" / "golden" / "caffe"
+    if not path.is_dir():
+        pytest.skip("needs the recordings in ../shared/golden/caffe")
+    return path
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Callable[..., NetSpec]:
+    """read_net on text, with a file name for the errors."""
+
+    def read(text: str, **state: object) -> NetSpec:
+        path = tmp_path / "net.prototxt"
+        path.write_text(text)
+        return read_net(path, **state)
+
+    return read

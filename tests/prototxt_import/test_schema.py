@@ -1,0 +1,62 @@
+"""The schemas: kept apart, compiled from what is in the folder, and unlike where the forks are unlike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from prototxt_import import schema
+from prototxt_import.schema import compile as schema_compile
+
+
+def number(dialect, message, field):
+    return schema.message(dialect, message).DESCRIPTOR.fields_by_name[field].number
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message", "field", "expected"),
+    [
+        ("v1", "ConvolutionParameter", "hole", 17),
+        ("v2", "ConvolutionParameter", "force_nd_im2col", 17),
+        ("v2", "ConvolutionParameter", "dilation", 18),
+        ("v1", "V1LayerParameter", "interp_param", 43),
+        ("v2", "LayerParameter", "interp_param", 143),
+        ("x2", "LayerParameter", "interp_param", 153),
+        ("bvlc", "LayerParameter", "input_param", 143),
+        ("v1", "V1LayerParameter", "seg_accuracy_param", 42),
+        ("bvlc", "V1LayerParameter", "loss_param", 42),
+        ("v2", "LayerParameter", "dense_crf_param", 146),
+        ("x2", "LayerParameter", "dense_crf_param", 152),
+        ("bvlc", "LayerParameter", "recurrent_param", 146),
+        ("v1", "V1LayerParameter", "padding_param", 45),
+    ],
+)
+def test_colliding_fields_have_each_forks_own_number(dialect, message, field, expected):
+    assert number(dialect, message, field) == expected
+
+
+def test_enum_value_39_means_another_layer_in_each_fork():
+    def name(dialect):
+        return schema.message(dialect, "V1LayerParameter").LayerType.Name(39)
+
+    assert name("v1") == "IMAGE_SEG_DATA"
+    assert name("v2") == name("bvlc") == "DECONVOLUTION"
+
+
+@pytest.mark.parametrize("dialect", schema_compile.DIALECTS)
+def test_compiled_schema_is_that_of_the_sources(dialect, tmp_path):
+    protoc = schema_compile.compiler()
+    if protoc is None:
+        pytest.skip("needs protoc: install protobuf-compiler, or `pip install grpcio-tools`")
+    schema_compile.compile_dialect(protoc, dialect, tmp_path / "new.desc")
+    files = [schema_compile.HERE / f"{dialect}.desc", tmp_path / "new.desc"]
+    kept, new = (descriptor_pb2.FileDescriptorSet.FromString(one.read_bytes()) for one in files)
+    assert new == kept
+
+
+def test_importer_needs_no_torch():
+    code = "import sys, prototxt_import, prototxt_import.schema.compile; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
