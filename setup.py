@@ -51,8 +51,16 @@ def extension():
 
     sources = [*ROOT.glob("csrc/cpu/*.cpp"), *ROOT.glob("csrc/bind/*.cpp")]
     # fp-contract=off: lattice coordinates must round alike on every machine and device.
-    cxx = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra",
-           "-Wno-unused-parameter"]
+    cxx = [
+        "-std=c++17",
+        "-O3",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-ffp-contract=off",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+    ]
     cxx.append("-g" if os.environ.get("DEBUG") == "1" else "-g0")
     if sys.platform == "win32":
         cxx = ["/std:c++17", "/O2", "/fp:precise"]

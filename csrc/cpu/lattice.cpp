@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "csrc/core/hash_table.h"
+#include "csrc/cpu/buffer.h"
 #include "csrc/cpu/parallel.h"
 #include "csrc/cpu/row_kernels.h"
 
@@ -88,28 +89,27 @@ template <typename scalar_t>
 std::int64_t lattice_build_cpu(const scalar_t* features, std::int64_t points,
                                int d, const LatticeBuffers<scalar_t>& out) {
   const std::int64_t entry_count = points * (d + 1);
-  const std::unique_ptr<std::int32_t[]> keys(
-      new std::int32_t[entry_count * d + 1]);
+  const Buffer<std::int32_t> keys = make_buffer<std::int32_t>(entry_count * d);
   if (!embed_points(features, points, d, keys.get(), out.weights)) return -1;
 
   const std::int64_t capacity = table_capacity(entry_count);
-  const std::unique_ptr<Slot[]> slots(new Slot[capacity]);
+  const Buffer<std::int32_t> claims = make_buffer<std::int32_t>(capacity);
+  // Plain integers once the insertions are over.
+  Slot* slots = reinterpret_cast<Slot*>(claims.get());
   parallel_for(0, capacity, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = begin; s < end; ++s) {
       slots[s].store(kEmptySlot, std::memory_order_relaxed);
     }
   });
   std::vector<std::int32_t> slot_of(entry_count);
-  parallel_for(0, entry_count, kPointGrain,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t e = begin; e < end; ++e) {
-                   slot_of[e] = static_cast<std::int32_t>(
-                       insert(slots.get(), capacity, keys.get(),
-                              static_cast<std::int32_t>(e), d));
-                 }
-               });
+  parallel_for(
+      0, entry_count, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t e = begin; e < end; ++e) {
+          slot_of[e] = static_cast<std::int32_t>(insert(
+              slots, capacity, keys.get(), static_cast<std::int32_t>(e), d));
+        }
+      });
 
-  const auto* claims = reinterpret_cast<const std::int32_t*>(slots.get());
   std::vector<std::int32_t> first_entry;
   std::vector<std::int32_t> id_of(entry_count);
   for (std::int64_t e = 0; e < entry_count; ++e) {
@@ -135,7 +135,7 @@ std::int64_t lattice_build_cpu(const scalar_t* features, std::int64_t points,
               key[j] = neighbor_coordinate(own[j], j, axis, 1, d);
             }
             const std::int32_t found =
-                claims[find_slot(claims, capacity, keys.get(), key, d)];
+                claims[find_slot(claims.get(), capacity, keys.get(), key, d)];
             if (found == kEmptySlot) continue;
             // The neighbour's neighbour the other way is this vertex, so one
             // search serves both; no two vertices write the same place.
@@ -232,8 +232,8 @@ template <typename scalar_t>
 void lattice_filter_cpu(const LatticeView<scalar_t>& lattice,
                         const BlurChains& chains, const scalar_t* values,
                         std::int64_t width, bool reverse, scalar_t* out) {
-  const std::unique_ptr<scalar_t[]> rows(
-      new scalar_t[lattice.vertex_count * width + 1]);
+  const Buffer<scalar_t> rows =
+      make_buffer<scalar_t>(lattice.vertex_count * width);
   const SplatEntries<scalar_t> entries(lattice, nullptr);
   lattice_splat_cpu(entries.list(), lattice.vertex_count, values, width,
                     rows.get());

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "csrc/cpu/buffer.h"
 #include "csrc/cpu/lattice.h"
 #include "csrc/cpu/parallel.h"
 #include "csrc/cpu/row_kernels.h"
@@ -24,7 +25,7 @@ struct Kernel {
   SplatEntries<scalar_t> entries;      // weights times the input scale
   std::vector<scalar_t> output_scale;  // [P], empty where it is constant
   scalar_t constant_scale;
-  std::unique_ptr<scalar_t[]> rows;  // [V, width]
+  Buffer<scalar_t> rows;  // [V, width]
 };
 
 template <typename scalar_t>
@@ -57,8 +58,7 @@ Kernel<scalar_t> prepare_kernel(const LatticeView<scalar_t>& lattice,
           std::move(entries),
           std::move(output),
           constant_scale,
-          std::unique_ptr<scalar_t[]>(
-              new scalar_t[lattice.vertex_count * width + 1])};
+          make_buffer<scalar_t>(lattice.vertex_count * width)};
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
   const std::int64_t labels = problem.labels;
   const std::int64_t width = padded_width(labels);
 
-  const std::unique_ptr<scalar_t[]> logits(new scalar_t[points * width]);
+  const Buffer<scalar_t> logits = make_buffer<scalar_t>(points * width);
   parallel_for(
       0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
@@ -95,7 +95,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
          kernel.constant_scale});
   }
 
-  const std::unique_ptr<scalar_t[]> marginals(new scalar_t[points * width]);
+  const Buffer<scalar_t> marginals = make_buffer<scalar_t>(points * width);
   UpdateArguments<scalar_t> arguments{rows.data(),
                                       0,
                                       logits.get(),

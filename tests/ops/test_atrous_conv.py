@@ -13,7 +13,9 @@ from deeplab_repro import AtrousConv2d, atrous_conv2d
 
 METHODS = ["im2col", "library", "auto"]
 # Relative to max|y|: sums of up to 512 products, each rounded once, in the order of the library.
-EXACT = {torch.float32: 2e-6, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+# cuDNN may choose Winograd.
+CUDNN_FLOAT32_TOLERANCE = 5e-5
 
 
 class Case(NamedTuple):
@@ -53,12 +55,15 @@ cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 methods = pytest.mark.parametrize("method", METHODS)
 
 
-def assert_close(result: Tensor, expected: Tensor, dtype: torch.dtype | None = None) -> None:
-    """Agreement relative to the largest value, at the tolerance of `dtype` (default: the result's)."""
+def assert_close(result: Tensor, expected: Tensor, method: str = "im2col") -> None:
+    """Agreement relative to the largest value."""
     assert result.shape == expected.shape
+    tolerance = TOLERANCE[result.dtype]
+    if result.is_cuda and result.dtype == torch.float32 and method != "im2col":
+        tolerance = CUDNN_FLOAT32_TOLERANCE
     if expected.numel():
         error = (result.double().cpu() - expected.cpu()).abs().max() / expected.abs().max().clamp(min=1e-30)
-        assert error <= EXACT[dtype or result.dtype]
+        assert error <= tolerance
 
 
 @cases
@@ -69,9 +74,9 @@ def test_atrous_conv2d_agrees_with_float64(device, case, method, dtype):
     expected = F.conv2d(x.double().cpu(), weight.double().cpu(), bias.double().cpu(), *case.options)
     result = atrous_conv2d(x, weight, bias, *case.options, method=method)
     assert result.dtype == dtype
-    assert_close(result, expected)
+    assert_close(result, expected, method)
     without_bias = F.conv2d(x.double().cpu(), weight.double().cpu(), None, *case.options)
-    assert_close(atrous_conv2d(x, weight, None, *case.options, method=method), without_bias)
+    assert_close(atrous_conv2d(x, weight, None, *case.options, method=method), without_bias, method)
 
 
 @cases
@@ -88,7 +93,7 @@ def test_gradients_agree_with_float64(device, case, method, dtype):
         torch.autograd.grad(expected, exact, grad),
         strict=True,
     ):
-        assert_close(ours, theirs)
+        assert_close(ours, theirs, method)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

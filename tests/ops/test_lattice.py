@@ -19,7 +19,7 @@ FILTERS = [c["file"] for c in json.loads((GOLDEN / "manifest.json").read_text())
 
 def plain_filter(features: np.ndarray, values: np.ndarray, reverse: bool = False) -> np.ndarray:
     """The lattice with a dictionary of vertices, float64, straight from the definition."""
-    n, d = features.shape
+    d = features.shape[1]
     scale = np.sqrt(2 / 3) * (d + 1) / np.sqrt((np.arange(d) + 1) * (np.arange(d) + 2))
     table: dict[tuple[int, ...], int] = {}
     corners = []
