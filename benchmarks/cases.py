@@ -1,0 +1,88 @@
+"""The shapes that are timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ConvCase:
+    """A square atrous convolution that keeps the map's size."""
+
+    layer: str
+    channels: int
+    filters: int
+    kernel: int
+    rate: int
+    size: int
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        kernel = f"{self.kernel}x{self.kernel}"
+        return f"{self.layer} {self.channels}->{self.filters} {kernel} r{self.rate} {self.size} n{self.batch}"
+
+    @property
+    def padding(self) -> int:
+        return self.rate * (self.kernel - 1) // 2
+
+    @property
+    def multiplies(self) -> int:
+        """Multiply-accumulates, those that meet zero padding included."""
+        return self.batch * self.channels * self.filters * (self.kernel * self.size) ** 2
+
+    @property
+    def valid(self) -> float:
+        """Share of the multiply-accumulates whose sample lies inside the map."""
+        inside = sum(
+            0 <= out - self.padding + tap * self.rate < self.size
+            for out in range(self.size)
+            for tap in range(self.kernel)
+        )
+        return (inside / (self.kernel * self.size)) ** 2
+
+
+def _both_sizes(*arguments: Any) -> list[ConvCase]:
+    return [ConvCase(*arguments, size) for size in (41, 65)]
+
+
+# fc6 has 1024 outputs throughout, so that rates and kernels compare (the published 4x4 and 7x7 nets have 4096).
+CONV_CASES: tuple[ConvCase, ...] = (
+    *(case for rate in (6, 12, 18, 24) for case in _both_sizes("fc6", 512, 1024, 3, rate)),
+    *_both_sizes("conv5", 512, 512, 3, 2),
+    *_both_sizes("res5", 512, 512, 3, 4),
+    *_both_sizes("res4", 256, 256, 3, 2),
+    *_both_sizes("fc6", 512, 1024, 4, 4),
+    *_both_sizes("fc6", 512, 1024, 4, 8),
+    ConvCase("fc6", 512, 1024, 7, 4, 41),
+)
+
+_FEW = {("fc6", 3, 6), ("fc6", 3, 12), ("fc6", 3, 24), ("conv5", 3, 2), ("res4", 3, 2), ("fc6", 4, 4)}
+
+
+def conv_cases(full: bool = False, batches: tuple[int, ...] = (1,)) -> list[ConvCase]:
+    """All shapes, or the six that stand for them on the 41 x 41 map."""
+    chosen = [case for case in CONV_CASES if full or (case.size == 41 and (case.layer, case.kernel, case.rate) in _FEW)]
+    return [replace(case, batch=batch) for batch in batches for case in chosen]
+
+
+@dataclass(frozen=True)
+class CrfCase:
+    """A dense CRF on a drawn scene; "smooth" and "busy" have the vertex counts of street and photo-album images."""
+
+    kind: str
+    height: int = 375
+    width: int = 500
+    labels: int = 21
+    iterations: int = 10
+    bilateral_xy_std: float = 67.0
+    bilateral_rgb_std: float = 3.0
+
+    @property
+    def name(self) -> str:
+        size = f"{self.width}x{self.height}x{self.labels}x{self.iterations}"
+        return f"{self.kind} {size} 4/{self.bilateral_xy_std:g}/{self.bilateral_rgb_std:g}"
+
+
+CRF_CASES: tuple[CrfCase, ...] = (CrfCase("smooth"), CrfCase("busy"))

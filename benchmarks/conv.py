@@ -1,0 +1,167 @@
+"""Atrous convolution against torch's F.conv2d in both layouts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_repro.ops import atrous_conv2d
+
+from .cases import ConvCase
+from .timing import alternate
+
+# Error relative to max|y| that a precision may have: of outputs, and of gradients, which sum over whole maps.
+TOLERANCES = {
+    "fp32": {"forward": 2e-6, "backward": 1e-5},
+    "tf32": {"forward": 2e-3, "backward": 4e-3},
+    "fp16": {"forward": 2e-3, "backward": 4e-3},
+    "bf16": {"forward": 1.6e-2, "backward": 3.2e-2},
+}
+# cuDNN may choose Winograd, even in float32.
+CUDNN_FLOAT32_TOLERANCE = 5e-5
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DIRECTIONS = ("forward", "backward")
+
+Call = Callable[[], tuple[Tensor, ...]]
+
+
+def bench_conv(
+    cases: Iterable[ConvCase],
+    device: str,
+    precisions: Iterable[str] = ("fp32",),
+    directions: Iterable[str] = ("forward",),
+    seconds: float = 5.0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """One row per case, precision and direction: errors against float64, then times; no times where an error is
+    beyond its tolerance. "tf32" exists on CUDA only; `im2col` on the CPU takes float32 only."""
+    rows = []
+    for case in cases:
+        for precision in precisions:
+            for direction in directions:
+                row = _bench_case(case, device, precision, direction, seconds)
+                progress(format_row(row))
+                rows.append(row)
+    return rows
+
+
+def format_row(row: dict[str, Any]) -> str:
+    """One line: the case, each variant's time and its speed relative to F.conv2d NCHW."""
+    head = f"{row['case']:<36} {row['precision']:<5} {row['direction']:<8}"
+    if not row["passed"]:
+        return f"{head} WRONG: {', '.join(row['wrong'])}"
+    times, speed = row["times"], row["speed_over_nchw"]
+    cells = [f"{name} {times[name]['median_ms']:9.3f} ms {speed[name]:5.2f}x" for name in times]
+    return f"{head} valid {row['valid']:.2f}  " + "  ".join(cells)
+
+
+def _bench_case(case: ConvCase, device: str, precision: str, direction: str, seconds: float) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(case.rate * 1000 + case.size)
+    shapes = (
+        (case.batch, case.channels, case.size, case.size),
+        (case.filters, case.channels, case.kernel, case.kernel),
+        (case.filters,),
+    )
+    scales = (1.0, (case.channels * case.kernel**2) ** -0.5, 1.0)
+    tensors = [
+        (torch.randn(shape, generator=generator) * scale).to(device, PRECISIONS[precision])
+        for shape, scale in zip(shapes, scales, strict=True)
+    ]
+    with _settings(precision):
+        grad = torch.randn(case.batch, case.filters, case.size, case.size, generator=generator).to(tensors[0])
+        calls = _variants(case, tensors, grad, device, precision, direction)
+        exact = _calls(case, F.conv2d, [tensor.double() for tensor in tensors], grad, direction)()
+        errors = {name: max(map(_error, call(), exact)) for name, call in calls.items()}
+        del exact
+        wrong = [
+            f"{name} {error:.1e}"
+            for name, error in errors.items()
+            if not error <= _tolerance(name, device, precision, direction)
+        ]
+        row: dict[str, Any] = {
+            "case": case.name,
+            "shape": asdict(case),
+            "device": device,
+            "precision": precision,
+            "direction": direction,
+            "valid": round(case.valid, 3),
+            "errors": errors,
+            "passed": not wrong,
+            "wrong": wrong,
+        }
+        if not wrong:
+            times = alternate(calls, device, seconds=seconds)
+            products = 2 * case.multiplies * (1 if direction == "forward" else 2)
+            row["times"] = {name: asdict(timing) for name, timing in times.items()}
+            row["speed_over_nchw"] = {name: times["nchw"].median_ms / t.median_ms for name, t in times.items()}
+            row["gflops"] = {name: products / t.median_ms / 1e6 for name, t in times.items()}
+    return row
+
+
+def _variants(
+    case: ConvCase, tensors: list[Tensor], grad: Tensor, device: str, precision: str, direction: str
+) -> dict[str, Call]:
+    last = [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in tensors]
+    calls = {
+        "nchw": _calls(case, F.conv2d, tensors, grad, direction),
+        "nhwc": _calls(case, F.conv2d, last, grad, direction),
+        "auto": _calls(case, _method("auto"), tensors, grad, direction),
+    }
+    if device != "cpu" or precision == "fp32":
+        calls["im2col"] = _calls(case, _method("im2col"), tensors, grad, direction)
+    return calls
+
+
+def _method(method: str) -> Callable[..., Tensor]:
+    return lambda *arguments: atrous_conv2d(*arguments, method=method)
+
+
+def _calls(
+    case: ConvCase, function: Callable[..., Tensor], tensors: list[Tensor], grad: Tensor, direction: str
+) -> Call:
+    """The work to be timed: the output, or the gradients of input and weight."""
+    options = 1, case.padding, case.rate
+    if direction == "forward":
+
+        def forward() -> tuple[Tensor, ...]:
+            with torch.no_grad():
+                return (function(*tensors, *options),)
+
+        return forward
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors[:2]]
+    output = function(*leaves, tensors[2], *options)
+    grad = grad.to(output.dtype).contiguous(memory_format=_format(output))
+    return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)
+
+
+def _format(tensor: Tensor) -> torch.memory_format:
+    last = tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _error(result: Tensor, exact: Tensor) -> float:
+    return ((result.double() - exact).abs().max() / exact.abs().max()).item()
+
+
+def _tolerance(name: str, device: str, precision: str, direction: str) -> float:
+    if device != "cpu" and precision == "fp32" and name != "im2col":
+        return CUDNN_FLOAT32_TOLERANCE
+    return TOLERANCES[precision][direction]
+
+
+@contextlib.contextmanager
+def _settings(precision: str) -> Iterator[None]:
+    """cuDNN autotuned; TensorFloat-32 for `tf32` alone, in cuDNN and cuBLAS alike."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, precision == "tf32", precision == "tf32"
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before

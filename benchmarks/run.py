@@ -1,0 +1,84 @@
+"""python -m benchmarks.run [conv] [crf]: tables on standard output, JSON where asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .cases import CRF_CASES, conv_cases
+from .conv import DIRECTIONS, PRECISIONS, bench_conv
+from .crf import bench_crf
+from .machine import machine_record
+
+FAMILIES = ("conv", "crf")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0; 1 where a result was wrong; 2 for a wrong command line."""
+    options = _parse(arguments)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    report: dict[str, Any] = {"machine": machine_record()}
+    passed = True
+    table = sys.stderr if options.json == "-" else sys.stdout
+
+    def progress(line: str) -> None:
+        print(line, file=table, flush=True)
+
+    for family in options.families or FAMILIES:
+        progress(f"{family} on {options.device}, {torch.get_num_threads()} threads")
+        rows = _bench(family, options, progress)
+        report[family] = rows
+        passed &= all(bool(row["passed"]) for row in rows)
+    if options.json == "-":
+        json.dump(report, sys.stdout, indent=1)
+        print()
+    elif options.json:
+        write_json(Path(options.json), report)
+    return 0 if passed else 1
+
+
+def write_json(path: Path, report: object) -> None:
+    """Write under a temporary name, then rename: nothing half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(report, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    if family == "crf":
+        return bench_crf(CRF_CASES, options.device, options.seconds * 4, progress)
+    cases = conv_cases(options.full, tuple(options.batch))
+    return bench_conv(cases, options.device, options.precision, options.direction, options.seconds, progress)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
+    parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; default all")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--full", action="store_true", help="every convolution shape, not the six that stand for them")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1])
+    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=tuple(PRECISIONS))
+    parser.add_argument("--direction", nargs="+", default=["forward"], choices=DIRECTIONS)
+    parser.add_argument("--seconds", type=float, default=5.0, help="timing budget of one row")
+    parser.add_argument("--threads", type=int, default=0, help="torch's threads; default its own choice")
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write the rows and the machine there; - is standard output"
+    )
+    options = parser.parse_args(arguments)
+    for family in options.families:
+        if family not in FAMILIES:
+            parser.error(f"unknown family {family!r}; choose from {', '.join(FAMILIES)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no CUDA device here")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The harness on cases small enough for any machine."""
+
+import json
+
+import pytest
+import torch
+
+from deeplab_repro.benchmarks import conv, crf, run, small_run, timing
+from deeplab_repro.benchmarks.cases import CONV_CASES, ConvCase, CrfCase, conv_cases
+
+TINY = ConvCase("tiny", 8, 6, 3, 2, 7)
+
+
+def test_alternate_takes_turns():
+    order = []
+    timings = timing.alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, "cpu", rounds=4)
+    assert order == ["a", "b"] * 5
+    assert timings["a"].samples == 4
+    assert 0 <= timings["a"].best_ms <= timings["a"].median_ms
+
+
+def test_alternate_stops_after_its_seconds():
+    assert timing.alternate({"a": lambda: None}, "cpu", rounds=50, seconds=0)["a"].samples == 3
+
+
+@pytest.mark.parametrize("direction", conv.DIRECTIONS)
+def test_conv_row_holds_errors_and_times(direction):
+    (row,) = conv.bench_conv([TINY], "cpu", directions=[direction], seconds=0)
+    assert row["passed"]
+    assert set(row["times"]) == set(row["errors"]) == {"nchw", "nhwc", "auto", "im2col"}
+    assert row["speed_over_nchw"]["nchw"] == 1
+    assert json.loads(json.dumps(row)) == row
+    assert "im2col" in conv.format_row(row)
+
+
+def test_a_wrong_result_is_not_timed(monkeypatch):
+    monkeypatch.setattr(conv, "atrous_conv2d", lambda *a, method: torch.full((1, 6, 7, 7), float("nan")))
+    (row,) = conv.bench_conv([TINY], "cpu", seconds=0)
+    assert not row["passed"]
+    assert "times" not in row
+    assert "WRONG: auto nan, im2col nan" in conv.format_row(row)
+
+
+def test_crf_row_holds_times():
+    (row,) = crf.bench_crf([CrfCase("busy", height=20, width=24, labels=3, iterations=2)], "cpu", seconds=0)
+    assert row["passed"]
+    assert row["vertices_per_pixel"] > 0
+    assert "ours" in crf.format_row(row)
+
+
+# Shares of valid products as they were counted for the table of shapes.
+@pytest.mark.parametrize(("rate", "size", "valid"), [(6, 41, 0.81), (24, 41, 0.37), (12, 65, 0.77), (24, 65, 0.57)])
+def test_valid_share(rate, size, valid):
+    assert ConvCase("fc6", 512, 1024, 3, rate, size).valid == pytest.approx(valid, abs=0.005)
+
+
+def test_the_short_list_is_part_of_the_long_one():
+    assert len(conv_cases()) == 6
+    assert set(conv_cases()) < set(CONV_CASES) == set(conv_cases(full=True))
+    assert {case.batch for case in conv_cases(batches=(1, 10))} == {1, 10}
+
+
+def test_run_writes_rows_and_machine(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "conv_cases", lambda full, batches: [TINY])
+    assert run.main(["conv", "--seconds", "0", "--json", str(tmp_path / "new" / "rows.json")]) == 0
+    report = json.loads((tmp_path / "new" / "rows.json").read_text())
+    assert report["machine"]["torch"] == torch.__version__
+    assert report["conv"][0]["case"].startswith("tiny")
+    capsys.readouterr()
+    assert run.main(["conv", "--seconds", "0", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["conv"][0]["passed"]
+
+
+def test_run_refuses_an_unknown_family(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["nets"])
+    assert "choose from conv, crf" in capsys.readouterr().err
+
+
+def test_small_run_touches_every_op():
+    small_run.run("cpu")
+
+
+def test_machine_record_names_no_host():
+    assert set(run.machine_record()) <= {
+        "cpu", "cores", "threads", "cpu_capability", "system", "python", "torch", "gpu", "gpu_memory_gib",
+        "multiprocessors", "compute_capability", "cuda", "cudnn",
+    }  # fmt: skip

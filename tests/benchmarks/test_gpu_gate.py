@@ -1,0 +1,81 @@
+"""The gate's own machinery, which needs no GPU."""
+
+import sys
+import time
+
+import pytest
+
+from deeplab_repro.benchmarks import gpu_gate
+from deeplab_repro.benchmarks.gpu_gate import Step
+
+
+def python(code: str) -> tuple[str, ...]:
+    return sys.executable, "-c", code
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("")
+    return path
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+def test_without_a_gpu_one_line_says_so(monkeypatch, capsys, tmp_path, arguments):
+    monkeypatch.setattr(gpu_gate, "missing", lambda: "torch sees no CUDA device")
+    assert gpu_gate.main(["--out", str(tmp_path / "out"), *arguments]) == 2
+    assert "gpu-gate: torch sees no CUDA device; run it where" in capsys.readouterr().out.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_lists_the_steps(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(gpu_gate, "missing", lambda: None)
+    monkeypatch.setattr(gpu_gate, "architecture", lambda: "9.0a")
+    assert gpu_gate.main(["--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" (")[0] for line in lines if "memcheck" not in line] == [
+        "build", "small run", "pytest", "crf", "conv", "conv backward",
+    ]  # fmt: skip
+
+
+def test_a_step_passes_with_its_last_line(log):
+    result = gpu_gate.run_step(Step("s", python("print('one'); print('two'); print()"), 60), time.monotonic() + 60, log)
+    assert (result.status, result.detail, result.fails_gate) == ("passed", "two", False)
+    assert "one\ntwo" in log.read_text()
+
+
+def test_a_failing_step_fails_the_gate(log):
+    result = gpu_gate.run_step(Step("s", python("raise SystemExit('no')"), 60), time.monotonic() + 60, log)
+    assert (result.status, result.detail, result.fails_gate) == ("failed", "exit code 1: no", True)
+
+
+def test_a_step_ends_at_the_deadline_with_its_children(log):
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    start = time.monotonic()
+    result = gpu_gate.run_step(Step("s", python(code), 60), start + 5.5, log)
+    assert result.status == "timed out"
+    assert result.fails_gate
+    assert time.monotonic() - start < 20
+
+
+def test_no_step_starts_after_the_deadline(log):
+    result = gpu_gate.run_step(Step("s", python("print(1)"), 60), time.monotonic(), log)
+    assert (result.status, result.fails_gate) == ("not run", True)
+    assert log.read_text() == ""
+
+
+@pytest.mark.parametrize(("code", "status", "fails"), [(99, "failed", True), (1, "skipped", False)])
+def test_a_memory_checker_that_cannot_watch_is_skipped(log, code, status, fails):
+    step = Step("memcheck", python(f"raise SystemExit({code})"), 60, needed=False)
+    result = gpu_gate.run_step(step, time.monotonic() + 60, log)
+    assert (result.status, result.fails_gate) == (status, fails)
+
+
+def test_the_gate_reports_every_step(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(gpu_gate, "missing", lambda: None)
+    monkeypatch.setattr(gpu_gate, "architecture", lambda: "9.0a")
+    planned = [Step("build", python("print('built')"), 60), Step("pytest", python("raise SystemExit(1)"), 60)]
+    monkeypatch.setattr(gpu_gate, "steps", lambda out, architecture: planned)
+    assert gpu_gate.main(["--out", str(tmp_path)]) == 1
+    assert "gpu-gate: failed: pytest" in capsys.readouterr().out
+    assert '"status": "failed"' in (tmp_path / "gpu_gate.json").read_text()
