@@ -6,13 +6,12 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "csrc/bind/checks.h"
 #include "csrc/bind/lattice.h"
+#include "csrc/bind/meanfield_checks.h"
 #ifdef WITH_CUDA
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -23,60 +22,6 @@
 
 namespace deeplab {
 namespace {
-
-Normalization parse_normalization(c10::string_view name) {
-  if (name == "no") return Normalization::kNo;
-  if (name == "before") return Normalization::kBefore;
-  if (name == "after") return Normalization::kAfter;
-  if (name == "symmetric") return Normalization::kSymmetric;
-  TORCH_CHECK(false,
-              "meanfield: normalization must be 'no', 'before', 'after' or "
-              "'symmetric', got '",
-              name, "'");
-}
-
-Compatibility compatibility_kind(const std::optional<at::Tensor>& matrix) {
-  if (!matrix.has_value()) return Compatibility::kPotts;
-  return matrix->dim() == 1 ? Compatibility::kDiagonal : Compatibility::kMatrix;
-}
-
-void check_meanfield(const at::Tensor& unary, at::TensorList features,
-                     at::ArrayRef<double> kernel_weights,
-                     const std::optional<at::Tensor>& compatibility,
-                     c10::string_view normalization, int64_t iterations) {
-  constexpr const char* op = "meanfield";
-  check_dim(op, "unary", unary, 3, "[B, L, P]");
-  check_float_or_double(op, "unary", unary);
-  TORCH_CHECK(unary.sym_size(1) >= 1, op,
-              ": unary must have at least one label, got ", unary.sym_sizes());
-  TORCH_CHECK(features.size() == kernel_weights.size(), op, ": ",
-              features.size(), " feature tensors for ", kernel_weights.size(),
-              " kernel weights");
-  for (const at::Tensor& kernel : features) {
-    check_dim(op, "features", kernel, 3, "[B or 1, P, d]");
-    check_same_dtype(op, "features", kernel, "unary", unary);
-    check_same_device(op, "features", kernel, "unary", unary);
-    TORCH_CHECK(
-        (kernel.sym_size(0) == 1 || kernel.sym_size(0) == unary.sym_size(0)) &&
-            kernel.sym_size(1) == unary.sym_size(2),
-        op, ": features ", kernel.sym_sizes(), " do not fit unary ",
-        unary.sym_sizes(), "; they must be [B or 1, P, d]");
-  }
-  if (compatibility.has_value()) {
-    const at::Tensor& matrix = *compatibility;
-    check_same_dtype(op, "compatibility", matrix, "unary", unary);
-    check_same_device(op, "compatibility", matrix, "unary", unary);
-    bool fits = matrix.dim() == 1 || matrix.dim() == 2;
-    for (int64_t k = 0; fits && k < matrix.dim(); ++k) {
-      fits = matrix.sym_size(k) == unary.sym_size(1);
-    }
-    TORCH_CHECK(fits, op, ": compatibility must be [L] or [L, L] with L = ",
-                unary.sym_size(1), ", got ", matrix.sym_sizes());
-  }
-  TORCH_CHECK(iterations >= 0 && iterations <= std::numeric_limits<int>::max(),
-              op, ": iterations must be 0 or more, got ", iterations);
-  parse_normalization(normalization);
-}
 
 // Calls run(image, lattices) for each image; a kernel whose features are
 // shared by the batch is built once.
@@ -115,15 +60,9 @@ MeanfieldProblem<scalar_t> problem_of(
   problem.compatibility = compatibility.has_value()
                               ? compatibility->const_data_ptr<scalar_t>()
                               : nullptr;
-  problem.normalization = parse_normalization(normalization);
+  problem.normalization = parse_normalization("meanfield", normalization);
   problem.iterations = static_cast<int>(iterations);
   return problem;
-}
-
-std::optional<at::Tensor> made_contiguous(
-    const std::optional<at::Tensor>& tensor) {
-  if (!tensor.has_value()) return tensor;
-  return tensor->contiguous();
 }
 
 at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
@@ -131,8 +70,8 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
                             const std::optional<at::Tensor>& compatibility,
                             c10::string_view normalization,
                             int64_t iterations) {
-  check_meanfield(unary, features, kernel_weights, compatibility, normalization,
-                  iterations);
+  check_meanfield("meanfield", unary, features, kernel_weights, compatibility,
+                  normalization, iterations);
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
@@ -155,8 +94,8 @@ at::Tensor meanfield_meta_op(const at::Tensor& unary, at::TensorList features,
                              const std::optional<at::Tensor>& compatibility,
                              c10::string_view normalization,
                              int64_t iterations) {
-  check_meanfield(unary, features, kernel_weights, compatibility, normalization,
-                  iterations);
+  check_meanfield("meanfield", unary, features, kernel_weights, compatibility,
+                  normalization, iterations);
   return at::empty_symint(unary.sym_sizes(), unary.options());
 }
 
@@ -166,8 +105,8 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
                              const std::optional<at::Tensor>& compatibility,
                              c10::string_view normalization,
                              int64_t iterations) {
-  check_meanfield(unary, features, kernel_weights, compatibility, normalization,
-                  iterations);
+  check_meanfield("meanfield", unary, features, kernel_weights, compatibility,
+                  normalization, iterations);
   const c10::cuda::CUDAGuard guard(unary.device());
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);

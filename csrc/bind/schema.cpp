@@ -39,4 +39,12 @@ TORCH_LIBRARY(deeplab, m) {
   m.def(
       "meanfield(Tensor unary, Tensor[] features, float[] kernel_weights, "
       "Tensor? compatibility, str normalization, int iterations) -> Tensor");
+  // As meanfield, over all pairs of points; pairs of 64-point blocks whose
+  // weights all lie below skip_below are left out. error_bound [B] float64
+  // bounds what that did to any marginal.
+  m.def(
+      "meanfield_exact(Tensor unary, Tensor[] features, "
+      "float[] kernel_weights, Tensor? compatibility, str normalization, "
+      "int iterations, float skip_below) "
+      "-> (Tensor marginals, Tensor error_bound)");
 }

@@ -96,14 +96,10 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
   }
 
   const Buffer<scalar_t> marginals = make_buffer<scalar_t>(points * width);
-  UpdateArguments<scalar_t> arguments{rows.data(),
-                                      0,
-                                      logits.get(),
-                                      labels,
-                                      width,
-                                      problem.kind,
-                                      problem.compatibility,
-                                      marginals.get()};
+  UpdateArguments<scalar_t> arguments{
+      rows.data(),    0,     nullptr,      logits.get(),
+      labels,         width, problem.kind, problem.compatibility,
+      marginals.get()};
   for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
     // Round 0 has no messages yet: softmax(-U).
     arguments.kernel_count = iteration == 0 ? 0 : static_cast<int>(rows.size());

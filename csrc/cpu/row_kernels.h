@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "csrc/core/exact.h"
 #include "csrc/core/lattice.h"
 #include "csrc/core/meanfield.h"
 
@@ -22,7 +23,8 @@ template <typename scalar_t>
 struct UpdateArguments {
   const KernelRows<scalar_t>* kernels;
   int kernel_count;
-  const scalar_t* logits;  // [P, width]: -unary, padding far below
+  const scalar_t* message;  // [P, width] to start from, or null
+  const scalar_t* logits;   // [P, width]: -unary, padding far below
   std::int64_t labels;
   std::int64_t width;
   Compatibility kind;
@@ -37,6 +39,16 @@ struct SplatList {
   const std::int32_t* offsets;  // [V + 1]
   const std::int32_t* points;   // [N (d + 1)]
   const scalar_t* weights;      // [N (d + 1)]
+};
+
+// Points in blocks of kExactBlock with their bounding boxes.
+template <typename scalar_t>
+struct ExactBlocks {
+  std::int64_t points;
+  int features;
+  const scalar_t* by_feature;  // [d, P]
+  const scalar_t* boxes;       // [blocks, 2, d]
+  scalar_t skip_below;         // 0: nothing is skipped
 };
 
 // Each function works on [begin, end) of its outer loop.
@@ -58,6 +70,12 @@ struct RowKernels {
   // holds 2 * width values.
   void (*update)(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
                  std::int64_t begin, std::int64_t end);
+  // Blocks of points: out = sum over all points of Gaussian weight * value;
+  // skipped [P], unless null, takes the most that the left-out weights add up
+  // to.
+  void (*exact)(const ExactBlocks<scalar_t>& blocks, const scalar_t* values,
+                std::int64_t width, scalar_t* out, scalar_t* skipped,
+                std::int64_t begin, std::int64_t end);
 };
 
 // The best set this processor runs. DEEPLAB_CPU_CAPABILITY=plain|avx2|avx512

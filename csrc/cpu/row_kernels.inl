@@ -272,7 +272,11 @@ void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
     for_each_piece(width, [&](auto vectors, std::int64_t c) {
       using Piece = Row<scalar_t, decltype(vectors)::value>;
       Piece sum;
-      sum.clear();
+      if (arguments.message != nullptr) {
+        sum = Piece::load(arguments.message + i * width + c);
+      } else {
+        sum.clear();
+      }
       for (int m = 0; m < arguments.kernel_count; ++m) {
         const KernelRows<scalar_t>& kernel = arguments.kernels[m];
         prefetch_corners(kernel.lattice, kernel.rows + c, width, sizeof(Piece),
@@ -299,7 +303,86 @@ void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
   }
 }
 
+// weights [kExactBlock, kExactBlock] of rows i0.. against columns j0..
+template <typename scalar_t>
+inline void block_weights(const ExactBlocks<scalar_t>& blocks, std::int64_t i0,
+                          std::int64_t rows, std::int64_t j0,
+                          std::int64_t columns, scalar_t* weights) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    scalar_t* __restrict row = weights + i * kExactBlock;
+    for (std::int64_t j = 0; j < columns; ++j) row[j] = 0;
+    for (int f = 0; f < blocks.features; ++f) {
+      const scalar_t* __restrict feature =
+          blocks.by_feature + f * blocks.points;
+      const scalar_t own = feature[i0 + i];
+      for (std::int64_t j = 0; j < columns; ++j) {
+        const scalar_t gap = feature[j0 + j] - own;
+        row[j] += gap * gap;
+      }
+    }
+    for (std::int64_t j = 0; j < columns; ++j) row[j] = gaussian_weight(row[j]);
+  }
+}
+
+template <typename scalar_t>
+void exact(const ExactBlocks<scalar_t>& blocks, const scalar_t* values,
+           std::int64_t width, scalar_t* out, scalar_t* skipped,
+           std::int64_t begin, std::int64_t end) {
+  const std::int64_t points = blocks.points;
+  const std::int64_t box = 2 * blocks.features;
+  for (std::int64_t b = begin; b < end; ++b) {
+    const std::int64_t i0 = b * kExactBlock;
+    const std::int64_t rows =
+        points - i0 < kExactBlock ? points - i0 : kExactBlock;
+    for (std::int64_t k = 0; k < rows * width; ++k) out[i0 * width + k] = 0;
+    scalar_t left_out = 0;
+    for (std::int64_t j0 = 0; j0 < points; j0 += kExactBlock) {
+      const std::int64_t columns =
+          points - j0 < kExactBlock ? points - j0 : kExactBlock;
+      if (blocks.skip_below > 0) {
+        const scalar_t most = gaussian_weight(box_distance(
+            blocks.boxes + b * box, blocks.boxes + j0 / kExactBlock * box,
+            blocks.features));
+        if (most < blocks.skip_below) {
+          left_out += most * static_cast<scalar_t>(columns);
+          continue;
+        }
+      }
+      scalar_t weights[kExactBlock * kExactBlock];
+      block_weights(blocks, i0, rows, j0, columns, weights);
+      if (width % kLanes != 0) {
+        for (std::int64_t i = 0; i < rows; ++i) {
+          for (std::int64_t j = 0; j < columns; ++j) {
+            const scalar_t weight = weights[i * kExactBlock + j];
+            for (std::int64_t c = 0; c < width; ++c) {
+              out[(i0 + i) * width + c] +=
+                  weight * values[(j0 + j) * width + c];
+            }
+          }
+        }
+        continue;
+      }
+      for_each_piece(width, [&](auto vectors, std::int64_t c) {
+        using Piece = Row<scalar_t, decltype(vectors)::value>;
+        for (std::int64_t i = 0; i < rows; ++i) {
+          scalar_t* place = out + (i0 + i) * width + c;
+          Piece sum = Piece::load(place);
+          for (std::int64_t j = 0; j < columns; ++j) {
+            sum.add_scaled(Piece::load(values + (j0 + j) * width + c),
+                           weights[i * kExactBlock + j]);
+          }
+          sum.store(place);
+        }
+      });
+    }
+    if (skipped != nullptr) {
+      for (std::int64_t i = 0; i < rows; ++i) skipped[i0 + i] = left_out;
+    }
+  }
+}
+
 template <typename scalar_t>
 constexpr RowKernels<scalar_t> table() {
-  return {splat<scalar_t>, blur<scalar_t>, slice<scalar_t>, update<scalar_t>};
+  return {splat<scalar_t>, blur<scalar_t>, slice<scalar_t>, update<scalar_t>,
+          exact<scalar_t>};
 }
