@@ -5,6 +5,10 @@
 
 #if defined(__CUDACC__)
 #define DEEPLAB_HD __host__ __device__ __forceinline__
+#elif defined(__GNUC__)
+// Always inlined, so that code compiled for an instruction set takes its
+// formulas along.
+#define DEEPLAB_HD inline __attribute__((always_inline))
 #else
 #define DEEPLAB_HD inline
 #endif

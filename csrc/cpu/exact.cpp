@@ -161,7 +161,7 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
     }
     parallel_for(
         0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-          std::vector<scalar_t> scratch(2 * width);
+          std::vector<scalar_t> scratch(2 * kUpdateTile * width);
           row_kernels<scalar_t>().update(arguments, scratch.data(), begin, end);
           for (std::int64_t i = begin; i < end; ++i) {
             scalar_t* q = marginals.get() + i * width;

@@ -1,10 +1,8 @@
 #include "csrc/cpu/lattice.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 
-#include "csrc/core/hash_table.h"
 #include "csrc/cpu/buffer.h"
 #include "csrc/cpu/parallel.h"
 #include "csrc/cpu/row_kernels.h"
@@ -15,142 +13,7 @@ namespace {
 constexpr std::int64_t kPointGrain = 2048;
 constexpr std::int64_t kVertexGrain = 1024;
 
-using Slot = std::atomic<std::int32_t>;
-static_assert(sizeof(Slot) == sizeof(std::int32_t),
-              "find_slot reads the slots as plain integers");
-
-// Writes the keys and weights of every point's simplex; false when a feature
-// is out of range.
-template <typename scalar_t>
-bool embed_points(const scalar_t* features, std::int64_t points, int d,
-                  std::int32_t* keys, scalar_t* weights) {
-  scalar_t scales[kMaxFeatures];
-  for (int j = 0; j < d; ++j) scales[j] = feature_scale<scalar_t>(j, d);
-  std::atomic<bool> good{true};
-  parallel_for(
-      0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-        Simplex<scalar_t, kMaxFeatures> simplex;
-        for (std::int64_t i = begin; i < end; ++i) {
-          if (!embed(features + i * d, scales, d, simplex)) {
-            good = false;
-            return;
-          }
-          for (int q = 0; q <= d; ++q) {
-            const std::int64_t entry = i * (d + 1) + q;
-            weights[entry] = simplex.barycentric[q];
-            for (int j = 0; j < d; ++j) {
-              keys[entry * d + j] = vertex_coordinate(simplex, q, j, d);
-            }
-          }
-        }
-      });
-  return good;
-}
-
-// Claims a slot for `entry`, or lowers the claim of a later entry of the same
-// key: in the end each slot holds its key's first entry.
-std::int64_t insert(Slot* slots, std::int64_t capacity,
-                    const std::int32_t* keys, std::int32_t entry, int d) {
-  const std::int32_t* key = keys + static_cast<std::int64_t>(entry) * d;
-  const std::uint64_t mask = static_cast<std::uint64_t>(capacity - 1);
-  std::uint64_t slot = hash_key(key, d) & mask;
-  while (true) {
-    std::int32_t owner = slots[slot].load(std::memory_order_relaxed);
-    if (owner == kEmptySlot && slots[slot].compare_exchange_strong(
-                                   owner, entry, std::memory_order_relaxed)) {
-      return static_cast<std::int64_t>(slot);
-    }
-    if (same_key(keys + static_cast<std::int64_t>(owner) * d, key, d)) {
-      while (owner > entry && !slots[slot].compare_exchange_weak(
-                                  owner, entry, std::memory_order_relaxed)) {
-      }
-      return static_cast<std::int64_t>(slot);
-    }
-    slot = (slot + 1) & mask;
-  }
-}
-
-// Groups the entries by vertex, ascending within each: a counting sort.
-void group_entries(const std::int32_t* vertices, std::int64_t entry_count,
-                   std::int64_t vertex_count, std::int32_t* entries,
-                   std::int32_t* offsets) {
-  std::fill(offsets, offsets + vertex_count + 1, 0);
-  for (std::int64_t e = 0; e < entry_count; ++e) ++offsets[vertices[e] + 1];
-  for (std::int64_t v = 0; v < vertex_count; ++v) offsets[v + 1] += offsets[v];
-  std::vector<std::int32_t> next(offsets, offsets + vertex_count);
-  for (std::int64_t e = 0; e < entry_count; ++e) {
-    entries[next[vertices[e]]++] = static_cast<std::int32_t>(e);
-  }
-}
-
 }  // namespace
-
-template <typename scalar_t>
-std::int64_t lattice_build_cpu(const scalar_t* features, std::int64_t points,
-                               int d, const LatticeBuffers<scalar_t>& out) {
-  const std::int64_t entry_count = points * (d + 1);
-  const Buffer<std::int32_t> keys = make_buffer<std::int32_t>(entry_count * d);
-  if (!embed_points(features, points, d, keys.get(), out.weights)) return -1;
-
-  const std::int64_t capacity = table_capacity(entry_count);
-  const Buffer<std::int32_t> claims = make_buffer<std::int32_t>(capacity);
-  // Plain integers once the insertions are over.
-  Slot* slots = reinterpret_cast<Slot*>(claims.get());
-  parallel_for(0, capacity, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t s = begin; s < end; ++s) {
-      slots[s].store(kEmptySlot, std::memory_order_relaxed);
-    }
-  });
-  std::vector<std::int32_t> slot_of(entry_count);
-  parallel_for(
-      0, entry_count, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t e = begin; e < end; ++e) {
-          slot_of[e] = static_cast<std::int32_t>(insert(
-              slots, capacity, keys.get(), static_cast<std::int32_t>(e), d));
-        }
-      });
-
-  std::vector<std::int32_t> first_entry;
-  std::vector<std::int32_t> id_of(entry_count);
-  for (std::int64_t e = 0; e < entry_count; ++e) {
-    const std::int32_t first = claims[slot_of[e]];
-    if (first == e) {
-      id_of[e] = static_cast<std::int32_t>(first_entry.size());
-      first_entry.push_back(first);
-    }
-    out.vertices[e] = id_of[first];
-  }
-  const auto vertex_count = static_cast<std::int64_t>(first_entry.size());
-
-  const std::int64_t row = 2 * (d + 1);
-  std::fill(out.neighbors, out.neighbors + vertex_count * row, -1);
-  parallel_for(
-      0, vertex_count, kVertexGrain, [&](std::int64_t begin, std::int64_t end) {
-        int key[kMaxFeatures];
-        for (std::int64_t v = begin; v < end; ++v) {
-          const std::int32_t* own =
-              keys.get() + static_cast<std::int64_t>(first_entry[v]) * d;
-          for (int axis = 0; axis <= d; ++axis) {
-            for (int j = 0; j < d; ++j) {
-              key[j] = neighbor_coordinate(own[j], j, axis, 1, d);
-            }
-            const std::int32_t found =
-                claims[find_slot(claims.get(), capacity, keys.get(), key, d)];
-            if (found == kEmptySlot) continue;
-            // The neighbour's neighbour the other way is this vertex, so one
-            // search serves both; no two vertices write the same place.
-            const std::int32_t other = id_of[found];
-            out.neighbors[v * row + 2 * axis + 1] = other;
-            out.neighbors[other * row + 2 * axis] =
-                static_cast<std::int32_t>(v);
-          }
-        }
-      });
-
-  group_entries(out.vertices, entry_count, vertex_count, out.entries,
-                out.offsets);
-  return vertex_count;
-}
 
 template <typename scalar_t>
 BlurChains blur_chains(const LatticeView<scalar_t>& lattice) {
@@ -247,17 +110,15 @@ void lattice_filter_cpu(const LatticeView<scalar_t>& lattice,
                });
 }
 
-#define DEEPLAB_INSTANTIATE(scalar_t)                                         \
-  template std::int64_t lattice_build_cpu(const scalar_t*, std::int64_t, int, \
-                                          const LatticeBuffers<scalar_t>&);   \
-  template BlurChains blur_chains(const LatticeView<scalar_t>&);              \
-  template class SplatEntries<scalar_t>;                                      \
-  template void lattice_splat_cpu(const SplatList<scalar_t>&, std::int64_t,   \
-                                  const scalar_t*, std::int64_t, scalar_t*);  \
-  template void lattice_blur_cpu(const BlurChains&, bool, std::int64_t,       \
-                                 scalar_t*);                                  \
-  template void lattice_filter_cpu(const LatticeView<scalar_t>&,              \
-                                   const BlurChains&, const scalar_t*,        \
+#define DEEPLAB_INSTANTIATE(scalar_t)                                        \
+  template BlurChains blur_chains(const LatticeView<scalar_t>&);             \
+  template class SplatEntries<scalar_t>;                                     \
+  template void lattice_splat_cpu(const SplatList<scalar_t>&, std::int64_t,  \
+                                  const scalar_t*, std::int64_t, scalar_t*); \
+  template void lattice_blur_cpu(const BlurChains&, bool, std::int64_t,      \
+                                 scalar_t*);                                 \
+  template void lattice_filter_cpu(const LatticeView<scalar_t>&,             \
+                                   const BlurChains&, const scalar_t*,       \
                                    std::int64_t, bool, scalar_t*);
 DEEPLAB_INSTANTIATE(float)
 DEEPLAB_INSTANTIATE(double)

@@ -111,7 +111,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
     }
     parallel_for(
         0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-          std::vector<scalar_t> scratch(2 * width);
+          std::vector<scalar_t> scratch(2 * kUpdateTile * width);
           row_kernels<scalar_t>().update(arguments, scratch.data(), begin, end);
         });
   }

@@ -6,6 +6,7 @@
 
 #include "csrc/core/exact.h"
 #include "csrc/core/lattice.h"
+#include "csrc/core/lattice_key.h"
 #include "csrc/core/meanfield.h"
 
 namespace deeplab {
@@ -51,9 +52,18 @@ struct ExactBlocks {
   scalar_t skip_below;         // 0: nothing is skipped
 };
 
+// Points that an update takes together.
+constexpr std::int64_t kUpdateTile = 16;
+
 // Each function works on [begin, end) of its outer loop.
 template <typename scalar_t>
 struct RowKernels {
+  // Points: weights [N, d + 1] of each simplex and its vertices' keys, packed
+  // [N, d + 1] or, without a packing, int32 [N, d + 1, d]. False when a feature
+  // is out of range.
+  bool (*embed)(const scalar_t* features, int d, const KeyPacking* packing,
+                std::uint64_t* codes, std::int32_t* keys, scalar_t* weights,
+                std::int64_t begin, std::int64_t end);
   // Vertices: rows = sum over the vertex's entries of weight * value.
   void (*splat)(const SplatList<scalar_t>& list, const scalar_t* values,
                 std::int64_t width, scalar_t* rows, std::int64_t begin,
@@ -67,7 +77,7 @@ struct RowKernels {
                 scalar_t scale, std::int64_t width, scalar_t* out,
                 std::int64_t begin, std::int64_t end);
   // Points: slice of all kernels, compatibility and softmax at once; scratch
-  // holds 2 * width values.
+  // holds 2 * kUpdateTile * width values.
   void (*update)(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
                  std::int64_t begin, std::int64_t end);
   // Blocks of points: out = sum over all points of Gaussian weight * value;

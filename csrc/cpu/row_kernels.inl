@@ -6,6 +6,7 @@ constexpr std::int64_t kLanes = 8;
 constexpr std::int64_t kMaxVectors = 8;
 // Rows fetched ahead of their use: they come in no order the processor knows.
 constexpr std::int64_t kAhead = 6;
+constexpr std::int64_t kPointsAhead = 3;
 
 template <typename scalar_t>
 struct VectorOf {
@@ -77,6 +78,51 @@ inline void for_each_piece(std::int64_t width, const Function& fn) {
         fn(std::integral_constant<int, 8>(), c);
         break;
     }
+  }
+}
+
+// `features` is a constant where kFeatures is one, so that loops unroll.
+template <typename scalar_t, int kFeatures>
+bool embed_some(const scalar_t* features, int d, const KeyPacking* packing,
+                std::uint64_t* codes, std::int32_t* keys, scalar_t* weights,
+                std::int64_t begin, std::int64_t end) {
+  constexpr int kCapacity = kFeatures > 0 ? kFeatures : kMaxFeatures;
+  if (kFeatures > 0) d = kFeatures;
+  scalar_t scales[kCapacity];
+  for (int j = 0; j < d; ++j) scales[j] = feature_scale<scalar_t>(j, d);
+  Simplex<scalar_t, kCapacity> simplex;
+  for (std::int64_t i = begin; i < end; ++i) {
+    if (!deeplab::embed(features + i * d, scales, d, simplex)) return false;
+    for (int q = 0; q <= d; ++q) {
+      weights[i * (d + 1) + q] = simplex.barycentric[q];
+    }
+    if (packing != nullptr) {
+      pack_vertices(simplex, d, *packing, codes + i * (d + 1));
+      continue;
+    }
+    for (int q = 0; q <= d; ++q) {
+      for (int j = 0; j < d; ++j) {
+        keys[(i * (d + 1) + q) * d + j] = vertex_coordinate(simplex, q, j, d);
+      }
+    }
+  }
+  return true;
+}
+
+template <typename scalar_t>
+bool embed_points(const scalar_t* features, int d, const KeyPacking* packing,
+                  std::uint64_t* codes, std::int32_t* keys, scalar_t* weights,
+                  std::int64_t begin, std::int64_t end) {
+  switch (d) {
+    case 2:
+      return embed_some<scalar_t, 2>(features, d, packing, codes, keys, weights,
+                                     begin, end);
+    case 5:
+      return embed_some<scalar_t, 5>(features, d, packing, codes, keys, weights,
+                                     begin, end);
+    default:
+      return embed_some<scalar_t, 0>(features, d, packing, codes, keys, weights,
+                                     begin, end);
   }
 }
 
@@ -233,32 +279,52 @@ void slice(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
   });
 }
 
-// softmax over a row of `width` (a multiple of kLanes) logits, into `out`.
-// Sums and maxima run over kLanes interleaved parts, the same for every
-// instruction set.
+// Largest and, below, the sum of a row of `width` (a multiple of kLanes)
+// values, over kLanes interleaved parts: the same for every instruction set.
 template <typename scalar_t>
-inline void softmax_row(const scalar_t* __restrict logits, std::int64_t width,
-                        scalar_t* __restrict out) {
+inline scalar_t row_max(const scalar_t* row, std::int64_t width) {
   using Vector = typename VectorOf<scalar_t>::Type;
-  Vector lane_max = *reinterpret_cast<const Vector*>(logits);
+  Vector part = *reinterpret_cast<const Vector*>(row);
   for (std::int64_t c = kLanes; c < width; c += kLanes) {
-    const Vector next = *reinterpret_cast<const Vector*>(logits + c);
-    lane_max = next > lane_max ? next : lane_max;
+    const Vector next = *reinterpret_cast<const Vector*>(row + c);
+    part = next > part ? next : part;
   }
-  scalar_t max = lane_max[0];
-  for (int k = 1; k < kLanes; ++k) max = lane_max[k] > max ? lane_max[k] : max;
+  scalar_t max = part[0];
+  for (int k = 1; k < kLanes; ++k) max = part[k] > max ? part[k] : max;
+  return max;
+}
 
-  for (std::int64_t c = 0; c < width; ++c) {
-    out[c] = exp_nonpositive(logits[c] - max);
-  }
-  Vector lane_sum{};
+template <typename scalar_t>
+inline scalar_t row_sum(const scalar_t* row, std::int64_t width) {
+  using Vector = typename VectorOf<scalar_t>::Type;
+  Vector part{};
   for (std::int64_t c = 0; c < width; c += kLanes) {
-    lane_sum += *reinterpret_cast<const Vector*>(out + c);
+    part += *reinterpret_cast<const Vector*>(row + c);
   }
   scalar_t sum = 0;
-  for (int k = 0; k < kLanes; ++k) sum += lane_sum[k];
-  const scalar_t inverse = scalar_t(1) / sum;
-  for (std::int64_t c = 0; c < width; ++c) out[c] *= inverse;
+  for (int k = 0; k < kLanes; ++k) sum += part[k];
+  return sum;
+}
+
+// marginals [n, width] = softmax of logits [n, width], which it overwrites.
+// Row after row would wait for each row's maximum and sum; step after step over
+// all rows, the processor overlaps them.
+template <typename scalar_t>
+inline void softmax_rows(scalar_t* __restrict logits, std::int64_t n,
+                         std::int64_t width, scalar_t* __restrict marginals) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    scalar_t* __restrict row = logits + i * width;
+    const scalar_t max = row_max(row, width);
+    for (std::int64_t c = 0; c < width; ++c) row[c] -= max;
+  }
+  for (std::int64_t k = 0; k < n * width; ++k) {
+    marginals[k] = exp_nonpositive(logits[k]);
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    scalar_t* __restrict row = marginals + i * width;
+    const scalar_t inverse = scalar_t(1) / row_sum(row, width);
+    for (std::int64_t c = 0; c < width; ++c) row[c] *= inverse;
+  }
 }
 
 template <typename scalar_t>
@@ -266,40 +332,49 @@ void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
             std::int64_t begin, std::int64_t end) {
   const std::int64_t width = arguments.width;
   const int labels = static_cast<int>(arguments.labels);
-  scalar_t* __restrict message = scratch;
-  scalar_t* __restrict logits = scratch + width;
-  for (std::int64_t i = begin; i < end; ++i) {
+  scalar_t* message = scratch;
+  scalar_t* logits = scratch + kUpdateTile * width;
+  for (std::int64_t first = begin; first < end; first += kUpdateTile) {
+    const std::int64_t n =
+        end - first < kUpdateTile ? end - first : kUpdateTile;
     for_each_piece(width, [&](auto vectors, std::int64_t c) {
       using Piece = Row<scalar_t, decltype(vectors)::value>;
-      Piece sum;
-      if (arguments.message != nullptr) {
-        sum = Piece::load(arguments.message + i * width + c);
-      } else {
-        sum.clear();
+      for (std::int64_t i = first; i < first + n; ++i) {
+        Piece sum;
+        if (arguments.message != nullptr) {
+          sum = Piece::load(arguments.message + i * width + c);
+        } else {
+          sum.clear();
+        }
+        for (int m = 0; m < arguments.kernel_count; ++m) {
+          const KernelRows<scalar_t>& kernel = arguments.kernels[m];
+          prefetch_corners(kernel.lattice, kernel.rows + c, width,
+                           sizeof(Piece), i + kPointsAhead);
+          const scalar_t scale = kernel.output_scale != nullptr
+                                     ? kernel.output_scale[i]
+                                     : kernel.constant_scale;
+          sum.add_scaled(
+              gather<Piece>(kernel.lattice, kernel.rows + c, width, i), scale);
+        }
+        sum.store(message + (i - first) * width + c);
       }
-      for (int m = 0; m < arguments.kernel_count; ++m) {
-        const KernelRows<scalar_t>& kernel = arguments.kernels[m];
-        prefetch_corners(kernel.lattice, kernel.rows + c, width, sizeof(Piece),
-                         i + 2);
-        const scalar_t scale = kernel.output_scale != nullptr
-                                   ? kernel.output_scale[i]
-                                   : kernel.constant_scale;
-        sum.add_scaled(gather<Piece>(kernel.lattice, kernel.rows + c, width, i),
-                       scale);
-      }
-      sum.store(message + c);
     });
-    const scalar_t* __restrict base = arguments.logits + i * width;
+    const scalar_t* base = arguments.logits + first * width;
     if (arguments.kind == Compatibility::kPotts) {
-      for (std::int64_t c = 0; c < width; ++c) logits[c] = base[c] + message[c];
+      for (std::int64_t k = 0; k < n * width; ++k) {
+        logits[k] = base[k] + message[k];
+      }
     } else {
-      for (std::int64_t c = 0; c < width; ++c) logits[c] = base[c];
-      for (int l = 0; l < labels; ++l) {
-        logits[l] -= pairwise_energy(message, l, labels, arguments.kind,
-                                     arguments.compatibility);
+      for (std::int64_t k = 0; k < n * width; ++k) logits[k] = base[k];
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (int l = 0; l < labels; ++l) {
+          logits[i * width + l] -=
+              pairwise_energy(message + i * width, l, labels, arguments.kind,
+                              arguments.compatibility);
+        }
       }
     }
-    softmax_row(logits, width, arguments.marginals + i * width);
+    softmax_rows(logits, n, width, arguments.marginals + first * width);
   }
 }
 
@@ -383,6 +458,6 @@ void exact(const ExactBlocks<scalar_t>& blocks, const scalar_t* values,
 
 template <typename scalar_t>
 constexpr RowKernels<scalar_t> table() {
-  return {splat<scalar_t>, blur<scalar_t>, slice<scalar_t>, update<scalar_t>,
-          exact<scalar_t>};
+  return {embed_points<scalar_t>, splat<scalar_t>,  blur<scalar_t>,
+          slice<scalar_t>,        update<scalar_t>, exact<scalar_t>};
 }
