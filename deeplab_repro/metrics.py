@@ -1,0 +1,93 @@
+"""Segmentation scores from a confusion matrix."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Absent = Literal["zero", "nan", "one"]
+
+
+class ConfusionMatrix:
+    """Counts of pixels by true and predicted class.
+
+    `matrix` is int64 [num_classes, num_classes], rows truth, columns prediction. Truth equal to `ignore_index` (or
+    any of several) is left out. A prediction that is no class counts as wrong: `missed` [num_classes] holds such pixels
+    by true class, and they stay in that class's union, as in the VOC development kit.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int | tuple[int, ...] = 255) -> None:
+        if num_classes < 1:
+            raise ValueError(f"ConfusionMatrix: num_classes must be at least 1, got {num_classes}")
+        self.num_classes = num_classes
+        self.ignored = (ignore_index,) if isinstance(ignore_index, int) else tuple(ignore_index)
+        self.matrix: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
+        self.missed: NDArray[np.int64] = np.zeros(num_classes, np.int64)
+
+    def update(self, pred: ArrayLike, truth: ArrayLike) -> None:
+        """Add integer label maps of one shape, any number of axes.
+
+        Raises ValueError when shapes differ, or truth holds a value that is neither a class nor ignored.
+        """
+        predicted, true = np.asarray(pred), np.asarray(truth)
+        if predicted.shape != true.shape:
+            raise ValueError(f"ConfusionMatrix: pred {list(predicted.shape)} and truth {list(true.shape)} differ")
+        for name, values in (("pred", predicted), ("truth", true)):
+            if not (np.issubdtype(values.dtype, np.integer) or values.size == 0):
+                raise ValueError(f"ConfusionMatrix: {name} must hold integers, got {values.dtype}")
+        kept = ~np.isin(true, self.ignored)
+        predicted, true = predicted[kept].astype(np.int64), true[kept].astype(np.int64)
+        if true.size and not (true.min() >= 0 and true.max() < self.num_classes):
+            worst = int(true.max()) if true.max() >= self.num_classes else int(true.min())
+            raise ValueError(
+                f"ConfusionMatrix: truth holds {worst}, neither a class (0 to {self.num_classes - 1}) nor ignored "
+                f"({', '.join(map(str, self.ignored))})"
+            )
+        known = (predicted >= 0) & (predicted < self.num_classes)
+        cells = np.bincount(true[known] * self.num_classes + predicted[known], minlength=self.num_classes**2)
+        self.matrix += cells.reshape(self.num_classes, self.num_classes)
+        self.missed += np.bincount(true[~known], minlength=self.num_classes)
+
+    def per_class(self, absent: Absent = "nan") -> NDArray[np.float64]:
+        """Intersection over union of each class [num_classes].
+
+        A class in neither truth nor prediction has no union; `absent` says what it gets: NaN, 0 or 1.
+        """
+        hits, union = np.diag(self.matrix), self._true() + self.matrix.sum(0) - np.diag(self.matrix)
+        return _divide(hits, union, _ABSENT[absent])
+
+    def miou(self, absent: Absent = "nan") -> float:
+        """Mean IoU of the classes that occur ("nan", NaN if none does), or of all, absent ones as "zero" or "one"."""
+        return _mean(self.per_class(absent))
+
+    def pixel_accuracy(self) -> float:
+        """Share of pixels labelled right; NaN without pixels."""
+        return float(_divide(np.trace(self.matrix), self._true().sum(), np.nan))
+
+    def mean_accuracy(self) -> float:
+        """Mean over the classes in truth of the share of their pixels labelled right; NaN without pixels."""
+        return _mean(_divide(np.diag(self.matrix), self._true(), np.nan))
+
+    def fwiou(self) -> float:
+        """IoU of the classes weighted by their share of truth; NaN without pixels."""
+        share = _divide(self._true(), self._true().sum(), np.nan)
+        return float((share * self.per_class("zero")).sum())
+
+    def _true(self) -> NDArray[np.int64]:
+        return self.matrix.sum(1) + self.missed
+
+
+_ABSENT: dict[str, float] = {"zero": 0.0, "nan": float("nan"), "one": 1.0}
+
+
+def _divide(above: ArrayLike, below: ArrayLike, otherwise: float) -> NDArray[np.float64]:
+    """above / below in float64, `otherwise` where below is 0."""
+    top, bottom = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(top, bottom, out=np.full(np.shape(top), otherwise), where=bottom != 0)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")
