@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -78,11 +78,59 @@ class CrfCase:
     iterations: int = 10
     bilateral_xy_std: float = 67.0
     bilateral_rgb_std: float = 3.0
+    batch: int = 1
 
     @property
     def name(self) -> str:
         size = f"{self.width}x{self.height}x{self.labels}x{self.iterations}"
-        return f"{self.kind} {size} 4/{self.bilateral_xy_std:g}/{self.bilateral_rgb_std:g}"
+        batch = f" n{self.batch}" if self.batch > 1 else ""
+        return f"{self.kind} {size} 4/{self.bilateral_xy_std:g}/{self.bilateral_rgb_std:g}{batch}"
+
+    @property
+    def energies(self) -> int:
+        """Numbers in the unary."""
+        return self.batch * self.labels * self.height * self.width
 
 
-CRF_CASES: tuple[CrfCase, ...] = (CrfCase("smooth"), CrfCase("busy"))
+# Cases with more energies, 1 GiB, are left out: programs hold several copies.
+MOST_ENERGIES = 2**28
+
+
+def crf_cases(full: bool = False, batches: tuple[int, ...] = (1,)) -> list[CrfCase]:
+    """The photo of 500 x 375 with 21 labels, or every size and number of labels that fits into memory."""
+    sizes = ((321, 321), (375, 500), (1024, 2048)) if full else ((375, 500),)
+    cases = [
+        CrfCase(kind, *size, labels, batch=batch)
+        for batch in batches
+        for size in sizes
+        for labels in ((2, 21, 60, 150) if full else (21,))
+        for kind in ("smooth", "busy")
+    ]
+    return [case for case in cases if case.energies <= MOST_ENERGIES]
+
+
+@dataclass(frozen=True)
+class NetCase:
+    """A zoo model at full width on a square image; what is timed ends at the blob `scores`, before the last Interp."""
+
+    title: str
+    model: str
+    scores: str
+    size: int = 321
+    options: dict[str, Any] = field(default_factory=dict)
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.title} {self.size} n{self.batch}"
+
+
+NET_CASES: tuple[NetCase, ...] = (
+    NetCase("LargeFOV", "deeplab_largefov", "fc8_voc12"),
+    NetCase("ResNet-101 ASPP", "deeplab_resnet101", "fc1_voc12", options={"multi_scale": False}),
+)
+# What only a GPU does in a moment.
+LARGE_NET_CASES: tuple[NetCase, ...] = (
+    NET_CASES[0],
+    NetCase("ResNet-101 MSC", "deeplab_resnet101", "fc_fusion", 513),
+)

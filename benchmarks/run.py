@@ -1,4 +1,4 @@
-"""python -m benchmarks.run [conv] [crf]: tables on standard output, JSON where asked."""
+"""python -m benchmarks.run [conv] [crf] [net] [importer]: tables on standard output, JSON where asked."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
-from .cases import CRF_CASES, conv_cases
+from .cases import LARGE_NET_CASES, NET_CASES, conv_cases, crf_cases
 from .conv import DIRECTIONS, PRECISIONS, bench_conv
 from .crf import bench_crf
+from .importer import bench_importer
 from .machine import machine_record
+from .net import bench_net
 
-FAMILIES = ("conv", "crf")
+FAMILIES = ("conv", "crf", "net", "importer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print()
     elif options.json:
         write_json(Path(options.json), report)
+    if options.plot:
+        from .plot import plot
+
+        plot(report, Path(options.plot))
     return 0 if passed else 1
 
 
@@ -53,7 +59,13 @@ def write_json(path: Path, report: object) -> None:
 
 def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], None]) -> list[dict[str, Any]]:
     if family == "crf":
-        return bench_crf(CRF_CASES, options.device, options.seconds * 4, progress)
+        return bench_crf(crf_cases(options.full, tuple(options.batch)), options.device, options.seconds * 4, progress)
+    if family == "importer":
+        return bench_importer(options.seconds * 4, progress)
+    if family == "net":
+        cases = NET_CASES if options.device == "cpu" else LARGE_NET_CASES
+        precisions = [each for each in options.precision if each != "fp16"]
+        return bench_net(cases, options.device, precisions, options.batch, options.seconds * 6, progress)
     cases = conv_cases(options.full, tuple(options.batch))
     return bench_conv(cases, options.device, options.precision, options.direction, options.seconds, progress)
 
@@ -71,6 +83,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--json", metavar="FILE", help="also write the rows and the machine there; - is standard output"
     )
+    parser.add_argument("--plot", metavar="FILE", help="also draw the rows: speed over rate, times of whole nets")
     options = parser.parse_args(arguments)
     for family in options.families:
         if family not in FAMILIES:

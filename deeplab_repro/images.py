@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from deeplab_repro.files import replacing
 
@@ -45,6 +46,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"{path}: no image, the file is empty")
     if _is_cut_short(data):
         raise ValueError(f"{path}: the image is cut short")
+    if data.startswith((b"P2", b"P3")):
+        data += b"\n"  # OpenCV refuses a text file whose last number ends with the file
     with _quiet_opencv():
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -53,6 +56,27 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     if image is None:
         raise ValueError(f"{path}: no image that can be read ({', '.join(s[1:] for s in SUFFIXES)}), or a damaged one")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+    """The label map of a palette or grey 8-bit picture, uint8 [H, W]: the palette's indices, not its colours.
+
+    Raises OSError when the file cannot be read, ValueError naming it when it is no such picture."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            mode, labels = picture.mode, np.array(picture)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: no picture that can be read") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path}: a damaged picture: {error}") from error
+    except (SyntaxError, ValueError) as error:  # Pillow's words for a broken PNG
+        raise ValueError(f"{path}: a damaged picture: {error}") from error
+    if mode not in ("P", "L"):
+        raise ValueError(f"{path}: labels are a palette or grey 8-bit picture, this one is {mode}: colours, no labels?")
+    return labels
 
 
 def write_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:

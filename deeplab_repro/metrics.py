@@ -79,6 +79,29 @@ class ConfusionMatrix:
         return self.matrix.sum(1) + self.missed
 
 
+def trimap_band(truth: ArrayLike, width: int, ignore_index: int = 255) -> NDArray[np.bool_]:
+    """Where a label map [H, W] is at most `width` pixels, along rows and columns, from an ignored pixel: bool [H, W].
+
+    VOC draws objects' outlines as ignored pixels, so this is the band around them in which boundaries are scored.
+    Raises ValueError for labels that are not [H, W], or a negative width. Source: Kohli et al. 2009; the square and the
+    widths 1..40 are those of DeepLab's trimap script.
+    """
+    ignored = np.asarray(truth) == ignore_index
+    if ignored.ndim != 2:
+        raise ValueError(f"trimap_band: truth must be [H, W], got {list(ignored.shape)}")
+    if width < 0:
+        raise ValueError(f"trimap_band: width must be 0 or more, got {width}")
+    for axis in (0, 1):
+        # Pixels within the window: a difference of running sums.
+        sums = np.cumsum(ignored, axis, dtype=np.int64)
+        length = ignored.shape[axis]
+        places = np.arange(length)
+        upper = np.take(sums, np.minimum(places + width, length - 1), axis)
+        lower = np.take(sums - ignored, np.maximum(places - width, 0), axis)
+        ignored = upper > lower
+    return ignored
+
+
 _ABSENT: dict[str, float] = {"zero": 0.0, "nan": float("nan"), "one": 1.0}
 
 

@@ -11,14 +11,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from deeplab_repro.crf_unrolled import meanfield_backward, meanfield_unrolled, save_problem
+
 __all__ = [
+    "PACKED_METHODS",
     "Lattice",
     "atrous_conv2d",
+    "atrous_conv2d_packed",
     "col2im",
     "im2col",
     "lattice_build",
     "lattice_filter",
     "meanfield",
+    "meanfield_exact",
+    "meanfield_unrolled",
+    "spatial_order",
 ]
 
 
@@ -92,12 +99,21 @@ def atrous_conv2d(
     Zero padding; one number or (h, w) for stride, padding and dilation; any floating dtype that `method` takes, the
     same for all tensors (autocast converts). Differentiable twice. Methods:
 
+    - "auto": the fastest way, by the cost model of csrc/core/conv_plan.h, whose float32 error stays within 2e-6 of
+      max|y|: direct arithmetic, F(2x2, 3x3), or the library.
+    - "fast": the same with F(4x4, 3x3) allowed, error within 5e-5 of max|y|.
     - "im2col": the Caffe way, `im2col` and a matrix product; the reference. float32 and float64, on CUDA also float16
       and bfloat16 (sums in float32). Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images
-      (CUDA, one image at least) are in memory at a time. Deterministic.
-    - "library": torch's convolution (oneDNN, cuDNN), whose settings (TF32, autotuning, determinism) apply. Keeps
-      channels_last.
-    - "auto": the faster one as measured, at present "library" on every shape and device.
+      (CUDA, one image at least) are in memory at a time.
+    - "interlace": the papers' second way: dense convolutions, by the library, of the rate's sub-maps. Stride 1.
+    - "direct": each tap's valid rectangle as a matrix product, no columns in memory. CPU, float32 and float64.
+    - "winograd2", "winograd4", "winograd" (the cheaper one): F(2x2, 3x3) or F(4x4, 3x3) on the sub-maps of any rate
+      (Lavin and Gray 2016). CPU, float32 and float64, 3x3 kernels with stride 1.
+    - "library": torch's convolution (oneDNN, cuDNN), whose settings (TF32, autotuning, determinism) apply.
+
+    What a method cannot do it leaves to "library". All but "library" and "interlace" are deterministic; all but
+    "im2col" keep channels_last and are fastest with it. The CPU methods pack the weight on each call; `AtrousConv2d`
+    does so once.
 
     Raises RuntimeError that names the rule and the value found.
     """
@@ -109,6 +125,54 @@ def atrous_conv2d(
     return torch.ops.deeplab.atrous_conv2d(
         x, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups, method
     )
+
+
+#: Methods of `pack_weight` and `atrous_conv2d_packed`.
+PACKED_METHODS = ("direct", "winograd2", "winograd4")
+
+
+def plan(
+    x: Tensor,
+    weight: Tensor,
+    stride: _Pair = 1,
+    padding: _Pair = 0,
+    dilation: _Pair = 1,
+    groups: int = 1,
+    method: str = "auto",
+    packed: bool = False,
+) -> str:
+    """The way `atrous_conv2d` goes with `method` for tensors like these, itself the name of a method; `packed` tells
+    whether weights are packed beforehand. Raises RuntimeError as `atrous_conv2d` does."""
+    window = _pair(stride), _pair(padding), _pair(dilation)
+    return torch.ops.deeplab.atrous_conv2d_plan(x, weight, *window, groups, method, packed)
+
+
+def pack_weight(weight: Tensor, groups: int = 1, method: str = "direct") -> Tensor:
+    """weight [F, C / groups, kh, kw] as `atrous_conv2d_packed` reads it with `method`, one of `PACKED_METHODS`.
+
+    float32 or float64 on the CPU -> [elements]: F C kh kw / groups of them for "direct", 16/9 and 4 times as many for
+    the Winograd methods, which take 3x3 kernels. Raises RuntimeError naming the rule and the value found.
+    """
+    return torch.ops.deeplab.atrous_conv2d_pack(weight, groups, method)
+
+
+def atrous_conv2d_packed(
+    x: Tensor,
+    weight: Tensor,
+    packed: Tensor,
+    bias: Tensor | None = None,
+    stride: _Pair = 1,
+    padding: _Pair = 0,
+    dilation: _Pair = 1,
+    groups: int = 1,
+    method: str = "direct",
+    relu: bool = False,
+) -> Tensor:
+    """`atrous_conv2d` by one of `PACKED_METHODS` with packed = pack_weight(weight, groups, method), then max(0, .) if
+    `relu`. No gradients; of `weight` only the sizes are read. Raises RuntimeError naming the rule and the value found.
+    """
+    window = _pair(stride), _pair(padding), _pair(dilation)
+    return torch.ops.deeplab.atrous_conv2d_packed(x, weight, packed, bias, *window, groups, method, relu)
 
 
 class Lattice(NamedTuple):
@@ -152,8 +216,10 @@ def meanfield(
     """Mean-field marginals [B, L, P] of a fully connected CRF with energies ``unary`` [B, L, P].
 
     ``features[m]`` [B or 1, P, d] are the m-th kernel's, divided by their standard deviations; ``kernel_weights[m]``
-    multiplies its normalised filter. ``compatibility`` is the energy between labels, [L] (diagonal) or [L, L], in
-    place of Potts' -1. ``normalization``: "no", "before", "after" or "symmetric". No gradient: backward raises
+    multiplies its normalised filter; B M weights, image after image, give each image its own, over one lattice where
+    the features are shared. ``compatibility`` is the energy between labels, [L] (diagonal) or [L, L], in place of
+    Potts' -1. ``normalization``: "no", "before", "after" or "symmetric". Differentiable in ``unary`` and
+    ``compatibility`` (`meanfield_unrolled` also in the weights); no gradient to the features: backward raises
     RuntimeError. Source: Kraehenbuehl and Koltun 2011; self term included as in their code.
     """
     return torch.ops.deeplab.meanfield(
@@ -219,6 +285,49 @@ def _atrous_conv2d_double_backward(ctx, for_input: Tensor | None, for_weight: Te
     return to_grad, to_input, to_weight, None, None, None, None, None, None
 
 
+def meanfield_exact(
+    unary: Tensor,
+    features: Sequence[Tensor],
+    kernel_weights: Sequence[float],
+    compatibility: Tensor | None = None,
+    normalization: str = "after",
+    iterations: int = 10,
+    skip_below: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """As `meanfield`, over all pairs of points instead of a lattice: (marginals [B, L, P], error_bound [B] float64).
+
+    Time grows with P^2. Pairs of blocks of 64 consecutive points whose weights all lie below ``skip_below`` are left
+    out; order the points so that close ones follow each other (`spatial_order`). ``error_bound`` bounds what that did
+    to any marginal of the image, rounding aside; 0 where nothing is skipped, at most 1. No gradient.
+    """
+    return torch.ops.deeplab.meanfield_exact(
+        unary, list(features), list(kernel_weights), compatibility, normalization, iterations, skip_below
+    )
+
+
+def spatial_order(features: Tensor, block: int = 64) -> Tensor:
+    """An order of ``features`` [P, d] in which blocks of ``block`` consecutive points lie close together: [P] int64.
+
+    The leaves of a k-d tree: every part is split near the median of its widest feature, at a multiple of a block.
+    """
+    points, d = features.shape
+    order = torch.arange(points, device=features.device)
+    parts = [points]
+    while max(parts) > block:
+        node = torch.arange(len(parts), device=order.device).repeat_interleave(
+            torch.tensor(parts, device=order.device), output_size=points
+        )
+        index, values = node[:, None].expand(-1, d), features[order]
+        high = values.new_full((len(parts), d), -torch.inf).scatter_reduce(0, index, values, "amax")
+        low = values.new_full((len(parts), d), torch.inf).scatter_reduce(0, index, values, "amin")
+        widest = (high - low).argmax(1)
+        by_value = values.gather(1, widest[node][:, None])[:, 0].argsort(stable=True)
+        order = order[by_value[node[by_value].argsort(stable=True)]]
+        halves = [(-(-part // (2 * block)) * block, part) if part > block else (part, part) for part in parts]
+        parts = [size for left, part in halves for size in (left, part - left) if size]
+    return order
+
+
 def _lattice_filter_setup(ctx, inputs, output) -> None:
     ctx.save_for_backward(*inputs[1:7])
     ctx.reverse = inputs[7]
@@ -229,8 +338,8 @@ def _lattice_filter_backward(ctx, grad: Tensor):
     return grad_values, None, None, None, None, None, None, None
 
 
-def _meanfield_backward(ctx, grad: Tensor):
-    raise RuntimeError("meanfield: no gradient is implemented; detach the scores or run it under torch.no_grad()")
+def _refuse_gradients(ctx, *grads: Tensor):
+    raise RuntimeError('meanfield_exact: no gradient is implemented; use the lattice ("meanfield"), which has one')
 
 
 torch.library.register_autograd("deeplab::im2col", _im2col_backward, setup_context=_save_window)
@@ -242,4 +351,5 @@ torch.library.register_autograd(
 torch.library.register_autograd(
     "deeplab::lattice_filter", _lattice_filter_backward, setup_context=_lattice_filter_setup
 )
-torch.library.register_autograd("deeplab::meanfield", _meanfield_backward)
+torch.library.register_autograd("deeplab::meanfield_exact", _refuse_gradients)
+torch.library.register_autograd("deeplab::meanfield", meanfield_backward, setup_context=save_problem)

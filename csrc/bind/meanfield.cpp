@@ -23,6 +23,28 @@
 namespace deeplab {
 namespace {
 
+// The kernels' weights for one image: those of all, or its own where each image
+// brings some, one image after the other.
+at::ArrayRef<double> weights_of(at::ArrayRef<double> kernel_weights,
+                                std::size_t kernels, int64_t image) {
+  return kernel_weights.size() == kernels
+             ? kernel_weights
+             : kernel_weights.slice(image * kernels, kernels);
+}
+
+void check(const at::Tensor& unary, at::TensorList features,
+           at::ArrayRef<double> kernel_weights,
+           const std::optional<at::Tensor>& compatibility,
+           c10::string_view normalization, int64_t iterations) {
+  const std::size_t kernels = features.size();
+  const bool own = kernel_weights.size() > kernels && kernels > 0 &&
+                   unary.dim() == 3 &&
+                   unary.sym_size(0) * kernels == kernel_weights.size();
+  check_meanfield("meanfield", unary, features,
+                  own ? kernel_weights.slice(0, kernels) : kernel_weights,
+                  compatibility, normalization, iterations);
+}
+
 // Calls run(image, lattices) for each image; a kernel whose features are
 // shared by the batch is built once.
 template <typename Build, typename Run>
@@ -55,7 +77,7 @@ MeanfieldProblem<scalar_t> problem_of(
   for (const LatticeTensors& lattice : lattices) {
     problem.lattices.push_back(lattice_view<scalar_t>(lattice));
   }
-  problem.weights = kernel_weights.vec();
+  problem.weights = weights_of(kernel_weights, lattices.size(), image).vec();
   problem.kind = compatibility_kind(compatibility);
   problem.compatibility = compatibility.has_value()
                               ? compatibility->const_data_ptr<scalar_t>()
@@ -70,8 +92,8 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
                             const std::optional<at::Tensor>& compatibility,
                             c10::string_view normalization,
                             int64_t iterations) {
-  check_meanfield("meanfield", unary, features, kernel_weights, compatibility,
-                  normalization, iterations);
+  check(unary, features, kernel_weights, compatibility, normalization,
+        iterations);
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
@@ -94,8 +116,8 @@ at::Tensor meanfield_meta_op(const at::Tensor& unary, at::TensorList features,
                              const std::optional<at::Tensor>& compatibility,
                              c10::string_view normalization,
                              int64_t iterations) {
-  check_meanfield("meanfield", unary, features, kernel_weights, compatibility,
-                  normalization, iterations);
+  check(unary, features, kernel_weights, compatibility, normalization,
+        iterations);
   return at::empty_symint(unary.sym_sizes(), unary.options());
 }
 
@@ -105,8 +127,8 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
                              const std::optional<at::Tensor>& compatibility,
                              c10::string_view normalization,
                              int64_t iterations) {
-  check_meanfield("meanfield", unary, features, kernel_weights, compatibility,
-                  normalization, iterations);
+  check(unary, features, kernel_weights, compatibility, normalization,
+        iterations);
   const c10::cuda::CUDAGuard guard(unary.device());
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import Device, DeviceOption
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    import numpy as np
-
-_IMAGE, _BINARY, _ARRAYS = (".png",), (".bin",), (".npy", ".mat")
+    from deeplab_repro.crf import CRFParams
+    from deeplab_repro.crf_folder import Settings
 
 
 class Normalization(StrEnum):
@@ -25,24 +24,45 @@ class Normalization(StrEnum):
     symmetric = "symmetric"
 
 
+def _number(option: str, default: float, help: str) -> Any:
+    return typer.Option(option, help=help, show_default=f"{default:g}")
+
+
 def crf(
-    image: Annotated[Path, typer.Argument(metavar="IMG", help="The image: .ppm, .png, .jpg ...", show_default=False)],
+    image: Annotated[
+        Path, typer.Argument(metavar="IMG", help="The image: .ppm, .png, .jpg ...; or a folder.", show_default=False)
+    ],
     scores: Annotated[
         Path,
-        typer.Option("--scores", metavar="FILE", help=".npy, .npz, .mat (logits) or .bin (probabilities)."),
+        typer.Option("--scores", metavar="FILE", help=".npy, .npz, .mat (logits) or .bin (probabilities); or a folder"),
     ],
     output: Annotated[
-        list[Path], typer.Option("-o", "--output", metavar="FILE", help=".png, .bin, .npy, .mat; may be repeated.")
+        list[Path],
+        typer.Option("-o", "--output", metavar="FILE", help=".png, .bin, .npy, .mat; may be repeated; or a folder."),
     ],
-    iterations: Annotated[int, typer.Option("--iterations", min=0, help="Of mean field.")] = 10,
-    gaussian_weight: Annotated[float, typer.Option("--gaussian-weight", help="Of the smoothness kernel, or 0.")] = 3,
-    gaussian_xy_std: Annotated[float, typer.Option("--gaussian-xy-std", help="Its reach, pixels.")] = 3,
-    bilateral_weight: Annotated[float, typer.Option("--bilateral-weight", help="Of the appearance kernel, or 0.")] = 4,
-    bilateral_xy_std: Annotated[float, typer.Option("--bilateral-xy-std", help="Its reach, pixels.")] = 121,
-    bilateral_rgb_std: Annotated[float, typer.Option("--bilateral-rgb-std", help="Its reach in colour, of 255.")] = 5,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", metavar="NAME", help="Published parameters, which the options below override."),
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=0, help="Of mean field.", show_default="10")
+    ] = None,
+    gaussian_weight: Annotated[float | None, _number("--gaussian-weight", 3, "Of the smoothness kernel, or 0.")] = None,
+    gaussian_xy_std: Annotated[float | None, _number("--gaussian-xy-std", 3, "Its reach, pixels.")] = None,
+    bilateral_weight: Annotated[
+        float | None, _number("--bilateral-weight", 4, "Of the appearance kernel, or 0.")
+    ] = None,
+    bilateral_xy_std: Annotated[float | None, _number("--bilateral-xy-std", 121, "Its reach, pixels.")] = None,
+    bilateral_rgb_std: Annotated[
+        float | None, _number("--bilateral-rgb-std", 5, "Its reach in colour, of 255.")
+    ] = None,
     normalization: Annotated[
         Normalization, typer.Option("--normalization", help="after: DeepLab's; symmetric: pydensecrf's.")
     ] = Normalization.after,
+    method: Annotated[str, typer.Option("--method", help="How kernels are filtered.")] = "lattice",
+    prune: Annotated[
+        float, typer.Option("--prune", help="Leave out labels whose probability nowhere exceeds this; approximate.")
+    ] = 0.0,
     probabilities: Annotated[
         bool | None,
         typer.Option(
@@ -51,7 +71,18 @@ def crf(
             show_default="by the format",
         ),
     ] = None,
+    formats: Annotated[
+        str, typer.Option("--formats", metavar="F,F", help="Of a folder's results: png, bin, npy, mat.")
+    ] = "png",
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes for a folder; they share the threads.")] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write a folder's results anew instead of completing them.")
+    ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show free energy and largest change of each iteration (one image).")
+    ] = False,
     device: DeviceOption = Device.auto,
+    json: JsonOption = None,
 ) -> None:
     """Refine stored scores by the dense CRF, in the original pipeline's formats.
 
@@ -62,55 +93,137 @@ def crf(
     Output by suffix: .png the label map with the VOC palette; .bin the label map as int16, as the original program
     writes it; .npy and .mat the marginals.
 
-    [dim]deeplab crf 2007_000033.ppm --scores 2007_000033_blob_0.mat --bilateral-xy-std 65 -o 2007_000033.png[/dim]
+    With a folder of images, a folder of scores and a folder to write to, every score file is refined with the image of
+    its name (ID_blob_0.mat goes with ID.jpg). Results that are there already are kept, so that an interrupted run is
+    completed by repeating the command; the settings are noted in crf.json and may not change meanwhile.
+
+    [dim]deeplab crf 2007_000033.ppm --scores 2007_000033_blob_0.mat --preset v2_vgg16 -o 2007_000033.png[/dim]
+
+    [dim]deeplab crf JPEGImages/ --scores fc8/ --preset v1_largefov -o post_densecrf/ --formats png,bin --jobs 4[/dim]
     """
-    for target in output:
-        if target.suffix.lower() not in (*_IMAGE, *_BINARY, *_ARRAYS):
-            raise ValueError(f"{target}: the result is written as {', '.join((*_IMAGE, *_BINARY, *_ARRAYS))}")
-
+    from deeplab_repro.cli.output import check_json
     from deeplab_repro.files import check_output_file
-    from deeplab_repro.formats import read_scores
-    from deeplab_repro.images import read_image
 
-    for target in output:
-        check_output_file(target)
-    pixels = read_image(image)
-    logits = read_scores(scores, probabilities).cropped(*pixels.shape[:2]).logits()
+    folder = image.is_dir()
+    if folder:
+        suffixes = _check_folder(scores, output, formats, trace)
+    else:
+        for target in output:
+            _check_suffix(str(target), target.suffix.lower())
+            check_output_file(target)
+    check_json(json)
 
-    import torch
-
-    from deeplab_repro.crf import CRFParams, DenseCRF
+    from deeplab_repro.crf import DenseCRF
+    from deeplab_repro.crf_folder import Settings
     from deeplab_repro.resolve import pick_device
 
-    params = CRFParams(
-        iterations=iterations,
-        gaussian_weight=gaussian_weight,
-        gaussian_xy_std=gaussian_xy_std,
-        bilateral_weight=bilateral_weight,
-        bilateral_xy_std=bilateral_xy_std,
-        bilateral_rgb_std=bilateral_rgb_std,
-        normalization=normalization.value,
-    )
-    where = pick_device(device)
-    with torch.no_grad():
-        marginals = DenseCRF(params)(torch.from_numpy(pixels).to(where), torch.from_numpy(logits).to(where))
-    for target in output:
-        _write(marginals.float().cpu().numpy(), target)
-
-
-def _write(marginals: np.ndarray, target: Path) -> None:
-    import numpy as np
-
-    from deeplab_repro.formats import write_bin, write_mat, write_npy
-    from deeplab_repro.palette import save_label_png
-
-    suffix = target.suffix.lower()
-    labels = marginals.argmax(0)
-    if suffix in _IMAGE:
-        save_label_png(labels, target)
-    elif suffix in _BINARY:
-        write_bin(labels.astype(np.int16), target)
-    elif suffix == ".mat":
-        write_mat(marginals, target)
+    given = {
+        "iterations": iterations,
+        "gaussian_weight": gaussian_weight,
+        "gaussian_xy_std": gaussian_xy_std,
+        "bilateral_weight": bilateral_weight,
+        "bilateral_xy_std": bilateral_xy_std,
+        "bilateral_rgb_std": bilateral_rgb_std,
+        "normalization": normalization.value,
+    }
+    params = _params(preset, {name: value for name, value in given.items() if value is not None})
+    DenseCRF(params, method, prune)
+    settings = Settings(params, method, prune, probabilities, str(pick_device(device)))
+    if folder:
+        _refine_folder(image, scores, output[0], suffixes, settings, jobs, overwrite, json)
     else:
-        write_npy(marginals, target)
+        _refine_one(image, scores, output, settings, trace, json)
+
+
+def _check_suffix(text: str, suffix: str) -> None:
+    known = (".png", ".bin", ".npy", ".mat")
+    if suffix not in known:
+        raise ValueError(f"{text}: the result is written as {', '.join(known)}")
+
+
+def _check_folder(scores: Path, output: list[Path], formats: str, trace: bool) -> list[str]:
+    """The suffixes of --formats; ValueError where folders and files are mixed."""
+    if not scores.is_dir():
+        raise ValueError(f"{scores}: with a folder of images, --scores must be a folder")
+    if len(output) != 1 or (output[0].exists() and not output[0].is_dir()):
+        raise ValueError(f"{output[-1]}: with a folder of images, -o must be one folder")
+    if trace:
+        raise ValueError("--trace: is for one image, not for a folder")
+    suffixes = [f".{each.strip().lstrip('.').lower()}" for each in formats.split(",")]
+    for suffix in suffixes:
+        _check_suffix(f"--formats {formats}", suffix)
+    return suffixes
+
+
+def _params(preset: str | None, given: dict[str, Any]) -> CRFParams:
+    from dataclasses import replace
+
+    from deeplab_repro.crf import CRFParams
+
+    return replace(CRFParams() if preset is None else CRFParams.preset(preset), **given)
+
+
+def _refine_one(
+    image: Path, scores: Path, output: list[Path], settings: Settings, trace: bool, json: str | None
+) -> None:
+    import torch
+
+    from deeplab_repro.cli.output import console, table, write_json
+    from deeplab_repro.crf_folder import Job, read_problem, refine, write_marginals
+
+    job = Job(image, scores, tuple(output))
+    answer: dict[str, Any] = {"image": image, "scores": scores, "outputs": output, "settings": settings.record()}
+    if not trace:
+        refine(job, settings)
+        write_json(answer, json)
+        return
+    if settings.method != "lattice" or settings.prune:
+        raise ValueError("--trace: shows the lattice's mean field of all labels; leave --method and --prune out")
+    pixels, logits = (torch.from_numpy(each).to(settings.device) for each in read_problem(job, settings.probabilities))
+    traced = settings.crf().trace(pixels, logits)
+    for target in output:
+        write_marginals(traced.marginals.cpu().numpy(), target)
+    energy, change = traced.free_energy.tolist(), traced.change.tolist()
+    if write_json({**answer, "free_energy": energy, "change": change}, json):
+        rows = [(i, f"{value:.6g}", f"{change[i - 1]:.2e}" if i else "-") for i, value in enumerate(energy)]
+        console().print(table(("iteration", "free energy", "largest change"), rows))
+
+
+def _refine_folder(
+    images: Path,
+    scores: Path,
+    output: Path,
+    suffixes: list[str],
+    settings: Settings,
+    processes: int,
+    overwrite: bool,
+    json: str | None,
+) -> None:
+    from deeplab_repro.cli.app import one_line
+    from deeplab_repro.cli.output import console, progress, write_json
+    from deeplab_repro.crf_folder import Job, check_record, pair_files, refine_all
+    from deeplab_repro.files import output_folder
+
+    found = [
+        Job(picture, file, tuple(output / f"{name}{suffix}" for suffix in suffixes))
+        for name, picture, file in pair_files(images, scores)
+    ]
+    failed: list[tuple[Job, Exception]] = []
+    with output_folder(output):
+        check_record(output, settings, overwrite)
+        todo = [job for job in found if overwrite or not job.done()]
+        for job, error in progress(refine_all(todo, settings, processes), "refining", len(todo)):
+            if error is not None:
+                failed.append((job, error))
+    answer = {
+        "images": len(found),
+        "refined": len(todo) - len(failed),
+        "kept": len(found) - len(todo),
+        "failed": {str(job.scores): one_line(error) for job, error in failed},
+        "output": output,
+        "settings": settings.record(),
+    }
+    if write_json(answer, json) and not failed:
+        console().print(f"{answer['refined']} refined, {answer['kept']} kept, in {output}")
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(todo)} images failed, the first: {one_line(failed[0][1])}")

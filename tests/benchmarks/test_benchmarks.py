@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.benchmarks import conv, crf, run, small_run, timing
-from deeplab_repro.benchmarks.cases import CONV_CASES, ConvCase, CrfCase, conv_cases
+from deeplab_repro.benchmarks import conv, crf, importer, run, small_run, timing
+from deeplab_repro.benchmarks.cases import CONV_CASES, MOST_ENERGIES, ConvCase, CrfCase, conv_cases, crf_cases
 
 TINY = ConvCase("tiny", 8, 6, 3, 2, 7)
 
@@ -46,6 +47,22 @@ def test_crf_row_holds_times():
     assert row["passed"]
     assert row["vertices_per_pixel"] > 0
     assert "ours" in crf.format_row(row)
+    assert set(row["split_ms"]) == {"build", "start", "iteration"}
+    assert set(row["peak_mib"]) == set(row["times"])
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_crf_batch_is_checked_image_by_image():
+    (row,) = crf.bench_crf([CrfCase("busy", height=20, width=24, labels=3, iterations=2, batch=2)], "cpu", seconds=0)
+    assert row["passed"]
+    assert row["case"].endswith(" n2")
+
+
+def test_crf_cases_fit_into_memory():
+    assert [case.labels for case in crf_cases()] == [21, 21]
+    many = crf_cases(full=True, batches=(1, 8))
+    assert {(case.height, case.labels, case.batch) for case in many} >= {(1024, 60, 1), (321, 150, 8), (375, 150, 1)}
+    assert max(case.energies for case in many) <= MOST_ENERGIES
 
 
 # Shares of valid products as they were counted for the table of shapes.
@@ -86,3 +103,17 @@ def test_machine_record_names_no_host():
         "cpu", "cores", "threads", "cpu_capability", "system", "python", "torch", "gpu", "gpu_memory_gib",
         "multiprocessors", "compute_capability", "cuda", "cudnn",
     }  # fmt: skip
+
+
+def test_importer_row_compares_blobs_and_measures_each_reader():
+    (row,) = importer.bench_importer(seconds=0, stages=((4, 8, 1),))
+    assert {"bytes", "ours", "protobuf"} <= set(row["times"])
+    assert row["blobs"] == 5 * 6 + 4 + 2 * 4 - 4
+    assert "blobs differ" not in row["wrong"]
+    assert "ours" in importer.format_row(row)
+
+
+def test_importer_case_is_of_resnet_101s_size():
+    spec = importer.resnet_spec()
+    sizes = [np.prod(shape) for shapes in spec.param_shapes.values() for shape in shapes]
+    assert 43_500_000 < sum(sizes) < 44_500_000

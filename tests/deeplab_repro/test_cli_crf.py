@@ -1,5 +1,7 @@
 """`deeplab crf`: formats in and out, and what it refuses."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +82,46 @@ def test_bad_inputs_of_crf(tmp_path, refused, photo, scores):
     if not torch.cuda.is_available():
         refused("cuda", *good, "--device", "cuda")
     assert not (tmp_path / "o.png").exists()
+
+
+def test_preset_fills_the_options_that_are_not_given(tmp_path, deeplab, photo, scores):
+    write_npy(scores, tmp_path / "s.npy")
+    result = deeplab("crf", photo.path, "--scores", tmp_path / "s.npy", "-o", tmp_path / "o.npy", "--device", "cpu",
+                     "--preset", "v2_resnet101", "--iterations", 2)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    expected = _refined(photo, scores, iterations=2, gaussian_xy_std=1, bilateral_xy_std=67, bilateral_rgb_std=3)
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), expected)
+
+
+def test_trace_shows_the_energy_of_each_iteration(tmp_path, deeplab, refused, photo, scores):
+    write_npy(scores, tmp_path / "s.npy")
+    words = ("crf", photo.path, "--scores", tmp_path / "s.npy", "-o", tmp_path / "o.npy", "--iterations", 3, "--trace")
+    result = deeplab(*words, "--json", "-", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert len(answer["free_energy"]) == 4
+    assert len(answer["change"]) == 3
+    assert answer["settings"]["iterations"] == 3
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), _refined(photo, scores, iterations=3), atol=1e-5)
+    assert "free energy" in deeplab(*words, "--device", "cpu").stdout
+    refused("--trace", *words, "--prune", 0.1)
+
+
+def test_bad_choices_of_crf_name_the_known_ones(tmp_path, refused, photo, scores):
+    write_npy(scores, tmp_path / "s.npy")
+    good = ("crf", photo.path, "--scores", tmp_path / "s.npy", "-o", tmp_path / "o.png")
+    refused("v2_resnet101", *good, "--preset", "v3")
+    refused("lattice", *good, "--method", "magic")
+    refused("prune", *good, "--prune", 2)
+
+
+@pytest.mark.parametrize("magic", ["P6", "P3"])
+def test_ppm_images_in_binary_and_text(tmp_path, deeplab, photo, scores, magic):
+    height, width = photo.pixels.shape[:2]
+    body = photo.pixels.tobytes() if magic == "P6" else " ".join(map(str, photo.pixels.ravel())).encode()
+    (tmp_path / "i.ppm").write_bytes(f"{magic}\n# made by hand\n{width} {height}\n255\n".encode() + body)
+    write_npy(scores, tmp_path / "s.npy")
+    result = deeplab("crf", tmp_path / "i.ppm", "--scores", tmp_path / "s.npy", "-o", tmp_path / "o.npy",
+                     "--device", "cpu")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), _refined(photo, scores))

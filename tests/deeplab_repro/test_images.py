@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deeplab_repro.images import find_images, read_image, write_image
+from deeplab_repro.images import find_images, read_image, read_labels, write_image
+from deeplab_repro.palette import save_label_png
 
 
 @pytest.fixture
@@ -85,3 +86,23 @@ def test_folders_give_their_images_sorted(tmp_path, picture):
         find_images([tmp_path / "deeper.png"])
     with pytest.raises(FileNotFoundError, match="gone"):
         find_images([tmp_path / "gone"])
+
+
+def test_labels_are_the_indices_of_a_palette_not_its_colours(tmp_path):
+    labels = np.array([[0, 15], [255, 3]], np.uint8)
+    save_label_png(labels, tmp_path / "a.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), labels)
+    write_image(labels, tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "grey.png"), labels)
+
+
+def test_pictures_that_are_no_labels_are_refused(tmp_path, picture):
+    write_image(picture, tmp_path / "colour.png")
+    save_label_png(np.zeros((30, 40), np.uint8), tmp_path / "good.png")
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:-30])
+    for name in ("colour", "text", "cut"):
+        with pytest.raises(ValueError, match=f"{name}.png"):
+            read_labels(tmp_path / f"{name}.png")
+    with pytest.raises(FileNotFoundError):
+        read_labels(tmp_path / "none.png")

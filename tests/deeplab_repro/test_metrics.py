@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from deeplab_repro.metrics import ConfusionMatrix
+from deeplab_repro.metrics import ConfusionMatrix, trimap_band
 
 
 def test_scores_of_a_hand_made_matrix():
@@ -84,3 +84,21 @@ def test_maps_that_do_not_fit_are_refused(pred, truth, message):
 def test_a_confusion_matrix_needs_a_class():
     with pytest.raises(ValueError, match="num_classes"):
         ConfusionMatrix(0)
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 40])
+def test_trimap_band_is_the_void_dilated_by_a_square(width):
+    truth = np.where(np.random.default_rng(1).random((17, 23)) < 0.02, 255, 3)
+    want = np.zeros(truth.shape, bool)
+    for y, x in zip(*np.nonzero(truth == 255), strict=True):
+        want[max(y - width, 0) : y + width + 1, max(x - width, 0) : x + width + 1] = True
+    np.testing.assert_array_equal(trimap_band(truth, width), want)
+
+
+def test_trimap_band_of_nothing_and_of_bad_arguments():
+    assert not trimap_band(np.zeros((3, 4), int), 5).any()
+    assert trimap_band(np.zeros((0, 4), int), 5).shape == (0, 4)
+    with pytest.raises(ValueError, match="width"):
+        trimap_band(np.zeros((3, 4), int), -1)
+    with pytest.raises(ValueError, match=r"\[3\]"):
+        trimap_band(np.zeros(3, int), 1)

@@ -122,13 +122,6 @@ def test_survives_compile_and_export_with_dynamic_shapes(device: str) -> None:
         assert torch.equal(exported(unary, features[1]), want)
 
 
-def test_refuses_gradients_in_one_clear_line() -> None:
-    unary, features = problem("cpu")
-    q = ops.meanfield(unary.requires_grad_(), features, [1.0, 1.0])
-    with pytest.raises(RuntimeError, match="meanfield: no gradient is implemented"):
-        q.sum().backward()
-
-
 def test_wrong_arguments_are_named() -> None:
     unary, features = problem("cpu")
     with pytest.raises(RuntimeError, match="normalization must be 'no', 'before', 'after' or 'symmetric', got 'off'"):
@@ -143,3 +136,16 @@ def test_wrong_arguments_are_named() -> None:
         ops.meanfield(unary, features, [1.0, 1.0], iterations=-1)
     with pytest.raises(RuntimeError, match="unary must be float32 or float64"):
         ops.meanfield(unary.half(), [], [])
+
+
+def test_images_may_bring_their_own_weights(device: str) -> None:
+    unary, features = problem(device, batch=3)
+    shared = [features[0], features[1][:1]]
+    q = ops.meanfield(unary, shared, [1.0, 2.0, 0.5, 0.0, 3.0, 4.0], iterations=3)
+    for image, weights in enumerate(([1.0, 2.0], [0.5, 0.0], [3.0, 4.0])):
+        assert torch.equal(q[image], ops.meanfield(unary[image : image + 1], shared, weights, iterations=3)[0])
+    torch.library.opcheck(
+        torch.ops.deeplab.meanfield.default, (unary, shared, [1.0, 2.0, 0.5, 0.0, 3.0, 4.0], None, "after", 2)
+    )
+    with pytest.raises(RuntimeError, match="2 feature tensors for 4 kernel weights"):
+        ops.meanfield(unary, shared, [1.0, 2.0, 0.5, 0.0])

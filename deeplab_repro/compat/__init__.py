@@ -1,0 +1,1 @@
+"""Stand-ins for other projects' modules: a script changes its import and nothing else."""

@@ -1,0 +1,317 @@
+"""pydensecrf's `DenseCRF` and `DenseCRF2D`: its argument names, defaults and errors, on the CPU or a CUDA device.
+
+Marginals come as float32 numpy arrays [L, N] where pydensecrf returns a matrix object that numpy reads; whatever reads
+that object with numpy works alike. Energies are float32 numpy arrays [L, N] in C order. Extras: a `device` for the
+constructors (or `set_device`), `DenseCRF.map`.
+"""
+
+from __future__ import annotations
+
+import operator
+from enum import IntEnum
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deeplab_repro import ops
+from deeplab_repro.crf_unrolled import NormalizedFilter, energies
+
+__all__ = [
+    "CONST_KERNEL",
+    "DIAG_KERNEL",
+    "FULL_KERNEL",
+    "NORMALIZE_AFTER",
+    "NORMALIZE_BEFORE",
+    "NORMALIZE_SYMMETRIC",
+    "NO_NORMALIZATION",
+    "ConstUnary",
+    "DenseCRF",
+    "DenseCRF2D",
+    "KernelType",
+    "LogisticUnary",
+    "NormalizationType",
+    "Unary",
+    "set_device",
+]
+
+
+class KernelType(IntEnum):
+    """How a kernel's features could be scaled in learning; at inference all are the same."""
+
+    CONST_KERNEL = 0
+    DIAG_KERNEL = 1
+    FULL_KERNEL = 2
+
+
+class NormalizationType(IntEnum):
+    """Where a filter is divided by its filtered ones."""
+
+    NO_NORMALIZATION = 0
+    NORMALIZE_BEFORE = 1
+    NORMALIZE_AFTER = 2
+    NORMALIZE_SYMMETRIC = 3
+
+
+CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL = KernelType
+NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER, NORMALIZE_SYMMETRIC = NormalizationType
+_NAMES = {0: "no", 1: "before", 2: "after", 3: "symmetric"}
+
+_default_device = torch.device("cpu")
+
+
+def set_device(device: str | torch.device) -> None:
+    """The device of objects made from now on without one of their own."""
+    global _default_device
+    _default_device = torch.device(device)
+
+
+def _matrix(name: str, value: Any, dtype: type = np.float32, axes: int = 2) -> NDArray:
+    """A C-contiguous array of that dtype and number of axes; the errors of a typed memory view for another."""
+    if value is None:
+        raise TypeError(f"Argument '{name}' must not be None")
+    if not isinstance(value, np.ndarray):
+        value = np.asarray(memoryview(value))
+    if value.dtype != dtype:
+        raise ValueError(f"Buffer dtype mismatch for '{name}', expected {np.dtype(dtype)} but got {value.dtype}")
+    if value.ndim != axes:
+        raise ValueError(f"Buffer has wrong number of dimensions (expected {axes}, got {value.ndim})")
+    if not value.flags.c_contiguous:
+        raise ValueError(f"'{name}' is not C-contiguous; pass it through numpy.ascontiguousarray")
+    return value
+
+
+def _inplace(name: str, value: Any, shape: tuple[int, int]) -> NDArray:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"Argument '{name}' has incorrect type (expected numpy.ndarray, got {type(value).__name__})")
+    if value.shape != shape or value.dtype != np.float32:
+        raise ValueError(f"Bad shape for {name} (Need float32 {shape}, got {value.dtype} {value.shape})")
+    return value
+
+
+class Unary:
+    """Unary energies for `DenseCRF.setUnary`."""
+
+    def energies(self) -> NDArray[np.float32]:
+        """float32 [L, N]."""
+        raise NotImplementedError
+
+
+class ConstUnary(Unary):
+    """Energies u, float32 [L, N]."""
+
+    def __init__(self, u: NDArray[np.float32]) -> None:
+        self._energies = _matrix("u", u).copy()
+
+    def energies(self) -> NDArray[np.float32]:
+        """u."""
+        return self._energies
+
+
+class LogisticUnary(Unary):
+    """Energies L f of weights L, float32 [L, D], and features f, float32 [D, N]."""
+
+    def __init__(self, L: NDArray[np.float32], f: NDArray[np.float32]) -> None:
+        weights, features = _matrix("L", L), _matrix("f", f)
+        if weights.shape[1] != features.shape[0]:
+            raise ValueError(f"Bad shapes for logistic unary: {weights.shape} times {features.shape}")
+        self._energies = weights @ features
+
+    def energies(self) -> NDArray[np.float32]:
+        """L f."""
+        return self._energies
+
+
+class _Pairwise:
+    """One kernel: its filter, built when first asked for, and its compatibility as an energy."""
+
+    def __init__(self, features: Tensor, compat: Any, kernel: int, normalization: int, labels: int) -> None:
+        # Any integer is taken for a kernel type, as pydensecrf does.
+        operator.index(kernel)
+        number = operator.index(normalization)
+        if number not in _NAMES:
+            raise ValueError(f"normalization must be one of {', '.join(NormalizationType.__members__)}, got {number}")
+        self.features, self.normalization = features, _NAMES[number]
+        self.weight, self.matrix = _compatibility(compat, labels)
+        if self.matrix is not None:
+            self.matrix = self.matrix.to(features.device)
+        self._filter: NormalizedFilter | None = None
+
+    def apply(self, q: Tensor) -> Tensor:
+        """What q [N, L] adds to the energies."""
+        if self._filter is None:
+            self._filter = NormalizedFilter(self.features, self.normalization)
+        return energies(self.weight * self._filter(q), self.matrix)
+
+
+def _compatibility(compat: Any, labels: int) -> tuple[float, Tensor | None]:
+    """(Potts weight, None), or (1, an energy [L] or [L, L], symmetrised)."""
+    if isinstance(compat, Number):
+        return float(compat), None
+    view = np.asarray(memoryview(compat))
+    if view.ndim not in (1, 2):
+        raise ValueError("LabelCompatibility of dimension >2 not meaningful.")
+    matrix = torch.from_numpy(_matrix("compat", view, axes=view.ndim).copy())
+    if list(matrix.shape) != [labels] * matrix.dim():
+        raise ValueError(f"Bad shape for compat (Need {[labels] * matrix.dim()}, got {list(matrix.shape)})")
+    return 1.0, matrix if matrix.dim() == 1 else (matrix + matrix.T) / 2
+
+
+class DenseCRF:
+    """A fully connected CRF over ``nvar`` variables with ``nlabels`` labels each."""
+
+    def __init__(self, nvar: int, nlabels: int, *, device: str | torch.device | None = None) -> None:
+        self._nvar, self._nlabels = operator.index(nvar), operator.index(nlabels)
+        if self._nvar < 0 or self._nlabels < 1:
+            raise ValueError(f"DenseCRF needs variables and at least one label, got {nvar} and {nlabels}")
+        self._device = torch.device(device) if device is not None else _default_device
+        self._unary = torch.zeros(self._nvar, self._nlabels, device=self._device)
+        self._pairwise: list[_Pairwise] = []
+
+    def setUnary(self, u: Unary) -> None:
+        """Set the energies of a `Unary`."""
+        if not isinstance(u, Unary):
+            raise TypeError(f"Argument 'u' has incorrect type (expected Unary, got {type(u).__name__})")
+        self.setUnaryEnergy(u.energies())
+
+    def setUnaryEnergy(self, u: NDArray[np.float32], f: NDArray[np.float32] | None = None) -> None:
+        """Set the energies u, float32 [L, N]; with features f, float32 [D, N], u [L, D] are their weights."""
+        if f is not None:
+            u = LogisticUnary(u, f).energies()
+        u = _matrix("u", u)
+        if u.shape != (self._nlabels, self._nvar):
+            raise ValueError(f"Bad shape for unary energy (Need {(self._nlabels, self._nvar)}, got {u.shape})")
+        self._unary = torch.from_numpy(u.T.copy()).to(self._device)
+
+    def addPairwiseEnergy(
+        self,
+        features: NDArray[np.float32],
+        compat: Any,
+        kernel: int = DIAG_KERNEL,
+        normalization: int = NORMALIZE_SYMMETRIC,
+    ) -> None:
+        """Add a Gaussian kernel over features, float32 [D, N], divided by their standard deviations.
+
+        compat: a number (Potts), or energies between labels, float32 [L] or [L, L] (symmetrised)."""
+        features = _matrix("features", features)
+        if features.shape[1] != self._nvar:
+            raise ValueError(f"Bad shape for pairwise energy (Need (?, {self._nvar}), got {features.shape})")
+        self._add(torch.from_numpy(features.T.copy()), compat, kernel, normalization)
+
+    def _add(self, features: Tensor, compat: Any, kernel: int, normalization: int) -> None:
+        features = features.to(self._device)
+        self._pairwise.append(_Pairwise(features, compat, kernel, normalization, self._nlabels))
+
+    def inference(self, niter: int) -> NDArray[np.float32]:
+        """Marginals [L, N] after niter iterations of mean field."""
+        niter = _integer(niter)
+        kinds = {pair.normalization for pair in self._pairwise}
+        if len(kinds) <= 1 and all(pair.matrix is None for pair in self._pairwise):
+            q = ops.meanfield(
+                self._unary.T[None].contiguous(),
+                [pair.features[None] for pair in self._pairwise],
+                [pair.weight for pair in self._pairwise],
+                None,
+                next(iter(kinds), "no"),
+                max(niter, 0),
+            )[0]
+            return q.cpu().numpy()
+        q = torch.softmax(-self._unary, 1)
+        for _ in range(niter):
+            q = self._step(q)
+        return _numpy(q)
+
+    def map(self, niter: int) -> NDArray[np.int16]:
+        """The most probable label [N] of each variable after niter iterations; the first where several are."""
+        return self.inference(niter).argmax(0).astype(np.int16)
+
+    def startInference(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """(Q, tmp1, tmp2) for `stepInference`: the softmax of the negative energies [L, N], and two of its shape."""
+        q = _numpy(torch.softmax(-self._unary, 1))
+        return q, np.zeros_like(q), np.zeros_like(q)
+
+    def stepInference(self, Q: NDArray[np.float32], tmp1: NDArray[np.float32], tmp2: NDArray[np.float32]) -> None:
+        """Run one iteration on Q, in place; the other two stay as they are."""
+        Q = _inplace("Q", Q, (self._nlabels, self._nvar))
+        Q[...] = _numpy(self._step(self._tensor(Q)))
+
+    def klDivergence(self, Q: NDArray[np.float32]) -> float:
+        """Negative entropy plus unary and pairwise energies of Q, as pydensecrf sums them: every pair twice."""
+        q = self._tensor(_inplace("Q", Q, (self._nlabels, self._nvar)))
+        pairwise = sum((pair.apply(q) for pair in self._pairwise), start=torch.zeros_like(q))
+        entropy = q.double() * q.clamp(min=1e-20).double().log()
+        return float((entropy + q.double() * (self._unary.double() + pairwise.double())).sum())
+
+    def _step(self, q: Tensor) -> Tensor:
+        return torch.softmax(-self._unary - sum(pair.apply(q) for pair in self._pairwise), 1)
+
+    def _tensor(self, q: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(q.T.copy()).to(self._device)
+
+
+class DenseCRF2D(DenseCRF):
+    """A fully connected CRF over the pixels of an image, row by row."""
+
+    def __init__(self, w: int, h: int, nlabels: int, *, device: str | torch.device | None = None) -> None:
+        self._w, self._h = operator.index(w), operator.index(h)
+        super().__init__(self._w * self._h, nlabels, device=device)
+
+    def addPairwiseGaussian(
+        self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
+    ) -> None:
+        """Add a kernel over positions; sxy: the standard deviation in pixels, or one for x and one for y."""
+        self._add(self._positions(sxy), compat, kernel, normalization)
+
+    def addPairwiseBilateral(
+        self,
+        sxy: Any,
+        srgb: Any,
+        rgbim: NDArray[np.uint8],
+        compat: Any,
+        kernel: int = DIAG_KERNEL,
+        normalization: int = NORMALIZE_SYMMETRIC,
+    ) -> None:
+        """Add a kernel over positions and colours of rgbim, uint8 [h, w, 3]; srgb: one number or three."""
+        rgbim = _matrix("rgbim", rgbim, np.uint8, 3)
+        if rgbim.shape[2] != 3:
+            raise ValueError(
+                "addPairwiseBilateral only works for RGB images; for others, `utils.create_pairwise_bilateral` makes "
+                "features for `addPairwiseEnergy`."
+            )
+        if rgbim.shape[:2] != (self._h, self._w):
+            raise ValueError(
+                f"Bad shape for pairwise bilateral (Need (h,w,3)={(self._h, self._w, 3)}, got {rgbim.shape})"
+            )
+        stds = torch.tensor(_numbers(srgb, 3))
+        colors = torch.from_numpy(rgbim.reshape(-1, 3).astype(np.float32)) / stds
+        self._add(torch.cat([self._positions(sxy), colors], 1), compat, kernel, normalization)
+
+    def _positions(self, sxy: Any) -> Tensor:
+        y, x = torch.meshgrid(
+            torch.arange(self._h, dtype=torch.float32), torch.arange(self._w, dtype=torch.float32), indexing="ij"
+        )
+        return torch.stack([x.flatten(), y.flatten()], 1) / torch.tensor(_numbers(sxy, 2))
+
+
+def _integer(value: Any) -> int:
+    """Numbers are cut to integers, as pydensecrf does; TypeError for anything else."""
+    if not isinstance(value, Number):
+        raise TypeError(f"an integer is required, not {type(value).__name__}")
+    return int(value)
+
+
+def _numbers(value: Any, count: int) -> list[float]:
+    """A number repeated, or the first `count` of a sequence; TypeError and IndexError as pydensecrf raises."""
+    if isinstance(value, Number):
+        return [float(value)] * count
+    numbers = [value[i] for i in range(count)]
+    if not all(isinstance(each, Number) for each in numbers):
+        raise TypeError(f"must be real number, not {type(value).__name__}")
+    return [float(each) for each in numbers]
+
+
+def _numpy(q: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(q.cpu().numpy().T)

@@ -1,0 +1,71 @@
+"""Scores for the dense CRF from what is at hand: probabilities or labels. Logits are scores already.
+
+The unary energy is -scores. Source of the choices: pydensecrf's unaries and the original densecrf programs.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+from torch import Tensor
+
+__all__ = ["scores_from_labels", "scores_from_probabilities"]
+
+
+def scores_from_probabilities(
+    probabilities: Tensor, clip: float | None = None, certainty: float | None = None, dim: int = -3
+) -> Tensor:
+    """log p of floating-point probabilities [L, H, W] or [N, L, H, W], labels along ``dim``.
+
+    ``certainty`` c first mixes in the uniform distribution: c p + (1 - c) / L. ``clip`` raises smaller probabilities
+    to it (pydensecrf's unary uses 1e-5, which caps energies at 11.5); without, a probability of 0 gives -inf, a label
+    that is never chosen, as in DeepLab's program.
+
+    Raises ValueError for values outside 0..1, a certainty outside (0, 1] or a clip outside [0, 1].
+    """
+    if not probabilities.is_floating_point():
+        raise ValueError(f"scores_from_probabilities: must be floating point, got {probabilities.dtype}")
+    if probabilities.numel() and not bool(((probabilities >= 0) & (probabilities <= 1.001)).all()):
+        raise ValueError("scores_from_probabilities: probabilities must lie in 0..1; are they logits?")
+    if certainty is not None:
+        if not 0 < certainty <= 1:
+            raise ValueError(f"scores_from_probabilities: certainty must lie in (0, 1], got {certainty}")
+        probabilities = certainty * probabilities + (1 - certainty) / probabilities.shape[dim]
+    if clip is not None:
+        if not 0 <= clip <= 1:
+            raise ValueError(f"scores_from_probabilities: clip must lie in [0, 1], got {clip}")
+        probabilities = probabilities.clamp(clip, 1)
+    return probabilities.log()
+
+
+def scores_from_labels(
+    labels: Tensor, num_labels: int, certainty: float = 0.5, unknown: int | None = None, dtype=torch.float32
+) -> Tensor:
+    """Scores [L, H, W] or [N, L, H, W] of an integer label map [H, W] or [N, H, W].
+
+    A pixel's label gets log ``certainty``, the others share the rest; where the label is ``unknown`` (as 255 in VOC)
+    all get log 1 / L.
+
+    Raises ValueError for labels that are neither 0..L-1 nor unknown, a certainty outside (0, 1), or fewer than two
+    labels.
+    """
+    if labels.is_floating_point() or labels.dtype == torch.bool or labels.dim() not in (2, 3):
+        raise ValueError(
+            f"scores_from_labels: labels must be integers [H, W] or [N, H, W], got {labels.dtype} {list(labels.shape)}"
+        )
+    if not 0 < certainty < 1:
+        raise ValueError(f"scores_from_labels: certainty must lie in (0, 1), got {certainty}")
+    if num_labels < 2:
+        raise ValueError(f"scores_from_labels: num_labels must be 2 or more, got {num_labels}")
+    labels = labels.to(torch.int64)
+    unsure = torch.zeros_like(labels, dtype=torch.bool) if unknown is None else labels == unknown
+    wrong = labels[~unsure & ((labels < 0) | (labels >= num_labels))]
+    if len(wrong):
+        raise ValueError(f"scores_from_labels: label {int(wrong[0])} is none of 0..{num_labels - 1}")
+    labels, unsure = labels.unsqueeze(-3), unsure.unsqueeze(-3)
+    shape = list(labels.shape)
+    shape[-3] = num_labels
+    scores = torch.full(shape, log((1 - certainty) / (num_labels - 1)), dtype=dtype, device=labels.device)
+    scores.scatter_(-3, labels.masked_fill(unsure, 0), log(certainty))
+    return scores.masked_fill(unsure, -log(num_labels))
