@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 OUT ?= benchmarks/results
 STAMP := $(VENV)/.installed
 
-.PHONY: build ext demo test cpp-test lint format bench gpu-gate clean
+.PHONY: build ext demo test cpp-test lint format bench gpu-gate fuzz clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,12 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	FIX=1 bash tests/tools/clang_format.sh
+
+RUNS ?= 1000000
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install -q "atheris>=2.3"
+	$(BIN)/python tests/fuzz/fuzz_text.py -runs=$(RUNS)
+	$(BIN)/python tests/fuzz/fuzz_binary.py -runs=$(RUNS)
 
 bench: build
 	$(BIN)/python -m benchmarks.run

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prototxt_import.text import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -60,12 +61,6 @@ def _three(values: Iterable[float]) -> tuple[float, float, float]:
     if len(numbers) != 3:
         raise ValueError(f"the mean needs 3 values (blue, green, red), got {len(numbers)}")
     return numbers[0], numbers[1], numbers[2]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?' where a known name is near, else the empty string, to end an error's message."""
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def model_names() -> tuple[str, ...]:

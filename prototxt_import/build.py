@@ -30,7 +30,7 @@ def check_shape(shape: Sequence[int]) -> Shape:
     """`shape` as tuple; ValueError for a negative side or more elements than Caffe can count."""
     if any(side < 0 for side in shape):
         raise ValueError(f"shape {list(shape)} has a negative side")
-    if count(shape) > MAX_COUNT or max(shape, default=0) > MAX_COUNT:
+    if count(max(side, 1) for side in shape) > MAX_COUNT:
         raise ValueError(f"shape {list(shape)} has more than {MAX_COUNT} elements")
     return tuple(int(side) for side in shape)
 

@@ -1,8 +1,13 @@
-"""HDF5 model files: /data/<layer>/<blob index>."""
+"""HDF5 files that Caffe writes: models with /data/<layer>/<blob index>, and solver states.
+
+Only what lies in the file itself is read: links to other files, and data sets stored in other files, are refused."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +15,12 @@ from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.spec import Array
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+# Stands for a blob that another layer owns, so that the blobs behind it keep their places.
+ABSENT: Array = np.zeros(0, "<f4")
+# Layer names hold a few slashes, each of which is a level; a net has some thousand layers.
+MAX_DEPTH, MAX_OBJECTS = 32, 100_000
+# Weights hardly compress: honest models claim about as many bytes as their file has.
+MAX_RATIO = 16
 
 
 def is_hdf5(path: str | Path) -> bool:
@@ -21,27 +32,101 @@ def is_hdf5(path: str | Path) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """The h5py.File of a path; what goes wrong inside the block comes out as CaffeFormatError."""
+    try:
+        import h5py
+    except ImportError:
+        raise complain("is an HDF5 file; `pip install h5py` to read it", source=str(path)) from None
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except CaffeFormatError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError) as error:
+        raise complain(f"is a damaged HDF5 file: {error}", source=str(path)) from error
+
+
+def holds(group: Any, name: str) -> bool:
+    """Whether a group has a member of that name, wherever it may lead."""
+    return group.get(name, getlink=True) is not None
+
+
+def member(group: Any, name: str, source: str) -> Any:
+    """The group or data set called `name` in a group; CaffeFormatError where it is anywhere but in this very file."""
+    import h5py
+
+    link = group.get(name, getlink=True)
+    if link is None:
+        raise complain(f"has no {name!r} where one belongs", source=source)
+    if not isinstance(link, h5py.HardLink):
+        raise complain(f"{name!r} is a link to {_target(link)}; links are not followed", source=source)
+    return group[name]
+
+
+def _target(link: Any) -> str:
+    return f"{link.filename!r}" if hasattr(link, "filename") else "another place"
+
+
+class Reader:
+    """Reads numbers of an open file, never more in all than the file can hold: HDF5 stores an array that was never
+    written, or is all zeros and compressed, in a few bytes, and several may name the same bytes."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._left = MAX_RATIO * Path(source).stat().st_size
+        self._objects = 0
+
+    def count(self) -> None:
+        """One more object; CaffeFormatError for absurdly many."""
+        self._objects += 1
+        if self._objects > MAX_OBJECTS:
+            raise complain(f"holds more than {MAX_OBJECTS} objects; that is no Caffe file", source=self.source)
+
+    def numbers(self, data: Any, what: str, kinds: str = "f") -> Array:
+        """A data set's array; CaffeFormatError for anything but numbers of those kinds in this very file."""
+        import h5py
+
+        self.count()
+        if not isinstance(data, h5py.Dataset) or data.dtype.kind not in kinds or data.shape is None:
+            raise complain(f"{what} holds something else than numbers", source=self.source)
+        if data.external or data.is_virtual:
+            raise complain(f"{what} is stored in another file, which is not read", source=self.source)
+        self._left -= data.nbytes
+        if self._left < 0:
+            raise complain(f"{what} claims {data.nbytes} bytes, more than the file can hold", source=self.source)
+        return np.asarray(data[()])
+
+
 def read_hdf5(path: str | Path) -> dict[str, list[Array]]:
     """Blobs by layer name; layers without blobs (or whose shared blobs another owns) are left out.
 
     Raises CaffeFormatError for a file without such groups, or where h5py is not installed."""
-    try:
+    source = str(path)
+    with opened(path) as file:
         import h5py
-    except ImportError:
-        raise complain("is an HDF5 model; `pip install h5py` to read it", source=str(path)) from None
-    found: dict[str, list[Array]] = {}
-    try:
-        with h5py.File(path, "r") as file:
-            if not isinstance(file.get("data"), h5py.Group):
-                raise complain("has no group /data; it is no Caffe model", source=str(path))
-            for name, group in file["data"].items():
-                blobs = [np.asarray(group[str(index)]) for index in range(len(group))]
-                if any(blob.dtype.kind != "f" for blob in blobs):
-                    raise complain(f"layer {name!r} holds something else than numbers", source=str(path))
-                if blobs:
-                    found[name] = blobs
-    except CaffeFormatError:
-        raise
-    except (OSError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        raise complain(f"is a damaged HDF5 model: {error}", source=str(path)) from error
-    return found
+
+        if not holds(file, "data") or not isinstance(member(file, "data", source), h5py.Group):
+            raise complain("has no group /data; it is no Caffe model", source=source)
+        return dict(_layers(file["data"], "", Reader(source), 0))
+
+
+def _layers(group: Any, prefix: str, reader: Reader, depth: int) -> Iterator[tuple[str, list[Array]]]:
+    """(name, blobs) of the layers in a group and below: a name with slashes is a path."""
+    import h5py
+
+    if depth > MAX_DEPTH:
+        raise complain(f"groups nest deeper than {MAX_DEPTH}", source=reader.source)
+    blobs: dict[int, Array] = {}
+    for key in group:
+        reader.count()
+        one = member(group, key, reader.source)
+        if isinstance(one, h5py.Group):
+            yield from _layers(one, f"{prefix}{key}/", reader, depth + 1)
+        elif not prefix or not (key.isascii() and key.isdecimal()) or int(key[:9]) > len(group) + MAX_DEPTH:
+            raise complain(f"{prefix + key!r} is no numbered blob of a layer", source=reader.source)
+        else:
+            blobs[int(key)] = reader.numbers(one, f"blob {prefix + key!r}")
+    if blobs:
+        yield prefix[:-1], [blobs.get(index, ABSENT) for index in range(max(blobs) + 1)]

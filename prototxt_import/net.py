@@ -12,11 +12,13 @@ from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers import Context, layer_types, lookup
 from prototxt_import.layers.base import LayerType, plain
 from prototxt_import.spec import LayerSpec, NetSpec, ParamSpec, Shape
-from prototxt_import.text import Block, load, nearest, parse, scan
+from prototxt_import.text import MAX_BYTES, Block, load, nearest, parse, scan
 from prototxt_import.upgrade import detect, upgraded, v1_names
 from prototxt_import.weights import attach
 
 DIALECTS = ("v0", "v1", "v2", "x2", "bvlc")
+# Unknown types, and layers of each, that an error names.
+MAX_NAMES = 40
 
 
 def read_net(
@@ -52,10 +54,17 @@ def parse_net(
         raise complain(f"phase is {phase!r}; it must be TRAIN or TEST")
     if dialect not in ("auto", *DIALECTS):
         raise complain(f"dialect is {dialect!r}; known are auto, {', '.join(DIALECTS)}")
+    if len(text) > MAX_BYTES:
+        raise complain(f"is larger than {MAX_BYTES // 2**20} MiB; that is no prototxt", source=source)
     blocks = scan(text, source)
     _check_v1_types(blocks, source)
-    message = parse(text, "NetParameter", source, blocks)
-    spoken = detect(message) if dialect == "auto" else dialect
+    try:
+        message = parse(text, "NetParameter", source, blocks)
+    except CaffeFormatError:
+        # A type nobody knows brings a parameter field nobody knows, at which the parser stops.
+        _check_v2_types(blocks, source)
+        raise
+    spoken, evidence = detect(message) if dialect == "auto" else (dialect, "as asked for")
     lines: list[int | None] = [one.line for one in blocks if one.keyword in ("layer", "layers")]
     count = len(message.layer) + len(message.layers)
     # Only a file that writes its layers as a bracketed list keeps scan from seeing each on its own.
@@ -75,6 +84,7 @@ def parse_net(
         level=level,
         stages=tuple(stages),
         dialect=spoken,
+        evidence=evidence,
         force_backward=message.force_backward,
         source=source,
         variables=dict(variables or {}),
@@ -85,16 +95,24 @@ def parse_net(
 
 def _check_v1_types(blocks: list[Block], source: str) -> None:
     """V1 types are enum values, at the first of which protobuf would stop; so all unknown ones are told here."""
-    known = {*v1_names(), "NONE"}
-    wrong = [
-        one
-        for one in blocks
-        if one.keyword == "layers" and one.words.get("type", "").isidentifier() and one.words["type"] not in known
-    ]
+    named = [one for one in blocks if one.keyword == "layers" and one.words.get("type", "").isidentifier()]
+    _check_block_types(named, {*v1_names(), "NONE"}, source)
+
+
+def _check_v2_types(blocks: list[Block], source: str) -> None:
+    named = [one for one in blocks if one.keyword == "layer" and one.words.get("type", "")[:1] in ("'", '"')]
+    _check_block_types(named, {*(one.name for one in layer_types()), "Input"}, source)
+
+
+def _check_block_types(blocks: Sequence[Block], known: set[str], source: str) -> None:
+    told = [(_word(one, "type"), _word(one, "name"), one.line) for one in blocks]
+    wrong = [one for one in told if one[0] not in known]
     if wrong:
-        raise _unknown_types(
-            [(one.words["type"], one.words.get("name", "").strip("\"'"), one.line) for one in wrong], known, source
-        )
+        raise _unknown_types(wrong, known, source)
+
+
+def _word(block: Block, name: str) -> str:
+    return block.words.get(name, "").strip("\"'")
 
 
 def _check_types(kept: list[tuple[Any, int | None]], source: str) -> None:
@@ -109,12 +127,17 @@ def _unknown_types(wrong: Sequence[tuple[str, str, int | None]], known: set[str]
     for kind, name, _ in wrong:
         by_type.setdefault(kind, []).append(repr(name))
     told = []
-    for kind, names in by_type.items():
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    for kind, names in list(by_type.items())[:MAX_NAMES]:
+        shown = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if names[MAX_NAMES:] else "")
         hint = nearest(kind, known).removeprefix("; ").rstrip("?")
-        told.append(f"{kind or 'no type'} (layer {shown}{'; ' + hint if hint else ''})")
+        told.append(f"{kind or 'no type'} (layer{'s' * (len(names) > 1)} {shown}{'; ' + hint if hint else ''})")
+    if len(by_type) > MAX_NAMES:
+        told.append(f"and {len(by_type) - MAX_NAMES} more types")
     return complain(
-        f"unknown layer type{'s' if len(told) > 1 else ''}: {'; '.join(told)}", source=source, line=wrong[0][2]
+        f"unknown layer type{'s' if len(told) > 1 else ''}: {'; '.join(told)}; "
+        "prototxt_import.layer_type registers a type of your own",
+        source=source,
+        line=wrong[0][2],
     )
 
 

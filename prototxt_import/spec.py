@@ -69,6 +69,7 @@ def _frozen(items: Mapping[str, Any]) -> Mapping[str, Any]:
 class NetSpec:
     """A net in one state (phase, level, stages): filtered layers, inferred shapes and, when read, weights.
 
+    dialect: "v0", "v1", "v2", "x2" or "bvlc"; evidence: what in the file told so, empty for nets built in code.
     inputs: shape of every blob fed from outside by legacy `input` fields or Input layers (those are no layers).
     layers: in file order; no Split layers are inserted.
     blobs: shape of every blob, the last writer's for in-place chains.
@@ -84,6 +85,7 @@ class NetSpec:
     level: int = 0
     stages: tuple[str, ...] = ()
     dialect: str = field(default="bvlc", compare=False)
+    evidence: str = field(default="", compare=False)
     force_backward: bool = False
     blobs: Mapping[str, Shape] = field(default_factory=dict)
     param_shapes: Mapping[str, tuple[Shape, ...]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,18 @@ from prototxt_import import schema
 from prototxt_import.errors import CaffeFormatError, complain
 
 # The largest published net, ResNet-101 at three scales, has 0.35 MB of text.
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 4 * 2**20
+# Names that a misspelt one is compared with; comparing is slow.
+MAX_KNOWN = 1000
 # A filler inside a parameter message inside a layer inside a net inside a solver is the deepest a real file goes.
 MAX_DEPTH = 16
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _BAD_ESCAPE = re.compile(r"""(?:^|[^\\])(?:\\\\)*(\\[^abfnrtvxuU?0-7\\"'])""")
-_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|[\w.+-]+|\n|:""")
+# Possessive, so that a string without end costs one pass over its line and not one from each of its characters.
+_STRING = r"""\"(?:\\.|[^"\\\n])*+"?|'(?:\\.|[^'\\\n])*+'?"""
+_TOKEN = re.compile(rf"#[^\n]*|{_STRING}|[{{}}<>]|[\w.+-]+|\n|:")
+_SUBSTITUTED = re.compile(rf"#[^\n]*|{_STRING}|\$\{{[A-Za-z_][A-Za-z0-9_]*\}}|\n")
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Block:
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known word most like `word`, empty where none is."""
     # Case mistakes ("conv" for "CONV") are near, but difflib counts every letter of them.
-    by_folded = {one.casefold(): one for one in known}
+    by_folded = {one.casefold(): one for one in itertools.islice(known, MAX_KNOWN)}
     # difflib takes quadratic time, and nothing known is longer than this.
     found = difflib.get_close_matches(word[:80].casefold(), by_folded, 1)
     return f"; did you mean {by_folded[found[0]]!r}?" if found else ""
@@ -67,17 +73,22 @@ def load(path: str | Path, variables: Mapping[str, str] | None = None) -> str:
 def substitute(text: str, variables: Mapping[str, str], source: str) -> str:
     """Replace every ${NAME} outside comments; CaffeFormatError naming all that have no value."""
     missing: dict[str, int] = {}
+    line = 1
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
         if name in variables:
             return str(variables[name])
-        before = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
-        if "#" not in _TOKEN.sub(lambda token: "#" if token.group().startswith("#") else "", before):
-            missing.setdefault(name, text.count("\n", 0, match.start()) + 1)
+        missing.setdefault(name, line)
         return match.group()
 
-    result = _VARIABLE.sub(value, text)
+    def token(match: re.Match[str]) -> str:
+        nonlocal line
+        found = match.group()
+        line += found == "\n"
+        return found if found[0] in "#\n" else _VARIABLE.sub(value, found)
+
+    result = _SUBSTITUTED.sub(token, text)
     if missing:
         names = ", ".join(missing)
         example = " ".join(f"--var {name}=..." for name in missing)
@@ -114,6 +125,8 @@ def scan(text: str, source: str) -> list[Block]:
             word = key = ""
         elif token[0] == "#":
             continue
+        elif token[0] in "\"'" and (len(token) == 1 or token[-1] != token[0]):
+            raise complain(f"a string that begins with {token[:20]} is never closed", source=source, line=line)
         elif wrong := token[0] in "\"'" and "\\" in token and _BAD_ESCAPE.search(token):
             # protobuf's Python parser would take it with a warning, its C++ one (Caffe's) refuses it.
             what = f"unknown escape {wrong.group(1)} in a string; write \\\\ for a backslash"

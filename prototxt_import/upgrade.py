@@ -38,27 +38,51 @@ def v0_names() -> dict[str, str]:
     return {old: one.v1 for one in layer_types() for old in one.v0}
 
 
-def detect(net: Any) -> str:
-    """The dialect a parsed prototxt is written in, by what only that one has.
+def detect(net: Any) -> tuple[str, str]:
+    """The dialect a parsed prototxt is written in, by what only that one has; and what that is, in words.
 
     `layers` without further evidence is taken for the v1 fork's, `layer` for BVLC's; both agree there with the rest
     but for the details in which a layer's options differ (see Context.dialect)."""
-    if any(one.HasField("layer") for one in net.layers):
-        return "v0"
+    for one in net.layers:
+        if one.HasField("layer"):
+            return "v0", f"layer {one.layer.name!r} has its fields in a nested `layer`"
     if net.layers:
-        names = net.layers[0].LayerType
-        late = any(one.type == names.DECONVOLUTION or one.HasField("loss_param") for one in net.layers)
-        return "bvlc" if late or net.input_shape else "v1"
-    types = {one.type for one in net.layer}
-    fork = bool(types & FORK_TYPES) or any(
-        one.transform_param.scale_factors
-        or one.batch_norm_param.update_global_stats
-        or one.convolution_param.HasField("hole")
-        for one in net.layer
+        return _detect_v1(net)
+    fork = next((found for one in net.layer if (found := _fork_evidence(one))), "")
+    late = next((f"{one.type} (layer {one.name!r})" for one in net.layer if one.type in LATE_TYPES), "")
+    if late and fork:
+        return "x2", f"{fork} beside {late}"
+    if late:
+        return "bvlc", late
+    return ("v2", fork) if fork else ("bvlc", "`layer` blocks, and nothing that only a fork has")
+
+
+def _detect_v1(net: Any) -> tuple[str, str]:
+    names = net.layers[0].LayerType
+    for one in net.layers:
+        if one.type == names.DECONVOLUTION or one.HasField("loss_param"):
+            what = "loss_param" if one.HasField("loss_param") else "DECONVOLUTION"
+            return "bvlc", f"{what} (layer {one.name!r}) in `layers` blocks"
+    if net.input_shape:
+        return "bvlc", "input_shape with `layers` blocks"
+    kinds = v1_names()
+    for one in net.layers:
+        kind = names.Name(one.type)
+        if one.convolution_param.HasField("hole") or kinds.get(kind) in FORK_TYPES:
+            what = "hole" if one.convolution_param.HasField("hole") else kind
+            return "v1", f"{what} (layer {one.name!r}) in `layers` blocks"
+    return "v1", "`layers` blocks, and nothing that only BVLC has"
+
+
+def _fork_evidence(layer: Any) -> str:
+    """What in a V2 layer only the forks have; '' where nothing is."""
+    fields = (
+        ("scale_factors", layer.transform_param.scale_factors),
+        ("update_global_stats", layer.batch_norm_param.update_global_stats),
+        ("hole", layer.convolution_param.HasField("hole")),
+        (layer.type, layer.type in FORK_TYPES),
     )
-    if types & LATE_TYPES:
-        return "x2" if fork else "bvlc"
-    return "v2" if fork else "bvlc"
+    return next((f"{what} (layer {layer.name!r})" for what, there in fields if there), "")
 
 
 def v1_to_v2(old: Any) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 
 from prototxt_import.build import fit
 from prototxt_import.errors import complain
-from prototxt_import.hdf5 import is_hdf5, read_hdf5
-from prototxt_import.layers.base import MAX_COUNT
+from prototxt_import.hdf5 import ABSENT, is_hdf5, read_hdf5
+from prototxt_import.layers.base import MAX_AXES, MAX_COUNT
 from prototxt_import.spec import Array, NetSpec, Shape
 from prototxt_import.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire
 
@@ -40,18 +40,22 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model file: net name, dialect by what it contains ("v0", "v1", "v2", "x2", "bvlc"), layers in file order."""
+    """A model file: net name, dialect by what it contains ("v0", "v1", "v2", "x2", "bvlc"), layers in file order.
+
+    evidence: what told the dialect, in words."""
 
     name: str
     dialect: str
     layers: tuple[StoredLayer, ...]
+    evidence: str = ""
 
 
 def read_weights(path: str | Path) -> dict[str, list[Array]]:
     """The blobs of every layer that has any, {layer name: [array, ...]}, in Caffe's blob order and the file's shapes.
 
     Arrays are float32, read-only views of the mapped file where it holds packed single precision; else copies
-    (double precision stays float64). HDF5 models (.caffemodel.h5) are read too, as copies.
+    (double precision stays float64). HDF5 models (.caffemodel.h5) are read too, as copies; where they leave
+    out a shared blob before another one, an empty array stands in its place.
     Raises CaffeFormatError with file name and offset."""
     if is_hdf5(path):
         return read_hdf5(path)
@@ -67,7 +71,7 @@ def read_mean(path: str | Path) -> Array:
 
     Raises CaffeFormatError with file name and offset."""
     wire = Wire(path)
-    array = _blob(wire, Field(0, BYTES, 0, 0, 0, wire.size))
+    array = read_blob(wire, Field(0, BYTES, 0, 0, 0, wire.size))
     if not array.size:
         raise complain("holds no numbers; it is no mean file", source=wire.source)
     return array
@@ -89,16 +93,23 @@ def read_model(path: str | Path) -> StoredModel:
             formats.add(kind)
     if not layers:
         raise complain("holds no layers; a solver state, a mean file or something else?", source=wire.source)
-    return StoredModel(name, _dialect(layers, formats), tuple(layers))
+    dialect, evidence = _dialect(layers, formats)
+    return StoredModel(name, dialect, tuple(layers), evidence)
 
 
-def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> str:
+def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str]:
+    """The dialect, and in words what tells it."""
     if "v0" in formats:
-        return "v0"
+        return "v0", "layers nested in the layers of the V1 format"
     if "v1" in formats:
         # 39 is IMAGE_SEG_DATA in the fork, DECONVOLUTION in BVLC; without evidence the fork is assumed, as for text.
-        late = any(one.type == _DECONVOLUTION and _V1_CONVOLUTION in one.fields for one in layers)
-        return "bvlc" if late and not any(one.hole or one.type in _V1_FORK_TYPES for one in layers) else "v1"
+        late = [one for one in layers if one.type == _DECONVOLUTION and _V1_CONVOLUTION in one.fields]
+        for one in layers:
+            if one.hole or one.type in _V1_FORK_TYPES:
+                return "v1", f"{'hole' if one.hole else f'type {one.type}'} (layer {one.name!r}) in V1 layers"
+        if late:
+            return "bvlc", f"DECONVOLUTION (layer {late[0].name!r}) in V1 layers"
+        return "v1", "V1 layers, and nothing that only BVLC has"
     # Only the forks have these types, and each fork numbers their messages in its own way.
     numbers = {
         "Interp": {143: "v2", 153: "x2"},
@@ -109,8 +120,11 @@ def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> str:
     for layer in layers:
         for number, fork_name in numbers.get(str(layer.type), {}).items():
             if number in layer.fields:
-                return fork_name
-    return "v2" if any(one.type == "ImageSegData" for one in layers) else "bvlc"
+                return fork_name, f"{layer.type} (layer {layer.name!r}) with its options in field {number}"
+    for layer in layers:
+        if layer.type == "ImageSegData":
+            return "v2", f"ImageSegData (layer {layer.name!r})"
+    return "bvlc", "V2 layers, and nothing that only a fork has"
 
 
 def _v2_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
@@ -122,7 +136,7 @@ def _v2_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
         elif one.number == _V2_TYPE:
             layer.type = wire.text(one)
         elif one.number == _V2_BLOBS:
-            layer.blobs.append(_blob(wire, one))
+            layer.blobs.append(read_blob(wire, one))
     return layer, "v2"
 
 
@@ -139,7 +153,7 @@ def _v1_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
         elif one.number == _V1_TYPE:
             layer.type = wire.signed(one)
         elif one.number == _V1_BLOBS:
-            layer.blobs.append(_blob(wire, one))
+            layer.blobs.append(read_blob(wire, one))
         elif one.number == _V1_CONVOLUTION:
             wire.expect(one, BYTES)
             # In BVLC's numbering field 17 is a truth value, so anything above 1 is the v1 fork's hole.
@@ -157,31 +171,33 @@ def _v0_layer(wire: Wire, message: Field, layer: StoredLayer) -> None:
         elif one.number == _V0_TYPE:
             layer.type = wire.text(one)
         elif one.number == _V0_BLOBS:
-            layer.blobs.append(_blob(wire, one))
+            layer.blobs.append(read_blob(wire, one))
 
 
-def _blob(wire: Wire, message: Field) -> Array:
+def read_blob(wire: Wire, message: Field) -> Array:
     """A BlobProto as array of its shape; double_data wins where it is present, as in Caffe."""
     wire.expect(message, BYTES)
     legacy: dict[int, int] = {}
     shape: Shape | None = None
     parts: dict[int, list[Array]] = {5: [], 8: []}
-    skip = 0
-    for one in wire.fields(message.start, message.stop):
-        if one.at < skip:
-            continue
+    at = message.start
+    while at < message.stop:
+        one = wire.field(at, message.stop)
+        at = one.stop
         if one.number <= 4:
             legacy[one.number] = wire.signed(one)
         elif one.number == 7:
             wire.expect(one, BYTES)
             shape = (*(shape or ()), *_dims(wire, one))
+            if len(shape) > MAX_AXES:
+                raise wire.error(one.at, f"a blob has more than {MAX_AXES} axes")
         elif one.number in (5, 6, 8, 9):
             item, kind = ("<f4", FIXED32) if one.number < 7 else ("<f8", FIXED64)
             wire.expect(one, BYTES, kind)
             if one.kind == BYTES:
                 values = wire.array(one.start, one.stop, item)
             else:
-                values, skip = wire.run(one, message.stop, item)
+                values, at = wire.run(one, message.stop, item)
             if one.number in parts:
                 parts[one.number].append(values)
     pieces = [one for one in parts[8] if one.size] or parts[5] or [np.zeros(0, "<f4")]
@@ -191,7 +207,8 @@ def _blob(wire: Wire, message: Field) -> Array:
         shape = tuple(legacy.get(number, 0) for number in range(1, 5))
     elif shape is None:
         shape = () if data.size == 1 else (data.size,)
-    if any(side < 0 for side in shape) or math.prod(shape) > MAX_COUNT:
+    # An empty side does not excuse the others: no array can have them.
+    if any(side < 0 for side in shape) or math.prod(max(side, 1) for side in shape) > MAX_COUNT:
         raise wire.error(message.at, f"a blob has the impossible shape {list(shape)}")
     if math.prod(shape) != data.size:
         raise wire.error(message.at, f"a blob of shape {list(shape)} has {data.size} numbers, not {math.prod(shape)}")
@@ -203,16 +220,14 @@ def _dims(wire: Wire, message: Field) -> list[int]:
     for one in wire.fields(message.start, message.stop):
         if one.number != 1:
             continue
-        if one.kind == VARINT:
-            dims.append(wire.signed(one))
-            continue
-        wire.expect(one, BYTES)
+        wire.expect(one, BYTES, VARINT)
+        # One unpacked number is what a packed run of one would hold.
         at = one.start
         while at < one.stop:
             value, at = wire.varint(at, one.stop)
             dims.append(value - (1 << 64) if value >= 1 << 63 else value)
-            if len(dims) > 32:
-                raise wire.error(one.at, "a blob has more than 32 axes")
+            if len(dims) > MAX_AXES:
+                raise wire.error(one.at, f"a blob has more than {MAX_AXES} axes")
     return dims
 
 
@@ -232,6 +247,7 @@ def with_weights(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: s
         for layer in spec.layers
         if layer.options.blob_count(len(layer.bottoms))
     }
+    stored = _with_shared(spec, stored)
     for layer in spec.layers:
         blobs = stored.get(layer.name, ())
         if blobs and len(blobs) != wanted.get(layer.name, 0):
@@ -250,3 +266,20 @@ def with_weights(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: s
         missing_weights=tuple(name for name in wanted if name not in matched),
     )
     return fit(spec, source)
+
+
+def _with_shared(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> dict[str, Sequence[Array]]:
+    """`stored` with blobs that only their owner has under every layer that shares them: HDF5 models leave those out."""
+    found = dict(stored)
+    owners: dict[str, Array] = {}
+    for layer in spec.layers:
+        blobs = list(stored.get(layer.name, ()))
+        for index, param in enumerate(layer.params):
+            absent = index >= len(blobs) or blobs[index] is ABSENT
+            if absent and param.name in owners and index <= len(blobs):
+                blobs[index : index + 1] = [owners[param.name]]
+            elif not absent and param.name:
+                owners.setdefault(param.name, blobs[index])
+        if blobs:
+            found[layer.name] = blobs
+    return found

@@ -17,7 +17,7 @@ from prototxt_import.spec import Array
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _KINDS = {VARINT: "a varint", FIXED64: "8 bytes", BYTES: "a length-delimited value", FIXED32: "4 bytes"}
 # A published ResNet-101 has about 40,000 fields besides its numbers; a file made of tiny fields must not stall us.
-MAX_FIELDS = 4_000_000
+MAX_FIELDS = 500_000
 
 
 @dataclass(frozen=True)
@@ -71,29 +71,32 @@ class Wire:
         """The fields of the message in [start, stop)."""
         at, stop = start, self.size if stop is None else stop
         while at < stop:
-            self._fields += 1
-            if self._fields > MAX_FIELDS:
-                raise self.error(at, f"more than {MAX_FIELDS} fields; that is no Caffe model")
-            key_at = at
-            key, at = self.varint(at, stop)
-            number, kind = key >> 3, key & 7
-            if number == 0 or kind not in _KINDS:
-                raise self.error(key_at, "not a protobuf field; the file is truncated or no Caffe model")
-            value = 0
-            if kind == VARINT:
-                begin = at
-                value, at = self.varint(at, stop)
-            else:
-                length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
-                if kind == BYTES:
-                    length, at = self.varint(at, stop)
-                begin = at
-                if length > stop - at:
-                    raise self.error(
-                        key_at, f"field {number} declares {length} bytes, {stop - at} are left; the file is truncated"
-                    )
-                at += length
-            yield Field(number, kind, key_at, value, begin, at)
+            field = self.field(at, stop)
+            yield field
+            at = field.stop
+
+    def field(self, at: int, stop: int) -> Field:
+        """The field whose key is at `at` in a message that ends at `stop`."""
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise self.error(at, f"more than {MAX_FIELDS} fields; that is no Caffe model")
+        key_at = at
+        key, at = self.varint(at, stop)
+        number, kind = key >> 3, key & 7
+        if number == 0 or kind not in _KINDS:
+            raise self.error(key_at, "not a protobuf field; the file is truncated or no Caffe model")
+        if kind == VARINT:
+            begin = at
+            value, at = self.varint(at, stop)
+            return Field(number, kind, key_at, value, begin, at)
+        length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
+        if kind == BYTES:
+            length, at = self.varint(at, stop)
+        if length > stop - at:
+            raise self.error(
+                key_at, f"field {number} declares {length} bytes, {stop - at} are left; the file is truncated"
+            )
+        return Field(number, kind, key_at, 0, at, at + length)
 
     def expect(self, field: Field, *kinds: int) -> None:
         """Raise unless the field has one of these wire types."""
@@ -130,11 +133,22 @@ class Wire:
         width = np.dtype(item).itemsize
         key = self.buffer[field.at : field.start]
         stride = len(key) + width
-        records = np.frombuffer(self.buffer, np.uint8, (stop - field.at) // stride * stride, field.at)
-        records = records.reshape(-1, stride)
-        same = (records[:, : len(key)] == np.frombuffer(key, np.uint8)).all(axis=1)
-        length = len(same) if same.all() else int(np.argmin(same))
-        values = np.ascontiguousarray(records[:length, len(key) :]).view(item).reshape(-1)
+        if self.buffer[field.stop : field.stop + len(key)] != key or field.stop + stride > stop:
+            return np.frombuffer(self.buffer, item, 1, field.start), field.stop
+        pattern = np.frombuffer(key, np.uint8)
+        room = (stop - field.at) // stride
+        length, look = 1, 64
+        # Look ahead twice as far each time, so that many short runs cost no more than one long one.
+        while length < room:
+            look = min(2 * look, room - length)
+            ahead = np.frombuffer(self.buffer, np.uint8, look * stride, field.at + length * stride)
+            same = (ahead.reshape(-1, stride)[:, : len(key)] == pattern).all(axis=1)
+            if not same.all():
+                length += int(np.argmin(same))
+                break
+            length += look
+        records = np.frombuffer(self.buffer, np.uint8, length * stride, field.at).reshape(-1, stride)
+        values = np.ascontiguousarray(records[:, len(key) :]).view(item).reshape(-1)
         return values, field.at + length * stride
 
 

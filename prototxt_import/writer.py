@@ -1,17 +1,14 @@
-"""Nets back to Caffe's files: prototxt text and binary models, in the dialect asked for.
-
-Files are written under a temporary name beside their target and renamed when complete."""
+"""Nets back to Caffe's prototxt text, in the dialect asked for; and files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import io
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from google.protobuf import text_format
 
 from prototxt_import import schema
@@ -19,8 +16,7 @@ from prototxt_import.build import default_loss_weights, default_param, problem
 from prototxt_import.errors import complain
 from prototxt_import.layers import lookup
 from prototxt_import.layers.base import LayerType
-from prototxt_import.spec import Array, LayerSpec, NetSpec, ParamSpec
-from prototxt_import.wire import BYTES, encode_bytes, encode_key, encode_varint
+from prototxt_import.spec import LayerSpec, NetSpec, ParamSpec
 
 _WRITABLE = ("v1", "v2", "x2", "bvlc")
 # How a person writes a layer; what is not named follows in the schema's order.
@@ -33,7 +29,7 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
     Reading it in spec.phase and that dialect gives an equal spec, except where the dialects differ in rules that only
     one can write (SoftmaxWithLoss "WEIGHTED", ArgMax per pixel, the CRF's unary), which then become their nearest kin.
     Raises CaffeFormatError naming the layer the dialect cannot express."""
-    _check_dialect(dialect)
+    check_dialect(dialect)
     out = io.StringIO()
     out.write(f"name: {_quoted(spec.name)}\n")
     if spec.force_backward:
@@ -56,53 +52,7 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
 def write_net(spec: NetSpec, path: str | Path, dialect: str = "v2") -> None:
     """Write net_text(spec, dialect) to a file."""
     text = net_text(spec, dialect)
-    _replace(path, lambda stream: stream.write(text.encode()))
-
-
-def write_weights(weights: Mapping[str, Sequence[Array]], spec: NetSpec, path: str | Path, dialect: str = "v2") -> None:
-    """Write a .caffemodel: every layer of `spec` with its settings, and its blobs where `weights` has them.
-
-    "v1": `layers` with enum types and four legacy dimensions per blob; others: `layer` and blob shapes. Numbers are
-    stored as float32. Raises CaffeFormatError where blobs do not fit the net, or for a layer it does not have."""
-    _check_dialect(dialect)
-    known = {layer.name for layer in spec.layers}
-    for name in weights:
-        if name not in known:
-            raise complain(f"the net has no layer {name!r} to hold these blobs", source=spec.source)
-    _replace(path, lambda stream: _write_model(weights, spec, stream, dialect))
-
-
-def _write_model(weights: Mapping[str, Sequence[Array]], spec: NetSpec, stream: BinaryIO, dialect: str) -> None:
-    head = schema.message(dialect, "NetParameter")(name=spec.name)
-    stream.write(head.SerializeToString())
-    number, blobs_number = (2, 6) if dialect == "v1" else (100, 7)
-    for layer in spec.layers:
-        payload: list[bytes | memoryview] = [layer_message(layer, dialect, spec.source).SerializeToString()]
-        shapes = spec.param_shapes.get(layer.name, ())
-        blobs = weights.get(layer.name, ())
-        if blobs and [tuple(np.shape(one)) for one in blobs] != list(shapes):
-            found = [list(np.shape(one)) for one in blobs]
-            raise problem(layer, spec.source, f"blobs of shapes {found} do not fit {[list(one) for one in shapes]}")
-        for blob in blobs:
-            payload += encode_bytes(blobs_number, *_encode_blob(blob, dialect))
-        for piece in encode_bytes(number, *payload):
-            stream.write(piece)
-
-
-def _encode_blob(blob: Array, dialect: str) -> list[bytes | memoryview]:
-    shape = np.shape(blob)
-    data = np.ascontiguousarray(blob, dtype="<f4").reshape(-1)
-    pieces: list[bytes | memoryview] = []
-    if dialect == "v1":
-        # Old Caffe knows blobs of four axes only and fills up in front.
-        for number, side in enumerate((1,) * (4 - len(shape)) + shape, 1):
-            pieces.append(encode_key(number, 0) + encode_varint(side))
-    pieces += encode_bytes(5, data.data.cast("B")) if data.size else []
-    if dialect != "v1":
-        dims = b"".join(encode_varint(side) for side in shape)
-        inner = encode_key(1, BYTES) + encode_varint(len(dims)) + dims if shape else b""
-        pieces += encode_bytes(7, inner)
-    return pieces
+    replace_file(path, lambda stream: stream.write(text.encode()))
 
 
 def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
@@ -179,12 +129,13 @@ def _quoted(name: str) -> str:
     ).removeprefix("name: ")
 
 
-def _check_dialect(dialect: str) -> None:
+def check_dialect(dialect: str) -> None:
+    """CaffeFormatError unless nets can be written in that dialect."""
     if dialect not in _WRITABLE:
         raise complain(f"cannot write dialect {dialect!r}; known are {', '.join(_WRITABLE)}")
 
 
-def _replace(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a new file and move it to `path`; on any failure nothing stays behind."""
     target = Path(path)
     try:
@@ -192,7 +143,7 @@ def _replace(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         raise complain(f"cannot be written: {error.strerror}", source=str(path)) from error
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(handle, "w+b") as stream:
             write(stream)
         # mkstemp makes private files; a written net is as public as any other new file.
         mask = os.umask(0)

@@ -20,10 +20,13 @@ VERBS = {
     "demo": "Start here",
     "segment": "Images",
     "crf": "Images",
+    "crf-search": "Images",
     "convert": "Caffe files",
+    "export": "Caffe files",
     "inspect": "Caffe files",
     "run": "Caffe files",
     "diff": "Caffe files",
+    "bench": "Measurements",
 }
 
 USAGE, INTERNAL, INTERRUPTED = 2, 1, 130

@@ -80,6 +80,74 @@ class DenseCRF(CaffeLayer):
         return q.t().reshape(scores.shape)
 
 
+def _listed(layer: CaffeLayer, labels: Tensor, channels: int, ignored: tuple[int, ...] = ()) -> list[int]:
+    """The labels in a list, -1 and the ignored left out; ValueError for one that is no channel."""
+    found = [one for one in labels.detach().reshape(-1).to(torch.int64).tolist() if one != -1 and one not in ignored]
+    strange = [one for one in found if not 0 <= one < channels]
+    if strange:
+        raise layer.fail(f"label {strange[0]} is none of the {channels} channels")
+    return found
+
+
+@module("BiasChannel")
+class BiasChannel(CaffeLayer):
+    """Scores [N, C, H, W] raised on the channels that the labels name; the gradient passes unchanged."""
+
+    def forward(self, scores: Tensor, label: Tensor) -> Tensor:
+        o = self.options
+        channels = scores.shape[1]
+        bias = torch.zeros_like(scores[..., :1, :1] if o.label_type == "IMAGE" else scores)
+        if o.label_type == "IMAGE":
+            for i, item in enumerate(label):
+                for one in _listed(self, item, channels, o.ignore_label):
+                    bias[i, one] += o.bg_bias if one == 0 else o.fg_bias
+            return scores + bias
+        wanted = label.detach().to(torch.int64)
+        skipped = wanted == -1
+        for one in o.ignore_label:
+            skipped |= wanted == one
+        _listed(self, wanted[~skipped].unique(), channels)
+        foreground = ~skipped if o.background_label is None else ~skipped & (wanted != o.background_label)
+        bias.scatter_add_(1, wanted.masked_fill(skipped, 0), foreground.to(scores.dtype) * o.fg_bias)
+        if o.background_label is not None:
+            bias[:, o.background_label] += (~skipped)[:, 0].to(scores.dtype) * o.bg_bias
+        return scores + bias
+
+
+@module("AdaptiveBiasChannel")
+class AdaptiveBiasChannel(CaffeLayer):
+    """Scores [N, C, H, W] raised until each listed label is the highest at its portion of the pixels; no gradient.
+
+    Then all channels of an item fall together until the mean of the highest listed score is what it was.
+    Deviations: Caffe visits the foreground labels in a random order, here they come in ascending order; a portion of 1
+    makes Caffe read past its buffer, here it is the largest difference."""
+
+    @torch.no_grad()
+    def forward(self, scores: Tensor, label: Tensor) -> Tensor:
+        top = scores.clone()
+        for planes, item in zip(top, label, strict=True):
+            listed = sorted(_listed(self, item, scores.shape[1]))
+            if listed:
+                self._raise(planes.flatten(1), listed)
+        return top
+
+    def _raise(self, planes: Tensor, listed: list[int]) -> None:
+        o = self.options
+        if o.suppress_others:
+            least = planes[listed].amin(0)
+            others = [one for one in range(len(planes)) if one not in listed]
+            planes[others] = torch.where(planes[others] > least, least - o.margin_others, planes[others])
+        highest = planes[listed].amax(0)
+        mean, pixels = highest.double().mean(), planes.shape[1]
+        for _ in range(o.num_iter):
+            for one in listed:
+                # The product is taken in single precision, then truncated.
+                rank = int(np.float32(o.fg_portion if one else o.bg_portion) * np.float32(pixels))
+                planes[one] += (highest - planes[one]).kthvalue(min(rank, pixels - 1) + 1).values
+                highest = torch.maximum(highest, planes[one])
+        planes += (mean - highest.double().mean()).to(planes.dtype)
+
+
 @module("UniqueLabel")
 class UniqueLabel(CaffeLayer):
     """The distinct labels of each item, ascending, without the ignored, with the forced ones: [N, max_labels, 1, 1].

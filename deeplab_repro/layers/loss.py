@@ -14,8 +14,10 @@ from torch.nn import functional as F
 
 from deeplab_repro.layers.base import CaffeLayer, module
 from prototxt_import import LayerSpec, NetSpec
+from prototxt_import.paths import named_file
 
 FLT_MIN = float(np.finfo(np.float32).tiny)
+MAX_WEIGHT_TEXT = 2**20  # characters of a file that holds one number per class
 LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of the losses that take probabilities
 
 
@@ -80,9 +82,11 @@ class SoftmaxWithLoss(_Labelled):
 
     def _class_weights(self, spec: NetSpec) -> Tensor:
         name = self.options.weight_source
-        beside = Path(spec.source).parent / name
         try:
-            text = (beside if beside.exists() else Path(name)).read_text(encoding="ascii")
+            # A net built in code names its files itself; one that was read may not send us anywhere.
+            path = named_file(name, spec.source) if spec.source else Path(name)
+            with path.open(encoding="ascii") as file:
+                text = file.read(MAX_WEIGHT_TEXT)
             return torch.tensor([float(number) for number in text.split()])
         except (OSError, ValueError) as error:
             raise self.fail(f"weight_source {name!r}: {error}") from error

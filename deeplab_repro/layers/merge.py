@@ -99,6 +99,14 @@ class Reshape(CaffeLayer):
         return x.reshape(self.options.shapes([tuple(x.shape)], 1)[0])
 
 
+@module("Permute")
+class Permute(CaffeLayer):
+    """Axes in another order, laid out anew as a Caffe blob is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.options.axes(x.dim())).contiguous()
+
+
 @module("Silence")
 class Silence(CaffeLayer):
     """Takes blobs nobody else wants."""

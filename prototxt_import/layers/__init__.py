@@ -2,6 +2,7 @@
 
 from prototxt_import.layers import activation, conv, crf, data, loss, merge, norm, pool, resize
 from prototxt_import.layers.base import Context, LayerType, Options, layer_types, lookup, register
+from prototxt_import.layers.own import layer_type
 
 __all__ = [
     "Context",
@@ -11,6 +12,7 @@ __all__ = [
     "conv",
     "crf",
     "data",
+    "layer_type",
     "layer_types",
     "lookup",
     "loss",

@@ -1,6 +1,7 @@
 """The table of layer types, and the helpers with which a type describes itself.
 
-A type is a frozen dataclass of resolved options, entered with `register`. To add one (also from outside this package):
+A type is a frozen dataclass of resolved options, entered with `register` (from outside this package: own.layer_type,
+which also tells the schema about the type's message):
 
     @register("Power", field="power_param", v1="POWER")
     @dataclass(frozen=True)
@@ -24,8 +25,9 @@ from typing import Any, ClassVar, TypeVar
 
 from prototxt_import.spec import Filler, Shape
 
-# Caffe keeps element counts in a C int.
+# Caffe keeps element counts in a C int, and blobs have at most this many axes.
 MAX_COUNT = 2**31 - 1
+MAX_AXES = 32
 _SINGLE = struct.Struct("f")
 _LARGEST = 2.0**128 - 2.0**104
 
@@ -50,9 +52,14 @@ class Options:
     def parse(cls: type[T], message: Any, context: Context) -> T:
         """Options from a LayerParameter of the text schema; by default the like-named fields of the type's message."""
         source = getattr(message, cls.field) if cls.field else None
-        found = {
-            one.name: plain(source, one.name) for one in dataclasses.fields(cls) if source is not None and one.init
-        }
+        found = {}
+        for one in dataclasses.fields(cls):
+            if source is None or not one.init:
+                continue
+            optional = repeated(source.DESCRIPTOR.fields_by_name[one.name]) or source.HasField(one.name)
+            if not optional and one.default is one.default_factory is dataclasses.MISSING:
+                raise ValueError(f"{one.name} is missing in {cls.field}")
+            found[one.name] = None if not optional and one.default is None else plain(source, one.name)
         return cls(**found).resolve(context.bottoms)
 
     def resolve(self: T, bottoms: int) -> T:
@@ -217,8 +224,18 @@ def put_filler(message: Any, value: Filler) -> None:
 
 
 def count(shape: Iterable[int]) -> int:
-    """Number of elements of a shape."""
-    return math.prod(shape)
+    """Number of elements of a shape; ValueError for more axes than a blob can have."""
+    sides = tuple(shape)
+    if len(sides) > MAX_AXES:
+        raise ValueError(f"a shape of {len(sides)} axes is more than a blob's {MAX_AXES}")
+    return math.prod(sides)
+
+
+def check_padded(bottom: Shape, pad: tuple[int, int]) -> None:
+    """ValueError where an (N, C, H, W) bottom with its padding has more elements than Caffe can count."""
+    n, c, h, w = spatial(bottom)
+    if n * c * (h + 2 * pad[0]) * (w + 2 * pad[1]) > MAX_COUNT:
+        raise ValueError(f"bottom {list(bottom)} with pad {pad} on each side has more than {MAX_COUNT} elements")
 
 
 def spatial(shape: Shape) -> tuple[int, int, int, int]:

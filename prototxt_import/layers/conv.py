@@ -10,6 +10,7 @@ from prototxt_import.layers.base import (
     Context,
     Options,
     canonical,
+    check_padded,
     count,
     filler,
     pair,
@@ -148,6 +149,7 @@ class WindowOptions(Options):
 
     def _top(self, bottom: Shape) -> Shape:
         n, _, h, w = spatial(bottom)
+        check_padded(bottom, self.pad)
         sides = [self._side(size, axis) for axis, size in enumerate((h, w))]
         if min(sides) < 1:
             raise ValueError(

@@ -81,28 +81,89 @@ class DomainTransformOptions(Options):
     min_weight: float = 0.0
 
 
+def _check_labels(bottoms: Sequence[Shape], per_pixel: bool = False) -> None:
+    n, channels, h, w = spatial(bottoms[0])
+    labels = spatial(bottoms[1])
+    wanted = (n, 1, h, w) if per_pixel else (n, labels[1], 1, 1)
+    if labels != wanted or channels < 2:
+        asked = f"[{n}, 1, {h}, {w}]" if per_pixel else f"[{n}, any number, 1, 1]"
+        raise ValueError(
+            f"labels must have the shape {asked}, got {list(bottoms[1])}, for scores of two channels or more"
+        )
+
+
 @register("BiasChannel", field="bias_channel_param", v1="BIAS_CHANNEL", bottoms=(2, 2))
 @dataclass(frozen=True)
 class BiasChannelOptions(Options):
-    """Scores raised on the channels that the labels name; label_type "IMAGE": a list per item, "PIXEL": a map."""
+    """Scores (N, C, H, W) raised on the channels that labels name, -1 and ignore_label aside.
+
+    label_type "IMAGE": a list per item (N, any, 1, 1); each entry raises its channel by fg_bias, channel 0 by bg_bias.
+    "PIXEL": a map (N, 1, H, W); each pixel's channel rises by fg_bias; with a background_label (None: there is none)
+    that channel rises by bg_bias at every labelled pixel, and by nothing else."""
 
     bg_bias: float = 1.0
     fg_bias: float = 2.0
     ignore_label: tuple[int, ...] = ()
     label_type: str = "IMAGE"
-    background_label: int = 0
+    background_label: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_type not in ("IMAGE", "PIXEL"):
+            raise ValueError(f"label_type is {self.label_type!r}; known are IMAGE and PIXEL")
+        if min(self.bg_bias, self.fg_bias) < 0:
+            raise ValueError(f"bg_bias {self.bg_bias} and fg_bias {self.fg_bias} must not be negative")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> BiasChannelOptions:
+        source = message.bias_channel_param
+        label_type = plain(source, "label_type")
+        # Giving bg_bias alone declares channel background_label (default 0) the background, too.
+        with_background = source.HasField("background_label") or source.HasField("bg_bias")
+        return cls(
+            plain(source, "bg_bias"),
+            plain(source, "fg_bias"),
+            tuple(source.ignore_label),
+            label_type,
+            source.background_label if with_background and label_type == "PIXEL" else None,
+        )
+
+    def emit(self, message: Any, dialect: str) -> None:
+        for name in ("bg_bias", "fg_bias", "ignore_label", "label_type"):
+            put(message, "bias_channel_param", name, getattr(self, name))
+        if self.background_label is not None:
+            message.bias_channel_param.background_label = self.background_label
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _check_labels(bottoms, self.label_type == "PIXEL")
+        if self.background_label is not None and not 0 <= self.background_label < bottoms[0][1]:
+            raise ValueError(f"background_label {self.background_label} is none of {bottoms[0][1]} channels")
+        return (bottoms[0],)
 
 
 @register("AdaptiveBiasChannel", field="adaptive_bias_channel_param", v1="ADAPTIVE_BIAS_CHANNEL", bottoms=(2, 2))
 @dataclass(frozen=True)
 class AdaptiveBiasChannelOptions(Options):
-    """Scores raised, channel by channel, until each label of the item's list covers its portion of the pixels."""
+    """Scores raised, channel by channel, until each label of the item's list covers its portion of the pixels.
+
+    suppress_others: channels that are not listed first fall margin_others below the least of the listed ones."""
 
     num_iter: int = 1
     bg_portion: float = 0.2
     fg_portion: float = 0.2
     suppress_others: bool = True
     margin_others: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.num_iter < 1:
+            raise ValueError(f"num_iter is {self.num_iter}; it must be at least 1")
+        if not (0 <= self.bg_portion <= 1 and 0 <= self.fg_portion <= 1):
+            raise ValueError(f"bg_portion {self.bg_portion} and fg_portion {self.fg_portion} must be in [0, 1]")
+        if self.margin_others < 0:
+            raise ValueError(f"margin_others is {self.margin_others}; it must not be negative")
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _check_labels(bottoms)
+        return (bottoms[0],)
 
 
 @register("UniqueLabel", field="unique_label_param", v1="UNIQUE_LABEL")

@@ -195,6 +195,27 @@ class ReshapeOptions(Options):
         return (result,)
 
 
+@register("Permute", field="permute_param")
+@dataclass(frozen=True)
+class PermuteOptions(Options):
+    """Axes in another order (SSD's layer): first those that `order` names, then the others as they were."""
+
+    order: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.order)) != len(self.order):
+            raise ValueError(f"order {list(self.order)} names an axis twice")
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """The bottom's axis that each axis of the top is; ValueError where `order` names one beyond `rank`."""
+        if max(self.order, default=-1) >= rank:
+            raise ValueError(f"order {list(self.order)} names an axis that a bottom of {rank} axes lacks")
+        return self.order + tuple(axis for axis in range(rank) if axis not in self.order)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return (tuple(bottoms[0][axis] for axis in self.axes(len(bottoms[0]))),)
+
+
 @register("Tile", field="tile_param")
 @dataclass(frozen=True)
 class TileOptions(Options):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, count, pair, plain, put, register, spatial
+from prototxt_import.layers.base import Context, Options, check_padded, count, pair, plain, put, register, spatial
 from prototxt_import.layers.conv import window_pair
 from prototxt_import.spec import Shape
 
@@ -68,6 +68,7 @@ class PoolingOptions(Options):
         n, c, h, w = spatial(bottoms[0])
         if tops == 2 and self.method != "MAX":
             raise ValueError("a second top (the mask) exists for MAX only")
+        check_padded(bottoms[0], self.pad)
         kernel = (h, w) if self.global_pooling else self.kernel
         sides = [self._side(size, kernel[axis], axis) for axis, size in enumerate((h, w))]
         if min(sides) < 1:

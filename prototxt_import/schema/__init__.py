@@ -1,7 +1,7 @@
 """Message classes of each Caffe dialect, built from the compiled schemas in this folder.
 
 Dialects give the same message names different field numbers, so each lives in a descriptor pool of its own, loaded at
-first use. "text" is the union by name of all of them, for prototxt files."""
+first use. "text" is the union by name of all of them, for prototxt files. `extend` adds a layer type's own message."""
 
 from __future__ import annotations
 
@@ -11,12 +11,46 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from prototxt_import.schema.own import UNNUMBERED, OwnField, OwnMessage, add
+
+__all__ = ["OwnField", "OwnMessage", "extend", "is_numbered", "message"]
+
+_own: list[OwnMessage] = []
+
+
+def extend(own: OwnMessage) -> None:
+    """Add a message to every dialect; messages that exist by then do not mix with later ones.
+
+    Raises ValueError, and adds nothing, where a name is taken or a number is none."""
+    _own.append(own)
+    _forget()
+    try:
+        for dialect in ("text", "v1", "v2", "x2", "bvlc"):
+            message(dialect, "NetParameter")
+    except (TypeError, ValueError, KeyError) as error:
+        _own.pop()
+        _forget()
+        raise ValueError(f"{own.field or own.v1}: cannot be added to the schema: {error}") from None
+
+
+def is_numbered(dialect: str, field: str) -> bool:
+    """Whether the binary files of a dialect have a number for a layer's message `field`."""
+    holder = message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter").DESCRIPTOR
+    return field in holder.fields_by_name and holder.fields_by_name[field].number < UNNUMBERED
+
+
+def _forget() -> None:
+    message.cache_clear()
+    _pool.cache_clear()
+
 
 @cache
 def _pool(dialect: str) -> descriptor_pool.DescriptorPool:
     compiled = descriptor_pb2.FileDescriptorSet.FromString((files(__package__) / f"{dialect}.desc").read_bytes())
     pool = descriptor_pool.DescriptorPool()
     for one in compiled.file:
+        if any(message.name == "NetParameter" for message in one.message_type):
+            add(one, _own)
         pool.AddSerializedFile(one.SerializeToString())
     return pool
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prototxt_import import layer, make_net, parse_net
+from prototxt_import import layer, make_net, net_text, parse_net
 from prototxt_import.layers import Options, base, layer_types, register
 from prototxt_import.layers.pool import PoolingOptions
 
@@ -175,6 +175,27 @@ def test_ambiguous_windows_are_refused(fields):
     text = 'input: "x" input_shape { dim: 1 dim: 1 dim: 9 dim: 9 } layer { name: "c" type: "Convolution" '
     with pytest.raises(ValueError, match=r"layer 'c' \(Convolution\): .*kernel"):
         parse_net(text + f'bottom: "x" top: "c" convolution_param {{ num_output: 1 {fields} }} }}')
+
+
+def test_permute_keeps_the_axes_that_order_leaves_out():
+    assert tops("Permute", (2, 3, 4, 5), order=(0, 2, 3, 1)) == (2, 4, 5, 3)
+    assert tops("Permute", (2, 3, 4, 5), order=(3,)) == (5, 2, 3, 4)
+    for order, word in (((1, 1), "names an axis twice"), ((4,), "lacks")):
+        with pytest.raises(ValueError, match=word):
+            tops("Permute", (2, 3, 4, 5), order=order)
+
+
+def test_background_of_bias_channel_is_what_the_file_declares():
+    text = (
+        'input: "x" input_shape { dim: 1 dim: 3 dim: 4 dim: 4 } input: "l" input_shape { dim: 1 dim: 1 dim: 4 dim: 4 }'
+    )
+    for fields, expected in (("", None), ("bg_bias: 1", 0), ("background_label: 2", 2)):
+        spec = parse_net(
+            f'{text} layer {{ name: "b" type: "BiasChannel" bottom: "x" bottom: "l" top: "y" '
+            f"bias_channel_param {{ label_type: PIXEL {fields} }} }}"
+        )
+        assert spec.layers[0].options.background_label == expected
+        assert parse_net(net_text(spec)) == spec
 
 
 def test_v1_rules_follow_the_dialect():

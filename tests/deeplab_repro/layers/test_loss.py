@@ -128,3 +128,24 @@ def test_euclidean_loss(run, rng, kind, options):
     square = ((a - b) ** 2).sum()
     torch.testing.assert_close(run(kind, a, b, **options), (square / 12).sqrt() if options else square / 6)
     assert gradcheck(lambda *t: run(kind, *t, **options), (a, b))
+
+
+def test_weight_file_outside_the_folder_of_a_net_that_was_read_is_refused(tmp_path):
+    from deeplab_repro import load_caffe
+
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "outside.txt").write_text("1 2")
+    (tmp_path / "nets" / "inside.txt").write_text("1 3")
+    text = (
+        'input: "x" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1\n'
+        'input: "t" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1\n'
+        'layers { name: "loss" type: SOFTMAX_LOSS bottom: "x" bottom: "t" softmaxloss_param { weight_source: "%s" } }'
+    )
+    net = tmp_path / "nets" / "net.prototxt"
+    net.write_text(text % "inside.txt")
+    loss = load_caffe(net)
+    assert loss.layers["loss"].class_weight.tolist() == [1, 3]
+    for name in ("../outside.txt", str(tmp_path / "outside.txt"), "/dev/zero"):
+        net.write_text(text % name)
+        with pytest.raises(ValueError, match=r"layer 'loss' .*lies outside the folder"):
+            load_caffe(net)

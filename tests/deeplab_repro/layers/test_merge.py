@@ -44,3 +44,12 @@ def test_concat_slice_split_flatten_reshape(run, rng):
     assert run("Flatten", x, axis=2, end_axis=3).shape == (4, 6, 6)
     assert run("Reshape", x, dims=(0, -1, 3)).shape == (4, 12, 3)
     assert run("Silence", x, tops=0) == ()
+
+
+def test_permute_moves_the_named_axes_in_front_and_is_laid_out_anew(run, rng):
+    x = torch.randn(2, 3, 4, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    top = run("Permute", x, order=(0, 2, 3, 1))
+    assert torch.equal(top, x.permute(0, 2, 3, 1))
+    assert top.is_contiguous()
+    assert torch.equal(run("Permute", x, order=(2,)), x.permute(2, 0, 1, 3))
+    assert gradcheck(lambda t: run("Permute", t, order=(3, 1)), (x,))

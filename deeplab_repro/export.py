@@ -1,0 +1,61 @@
+"""The way back: any CaffeNet as the files that Caffe reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from deeplab_repro.files import check_output_file, output_folder
+from deeplab_repro.network import CaffeNet
+from prototxt_import import NetSpec, write_net, write_weights
+from prototxt_import.spec import Array
+
+_FORMATS = {"v0": "v1", "v1": "v1", "v2": "v2", "x2": "x2", "bvlc": "bvlc"}
+
+
+class Exported(NamedTuple):
+    """The files of an exported net, and the dialect they are in."""
+
+    prototxt: Path
+    weights: Path
+    dialect: str
+
+
+def export_net(
+    net: CaffeNet | NetSpec, directory: str | os.PathLike[str], dialect: str | None = None, hdf5: bool = False
+) -> Exported:
+    """Write a net, or a spec with its weights, as test.prototxt (train.prototxt in that phase) and model.caffemodel.
+
+    dialect: "v1" (`layers { type: CONVOLUTION }`, `hole`), "v2", "x2" or "bvlc"; None keeps the net's own. hdf5: write
+    model.caffemodel.h5 instead. Blobs are stored in single precision; reading the files gives the same net and
+    bit-equal blobs, except for what prototxt_import.net_text names.
+    The folder is made where it is missing; each file appears whole or not at all.
+
+    Raises CaffeFormatError, a ValueError, naming the layer that the dialect cannot express, before anything is written;
+    OSError where the folder cannot be written."""
+    spec = net if isinstance(net, NetSpec) else net.spec
+    dialect = dialect or _FORMATS[spec.dialect]
+    blobs = spec.weights if isinstance(net, NetSpec) else net_arrays(net)
+    name = "model.caffemodel.h5" if hdf5 else "model.caffemodel"
+    with output_folder(directory) as folder:
+        files = Exported(folder / f"{spec.phase.lower()}.prototxt", folder / name, dialect)
+        check_output_file(files.prototxt)
+        check_output_file(files.weights)
+        # The text meets every layer the dialect lacks, so it comes first; both are renamed when complete.
+        write_net(spec, files.prototxt, dialect)
+        write_weights(blobs, spec, files.weights, dialect)
+    return files
+
+
+def net_arrays(net: CaffeNet) -> Mapping[str, list[Array]]:
+    """The blobs of every layer as single-precision arrays, {layer: [array, ...]} in Caffe's order; on the CPU without
+    copying where they are there already."""
+    return {
+        name: [blob.detach().to("cpu", torch.float32).numpy() for blob in blobs]
+        for name, blobs in net.params.items()
+        if blobs
+    }

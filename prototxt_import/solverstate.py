@@ -1,0 +1,99 @@
+"""Snapshots of a solver: .solverstate (binary) and .solverstate.h5."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prototxt_import.errors import complain
+from prototxt_import.hdf5 import Reader, holds, is_hdf5, member, opened
+from prototxt_import.spec import Array
+from prototxt_import.weights import read_blob
+from prototxt_import.wire import VARINT, Wire
+
+MAX_NAME = 4096
+_ITER, _LEARNED_NET, _HISTORY, _CURRENT_STEP = 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class SolverState:
+    """What a solver continues from.
+
+    iter: updates done. learned_net: name of the model file beside it, as the solver's snapshot_prefix had it; nothing
+    opens it here. current_step: steps of the learning rate taken. history: one array per learnable parameter in the
+    order of their first appearance in the net, for AdaDelta and Adam two such runs one behind the other."""
+
+    iter: int
+    learned_net: str
+    current_step: int
+    history: tuple[Array, ...] = dataclasses.field(compare=False)
+    source: str = dataclasses.field(default="", compare=False)
+
+
+def read_solverstate(path: str | Path) -> SolverState:
+    """Read a solver's snapshot, binary or HDF5; arrays as in read_weights.
+
+    Raises CaffeFormatError with file name and place for anything else."""
+    return _read_hdf5(path) if is_hdf5(path) else _read_binary(path)
+
+
+def _read_binary(path: str | Path) -> SolverState:
+    wire = Wire(path)
+    numbers = {_ITER: 0, _CURRENT_STEP: 0}
+    name = ""
+    history = []
+    for one in wire.fields():
+        if one.number not in (*numbers, _LEARNED_NET, _HISTORY) or (one.number in numbers) != (one.kind == VARINT):
+            raise wire.error(one.at, f"field {one.number} is none of a solver state; is it a model?")
+        if one.number in numbers:
+            numbers[one.number] = wire.signed(one)
+        elif one.number == _LEARNED_NET:
+            name = wire.text(one)
+        else:
+            history.append(read_blob(wire, one))
+    return _checked(SolverState(numbers[_ITER], name, numbers[_CURRENT_STEP], tuple(history), wire.source))
+
+
+def _read_hdf5(path: str | Path) -> SolverState:
+    source = str(path)
+    with opened(path) as file:
+        reader = Reader(source)
+        if not (holds(file, "iter") and holds(file, "history")):
+            raise complain("has no iter and history; it is no solver state", source=source)
+        group = member(file, "history", source)
+        history = tuple(
+            reader.numbers(member(group, str(index), source), f"history {index}") for index in range(len(group))
+        )
+        state = SolverState(
+            _integer(file, "iter", reader), _name(file, source), _integer(file, "current_step", reader), history, source
+        )
+    return _checked(state)
+
+
+def _name(file: Any, source: str) -> str:
+    if not holds(file, "learned_net"):
+        return ""
+    data = member(file, "learned_net", source)
+    if data.size != 1 or data.dtype.kind not in "SO" or data.nbytes > MAX_NAME:
+        raise complain("learned_net is no file name", source=source)
+    name = data[()]
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _integer(file: Any, name: str, reader: Reader) -> int:
+    if not holds(file, name):
+        return 0
+    value = reader.numbers(member(file, name, reader.source), name, "iu").reshape(-1)
+    if value.size != 1:
+        raise complain(f"{name} holds {value.size} numbers, not one", source=reader.source)
+    return int(value[0])
+
+
+def _checked(state: SolverState) -> SolverState:
+    if state.iter < 0 or state.current_step < 0:
+        raise complain(
+            f"iter {state.iter} and current_step {state.current_step} must not be negative", source=state.source
+        )
+    return state
