@@ -83,27 +83,36 @@ def read_scores(path: str | os.PathLike[str], probabilities: bool | None = None)
 
 
 def _read_numpy(path: str | os.PathLike[str]) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, SyntaxError for broken files
-        raise ValueError(f"{path}: no numpy file, or a damaged one") from error
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        with loaded:
-            names = loaded.files
-            if "scores" not in names and len(names) != 1:
-                raise ValueError(f"{path}: must hold one array, or one called 'scores'; it holds {', '.join(names)}")
-            loaded = loaded["scores" if "scores" in names else names[0]]
-    return _without_batch(path, loaded)
-
-
-def _without_batch(path: str | os.PathLike[str], values: np.ndarray) -> np.ndarray:
+    values = load_numpy(path)
+    if isinstance(values, dict):
+        if "scores" not in values and len(values) != 1:
+            raise ValueError(f"{path}: must hold one array, or one called 'scores'; it holds {', '.join(values)}")
+        values = values["scores"] if "scores" in values else next(iter(values.values()))
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3:
         raise ValueError(f"{path}: scores must be [L, H, W] or [1, L, H, W], not {list(values.shape)}")
     return values
+
+
+def load_numpy(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of an .npy file, or all arrays of an .npz by name.
+
+    Raises OSError when the file cannot be read, ValueError naming it when it is neither, damaged, or holds objects."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+    except OSError:
+        raise
+    except Exception as error:  # numpy and zipfile raise ValueError, EOFError, BadZipFile, SyntaxError for broken files
+        raise ValueError(f"{path}: no numpy file (.npy, .npz), or a damaged one") from error
+    other = [name for name, values in arrays.items() if not isinstance(values, np.ndarray)]
+    if other:
+        raise ValueError(f"{path}: no .npz file; {other[0]} in it is no array")
+    return arrays
 
 
 def read_mat(path: str | os.PathLike[str]) -> np.ndarray:

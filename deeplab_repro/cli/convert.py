@@ -47,7 +47,7 @@ def convert(
 
     [dim]deeplab convert test.prototxt train2_iter_8000.caffemodel -o largefov.safetensors[/dim]
     """
-    from deeplab_repro.cli.output import check_json, console, table, write_json
+    from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
     from deeplab_repro.files import check_output_file
     from prototxt_import import read_net
 
@@ -76,7 +76,7 @@ def convert(
         (
             layer["layer"],
             layer["type"],
-            ", ".join(" x ".join(map(str, shape)) for shape in layer["blobs"]),
+            ", ".join(map(shape_text, layer["blobs"])),
             layer["from"],
         )
         for layer in answer["layers"]
@@ -88,7 +88,8 @@ def convert(
     )
     out.print(f"not used of {weights}: {', '.join(spec.unused_weights) or 'none'}", markup=False)
     out.print(
-        f"{target}: {len(rows)} layers with {answer['parameters']:,} parameters, dialect {spec.dialect}, {spec.phase}",
+        f"{target}: {len(rows)} layers with {answer['parameters']:,} parameters, {spec.phase}, "
+        f"dialect {spec.dialect} ({spec.evidence})",
         markup=False,
     )
 
@@ -112,6 +113,7 @@ def _answer(spec: NetSpec, net: Path, weights: Path, target: Path) -> dict[str, 
         "weights": weights,
         "checkpoint": target,
         "dialect": spec.dialect,
+        "evidence": spec.evidence,
         "phase": spec.phase,
         "parameters": parameter_count(spec),
         "layers": layers,

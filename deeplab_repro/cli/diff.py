@@ -21,7 +21,9 @@ from deeplab_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from deeplab_repro.diff import BlobDiff
+    from deeplab_repro.diff import Difference
+
+_STYLES = {"ok": "green", "off": "bold red", "inherited": "yellow", "after": "dim"}
 
 
 def diff(
@@ -34,55 +36,117 @@ def diff(
         Path | None,
         typer.Argument(metavar="W", help="Its .caffemodel; a checkpoint brings its own.", show_default=False),
     ] = None,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Compare recorded gradients too, of parameters and blobs.")
+    ] = False,
     rtol: Annotated[float, typer.Option("--rtol", min=0, help="Share of max|golden| a blob may be off by.")] = 5e-5,
     atol: Annotated[float, typer.Option("--atol", min=0, help="And this much more.")] = 1e-6,
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
     device: DeviceOption = Device.cpu,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Draw it, too: one page that needs nothing else.", show_default=False
+        ),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Compare a net with what Caffe computed, layer by layer.
 
-    The recording is an .npz with [b]in/BLOB[/b] and [b]out/BLOB[/b] arrays (or plain blob names, as
-    [b]np.savez(f, **{k: b.data for k, b in net.blobs.items()})[/b] in pycaffe gives). Each recorded blob gets a row:
+    The recording is an .npz with [b]in/BLOB[/b] and [b]out/BLOB[/b] arrays, or plain blob names, as
+    [b]np.savez(f, **{k: b.data for k, b in net.blobs.items()})[/b] in pycaffe gives. Each recorded blob gets a row:
     its layer, shape, largest difference, the same relative to max|golden|, where it is, and the cosine of both.
-    Exit code 1 when a blob is off by more than ATOL + RTOL * max|golden|.
 
-    [dim]deeplab diff deploy.prototxt weights.caffemodel --golden blobs.npz[/dim]
+    Rows stand in the order of the net and are green up to the first layer that leaves its tolerance, which the last
+    line names: look there. A later row that is off because it reads something that was off already is marked
+    [b]inherited?[/b]; one that reads nothing of it is [b]off[/b] in its own right.
+
+    [b]--backward[/b] compares [b]pdiff/LAYER/INDEX[/b] and [b]diff/BLOB[/b] as well, from the last layer to the first;
+    the backward pass starts from [b]topdiff/BLOB[/b] where recorded, else from the loss. A net with Dropout in TRAIN
+    needs its masks, [b]mask/LAYER[/b].
+
+    Exit code 1 when something is off by more than ATOL + RTOL * max|golden|.
+
+    [dim]deeplab diff deploy.prototxt weights.caffemodel --golden blobs.npz --html diff.html[/dim]
     """
     from deeplab_repro.cli.output import check_json, progress, write_json
-    from deeplab_repro.diff import diff_net, golden_files, load_parameters, read_recordings
+    from deeplab_repro.diff import diff_net, first_off
+    from deeplab_repro.files import check_output_file
     from deeplab_repro.network import load_caffe
+    from deeplab_repro.recording import golden_files, load_parameters, read_recordings
     from deeplab_repro.resolve import pick_device
 
     check_json(json)
+    if html is not None:
+        check_output_file(html)
+    files = [file for each in golden for file in golden_files(each)]
     loaded = load_caffe(
         net, weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
     ).to(pick_device(device))
-    files = [file for each in golden for file in golden_files(each)]
-    rows = []
+    rows: list[Difference] = []
+    more = False
     for file in progress(files, "comparing"):
         recordings = read_recordings(file, loaded.inputs)
         for number, recording in enumerate(recordings):
             if weights is None:
                 load_parameters(loaded, recording)
             name = f"{file} pass {number}" if len(recordings) > 1 else str(file)
-            rows += diff_net(loaded, recording, rtol, atol, name)
+            rows += diff_net(loaded, recording, rtol, atol, name, backward)
+            more = more or (recording.has_gradients and not backward)
     if not rows:
         raise ValueError(f"{', '.join(map(str, files))}: no blobs to compare (out/BLOB, sample/BLOB or plain names)")
-    bad = [row for row in rows if not row.ok]
-    answer = {"ok": not bad, "rtol": rtol, "atol": atol, "rows": [asdict(row) for row in rows]}
+    first = first_off(rows)
+    summary = _summary(rows, first)
+    if html is not None:
+        from deeplab_repro.report.diff_page import write_diff
+
+        facts = {
+            "net": f"{net} ({loaded.spec.phase}, dialect {loaded.spec.dialect})",
+            "weights": str(weights or "from the net's file or the recording"),
+            "tolerance": f"{atol:g} + {rtol:g} · max|golden|",
+        }
+        write_diff(f"{net.name} against its recording", rows, summary, facts, html)
+    answer = {
+        "ok": first is None,
+        "rtol": rtol,
+        "atol": atol,
+        "summary": summary,
+        "first": None if first is None else asdict(first),
+        "rows": [{**asdict(row), "state": row.state} for row in rows],
+    }
     if write_json(answer, json):
-        _print(rows, bad)
-    if bad:
+        _print(rows)
+        print(summary)
+        if more:
+            print("The recording holds gradients, too: --backward compares them.")
+    if first is not None:
         raise typer.Exit(1)
 
 
-def _print(rows: list[BlobDiff], bad: list[BlobDiff]) -> None:
+def _summary(rows: list[Difference], first: Difference | None) -> str:
+    if first is None:
+        finite = max(row.max_rel for row in rows)
+        gradients = sum(row.kind == "gradient" for row in rows)
+        what = f"{len(rows) - gradients} blobs" + (f" and {gradients} gradients" if gradients else "")
+        return f"{what} agree; largest relative difference {finite:.2e}"
+    off = [row for row in rows if not row.ok]
+    what = f"gradient of {first.blob}" if first.kind == "gradient" else f"blob {first.blob}"
+    where = f"layer {first.layer} ({first.type})" if first.layer else first.type
+    if len(first.writers) > 1:
+        where = f"layer {' or '.join(first.writers)} (in place)"
+    start = f"{len(off)} of {len(rows)} rows beyond tolerance; the first is {where}, {what}"
+    inherited = sum(row.inherited for row in off)
+    tail = f"; {inherited} of the others may inherit it" if inherited else ""
+    return f"{start}: {first.note or f'off by {first.max_abs:.2e}, allowed {first.tolerance:.2e}'}{tail}"
+
+
+def _print(rows: list[Difference]) -> None:
     from rich.text import Text
 
-    from deeplab_repro.cli.output import console, table
+    from deeplab_repro.cli.output import console, shape_text, table
+    from deeplab_repro.diff import verdict
 
     out = console()
     columns = ("layer", "type", "blob", "shape", "max abs", "max rel", "worst at", "ours", "golden", "cosine", "")
@@ -91,23 +155,17 @@ def _print(rows: list[BlobDiff], bad: list[BlobDiff]) -> None:
             (
                 row.layer,
                 row.type,
-                row.blob,
-                " x ".join(map(str, row.shape)),
+                f"d {row.blob}" if row.kind == "gradient" else row.blob,
+                shape_text(row.shape),
                 f"{row.max_abs:.2e}",
                 f"{row.max_rel:.2e}",
                 ",".join(map(str, row.worst)),
                 f"{row.ours:.5g}",
                 f"{row.golden:.5g}",
                 f"{row.cosine:.7f}",
-                Text("ok", "green") if row.ok else Text(row.note or "off", "bold red"),
+                Text(verdict(row), _STYLES[row.state]),
             )
             for row in rows
             if row.source == source
         ]
         out.print(table(columns, cells, left=("layer", "type", "blob", ""), title=source))
-    if bad:
-        first = bad[0]
-        out.print(f"{len(bad)} of {len(rows)} blobs beyond tolerance; the first is {first.blob}", markup=False)
-    else:
-        largest = max(row.max_rel for row in rows)
-        out.print(f"{len(rows)} blobs agree; largest relative difference {largest:.2e}", markup=False)

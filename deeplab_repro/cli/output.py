@@ -43,6 +43,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[
     return result
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """1 x 3 x 321 x 321; '-' for a scalar."""
+    return " x ".join(map(str, shape)) or "-"
+
+
 def progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """The items, with a bar on standard error while they pass; quiet when that is no terminal."""
     from rich.console import Console

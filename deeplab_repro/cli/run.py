@@ -60,7 +60,7 @@ def run(
     import numpy as np
     import torch
 
-    from deeplab_repro.cli.output import progress
+    from deeplab_repro.cli.output import progress, shape_text
     from deeplab_repro.files import check_output_file
     from deeplab_repro.formats import write_npz
     from deeplab_repro.network import load_caffe
@@ -87,14 +87,15 @@ def run(
     }
     write_npz(arrays, output)
     for name, values in arrays.items():
-        print(f"{name} {' x '.join(map(str, values.shape))}")
+        print(f"{name} {shape_text(values.shape)}")
 
 
 def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray]:
     """The arrays of --input, float32; ValueError for an unknown, unreadable or missing one."""
     import numpy as np
 
-    from deeplab_repro.resolve import nearest
+    from deeplab_repro.formats import load_numpy
+    from prototxt_import.text import nearest
 
     arrays = {}
     for pair in pairs or []:
@@ -103,11 +104,8 @@ def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray
             raise ValueError(f"--input {pair}: must be BLOB=FILE.npy")
         if name not in net.inputs:
             raise ValueError(f"--input {name}: the net has no such input{nearest(name, net.inputs)}")
-        try:
-            values = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{file}: no .npy file, or a damaged one") from error
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        values = load_numpy(file)
+        if isinstance(values, dict) or values.dtype.kind not in "fiub":
             raise ValueError(f"{file}: must be one .npy array of numbers")
         arrays[name] = np.ascontiguousarray(values, np.float32)
     lacking = [f"{name} {list(shape)}" for name, shape in net.inputs.items() if name not in arrays]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def segment(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMG...", help="Images, or folders of them.", show_default=False)
+        list[Path], typer.Argument(metavar="IMG", help="Images, or folders of them.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the pictures go.")],
     model: Annotated[
@@ -95,10 +95,9 @@ def segment(
             rows.append(_save(file, found, output / f"{name}.png", output / f"{name}_overlay.png", opacity))
     answer = {"model": model, "weights": weights, "crf": crf, "scales": factors, "images": rows}
     if write_json(answer, json):
+        columns = ("image", "labels", "share of the pixels")
         cells = [(row["image"], row["labels"], _shares(row["shares"])) for row in rows]
-        console().print(
-            table(("image", "labels", "share of the pixels"), cells, ("image", "labels", "share of the pixels"))
-        )
+        console().print(table(columns, cells, left=columns))
 
 
 def _save(file: Path, found: Segmentation, labels: Path, overlay: Path, opacity: float) -> dict[str, Any]:
@@ -139,9 +138,8 @@ def _distinct_names(files: list[Path]) -> list[str]:
     """A name for each image's pictures: its stem, with its suffix or a number where stems repeat."""
     names: list[str] = []
     for file in files:
-        name = file.stem if file.stem not in names else f"{file.stem}_{file.suffix[1:].lower()}"
+        name = base = file.stem if file.stem not in names else f"{file.stem}_{file.suffix[1:].lower()}"
         number = 2
-        base = name
         while name in names:
             name, number = f"{base}_{number}", number + 1
         names.append(name)

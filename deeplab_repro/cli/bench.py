@@ -1,0 +1,67 @@
+"""`deeplab bench`: what is fast here, and against whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeplab_repro.cli.options import Device, DeviceOption
+
+
+def bench(
+    families: Annotated[
+        list[str], typer.Argument(metavar="conv|crf|net...", help="What to time; several may be named.")
+    ],
+    device: DeviceOption = Device.cpu,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every convolution shape, not the few that stand for them.")
+    ] = False,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", help="Images at once, 1 by default; may be repeated.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option("--precision", help="fp32 (by default), tf32, fp16 or bf16; may be repeated."),
+    ] = None,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option("--direction", help="Of convolutions: forward (by default) or backward; may be repeated."),
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="Timing budget of a convolution; nets take six.")] = 5.0,
+    threads: Annotated[int, typer.Option("--threads", help="Processor threads; 0 leaves torch its choice.")] = 0,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write the rows and the machine as JSON; '-' prints them."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw speed over rate and times (.png, .svg, .pdf).")
+    ] = None,
+) -> None:
+    """Time convolutions, the dense CRF or whole nets against named peers.
+
+    Every result is checked before it is timed: a wrong one gets no time and exit code 1. All programs take turns in
+    one process. conv: F.conv2d in both layouts. crf: pydensecrf, where installed. net: torch in both layouts,
+    torch.compile and, where installed, ONNX Runtime, OpenVINO and OpenCV on the net's ONNX file.
+
+    [dim]deeplab bench net --threads 2 --json net.json --plot net.png[/dim]
+    """
+    from deeplab_repro.benchmarks.run import FAMILIES, main
+    from deeplab_repro.cli.output import check_json
+    from deeplab_repro.files import check_output_file
+    from deeplab_repro.resolve import nearest, pick_device
+
+    for family in families:
+        if family not in FAMILIES:
+            raise ValueError(f"{family}: cannot be timed; choose {', '.join(FAMILIES)}{nearest(family, FAMILIES)}")
+    check_json(json)
+    if plot is not None:
+        check_output_file(plot)
+    arguments = [*families, "--device", pick_device(device).type, "--seconds", str(seconds), "--threads", str(threads)]
+    arguments += ["--full"] * full
+    for name, values in (("--batch", batch), ("--precision", precision), ("--direction", direction)):
+        arguments += [name, *map(str, values)] if values else []
+    arguments += ["--json", json] if json else []
+    arguments += ["--plot", str(plot)] if plot else []
+    raise typer.Exit(main(arguments))

@@ -1,0 +1,162 @@
+"""What differs between two files of one kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deeplab_repro.inspect.files import CHECKPOINT, MEAN, NET, SOLVER, STATE, WEIGHTS, Content
+from prototxt_import import LayerSpec, NetSpec, SolverState
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that differs. place: a layer, blob, or the file as a whole; what: its field, or 'blob 0'.
+
+    first, second: the two values, None where that file has no such thing; max_abs: between two arrays of one shape."""
+
+    place: str
+    what: str
+    first: Any
+    second: Any
+    max_abs: float | None = None
+
+
+def comparable(first: Content, second: Content) -> bool:
+    """Whether the two are of one kind; a net and a checkpoint are, by their nets."""
+    nets = {NET, CHECKPOINT}
+    return first.kind == second.kind or {first.kind, second.kind} <= nets
+
+
+def compare(first: Content, second: Content) -> list[Change]:
+    """Everything that differs, in the order of the first file; empty for equal contents.
+
+    Dialect, layout and line numbers do not count: the old and the new spelling of one net are equal, and so are blobs
+    whose shapes differ in leading ones. Raises ValueError for files of two kinds."""
+    if not comparable(first, second):
+        raise ValueError(f"{first.report.source} is a {first.kind}, {second.report.source} a {second.kind}")
+    a, b = first.content, second.content
+    if first.kind == second.kind == CHECKPOINT:
+        return [*_nets(a, b), *_weights(a.weights, b.weights)]
+    if first.kind in (NET, CHECKPOINT):
+        return list(_nets(a, b))
+    if first.kind == WEIGHTS:
+        return list(_weights(a, b))
+    if first.kind == MEAN:
+        return list(_arrays("mean", "values", a, b))
+    if first.kind == STATE:
+        return list(_states(a, b))
+    assert first.kind == SOLVER
+    return list(_records("solver", "", a, b))
+
+
+def _records(place: str, prefix: str, a: Any, b: Any) -> Iterator[Change]:
+    """Fields of two dataclasses of one type that differ, nested ones by their path."""
+    for each in dataclasses.fields(a):
+        if not each.compare:
+            continue
+        one, two = getattr(a, each.name), getattr(b, each.name)
+        if one == two:
+            continue
+        if dataclasses.is_dataclass(one) and type(one) is type(two):
+            yield from _records(place, f"{prefix}{each.name}.", one, two)
+        else:
+            yield Change(place, prefix + each.name, one, two)
+
+
+def _nets(a: NetSpec, b: NetSpec) -> Iterator[Change]:
+    for name in ("name", "phase", "level", "stages", "force_backward"):
+        if getattr(a, name) != getattr(b, name):
+            yield Change("net", name, getattr(a, name), getattr(b, name))
+    yield from _mappings("input", "shape", a.inputs, b.inputs)
+    ours, theirs = ({layer.name: layer for layer in spec.layers} for spec in (a, b))
+    for name, layer in ours.items():
+        if name in theirs:
+            yield from _layers(layer, theirs[name], a, b)
+        else:
+            yield Change(name, "layer", layer.type, None)
+    for name, layer in theirs.items():
+        if name not in ours:
+            yield Change(name, "layer", None, layer.type)
+    common = [[name for name in one if name in two] for one, two in ((ours, theirs), (theirs, ours))]
+    if common[0] != common[1]:
+        moved = next(names for names in zip(*common, strict=True) if names[0] != names[1])
+        yield Change("net", "order of layers from", *moved)
+    if a.outputs != b.outputs:
+        yield Change("net", "outputs", a.outputs, b.outputs)
+
+
+def _layers(a: LayerSpec, b: LayerSpec, in_a: NetSpec, in_b: NetSpec) -> Iterator[Change]:
+    for what in ("type", "bottoms", "tops", "loss_weights", "propagate_down"):
+        if getattr(a, what) != getattr(b, what):
+            yield Change(a.name, what, getattr(a, what), getattr(b, what))
+    if a.type == b.type:
+        yield from _records(a.name, "", a.options, b.options)
+    for index in range(max(len(a.params), len(b.params))):
+        one, two = (params[index] if index < len(params) else None for params in (a.params, b.params))
+        if one is not None and two is not None:
+            yield from _records(a.name, f"param {index} ", one, two)
+        else:
+            yield Change(a.name, f"param {index}", one, two)
+    shapes = [spec.param_shapes.get(a.name, ()) for spec in (in_a, in_b)]
+    for index, (one, two) in enumerate(zip(*shapes, strict=False)):
+        if one != two:
+            yield Change(a.name, f"shape of param {index}", one, two)
+    for top in a.tops:
+        one, two = in_a.blobs.get(top), in_b.blobs.get(top)
+        in_place = top in a.bottoms and top in b.bottoms  # told already, by the layer that made it
+        if top in b.tops and one != two and not in_place:
+            yield Change(a.name, f"shape of {top}", one, two)
+
+
+def _mappings(place: str, what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Change]:
+    for name in dict.fromkeys((*a, *b)):
+        if a.get(name) != b.get(name):
+            yield Change(f"{place} {name}", what, a.get(name), b.get(name))
+
+
+def _weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence[np.ndarray]]) -> Iterator[Change]:
+    for name in dict.fromkeys((*a, *b)):
+        if name not in a or name not in b:
+            shapes = [[tuple(blob.shape) for blob in side[name]] if name in side else None for side in (a, b)]
+            yield Change(name, "layer", *shapes)
+            continue
+        if len(a[name]) != len(b[name]):
+            yield Change(name, "number of blobs", len(a[name]), len(b[name]))
+        for index, (one, two) in enumerate(zip(a[name], b[name], strict=False)):
+            yield from _arrays(name, f"blob {index}", one, two)
+
+
+def _arrays(place: str, what: str, a: np.ndarray, b: np.ndarray) -> Iterator[Change]:
+    one, two = _bare(a.shape), _bare(b.shape)
+    if one != two:
+        yield Change(place, f"shape of {what}", tuple(a.shape), tuple(b.shape))
+        return
+    if np.array_equal(a.reshape(one), b.reshape(two), equal_nan=True):
+        return
+    x, y = a.reshape(-1).astype(np.float64), b.reshape(-1).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    worst = int(gap.argmax())
+    yield Change(place, what, float(x[worst]), float(y[worst]), float(gap[worst]))
+
+
+def _bare(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without leading ones: the old formats write a bias as (1, 1, 1, N)."""
+    start = next((index for index, side in enumerate(shape) if side != 1), len(shape))
+    return tuple(shape[start:])
+
+
+def _states(a: SolverState, b: SolverState) -> Iterator[Change]:
+    for name in ("iter", "current_step", "learned_net"):
+        if getattr(a, name) != getattr(b, name):
+            yield Change("solver state", name, getattr(a, name), getattr(b, name))
+    if len(a.history) != len(b.history):
+        yield Change("solver state", "number of history blobs", len(a.history), len(b.history))
+    for index, (one, two) in enumerate(zip(a.history, b.history, strict=False)):
+        yield from _arrays("history", f"blob {index}", one, two)

@@ -1,0 +1,229 @@
+"""Files of Caffe's and of this project, told apart by what they hold, and summarised. No torch but for checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeplab_repro.inspect.fields import Shape
+from deeplab_repro.inspect.net import NetReport, inspect_net, read_template
+from prototxt_import import NetSpec, SolverSpec, read_mean, read_solver, read_solverstate, read_weights
+from prototxt_import.hdf5 import is_hdf5, member, opened
+from prototxt_import.text import MAX_BYTES
+from prototxt_import.weights import read_model
+from prototxt_import.wire import BYTES, FIXED32, VARINT, Wire
+
+NET, WEIGHTS, CHECKPOINT, SOLVER, MEAN, STATE = "net", "weights", "checkpoint", "solver", "mean", "solverstate"
+
+# A solver says how to train; a net never has a field of these names at its top.
+_SOLVER_FIELD = re.compile(
+    r"\b(net|train_net|test_net|net_param|train_net_param|base_lr|lr_policy|max_iter|solver_mode|solver_type|snapshot"
+    r"|test_iter|weight_decay)\s*[:{]"
+)
+_NOISE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")
+# What text never holds, and the first bytes of a message soon do.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_FIRST_FIELDS = 64
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """A weight file: dialect and evidence by its contents, '' for HDF5; shapes and dtypes of each layer's blobs.
+
+    bad: layers that hold NaN or infinite numbers."""
+
+    source: str
+    name: str
+    dialect: str
+    evidence: str
+    layers: dict[str, tuple[Shape, ...]]
+    parameters: int
+    size: int
+    dtypes: tuple[str, ...]
+    bad: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SolverReport:
+    """A solver file: its type, and every field that is not at its default."""
+
+    source: str
+    type: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MeanReport:
+    """A mean file: its shape, the mean of each channel (what a mean_value would hold), and the range."""
+
+    source: str
+    shape: Shape
+    channels: tuple[float, ...]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class StateReport:
+    """A solver's snapshot: updates done, steps of the learning rate, the model it belongs to, its history's shapes."""
+
+    source: str
+    iter: int
+    current_step: int
+    learned_net: str
+    history: tuple[Shape, ...]
+
+
+Report = NetReport | WeightsReport | SolverReport | MeanReport | StateReport
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that was read: its kind, the report on it, and what it holds.
+
+    content: NetSpec for nets and checkpoints (weights included), SolverSpec, a mapping of layers to blobs for weights,
+    an array for means, the reader's record for solver states."""
+
+    kind: str
+    report: Report
+    content: Any
+
+
+def file_kind(path: str | os.PathLike[str]) -> str:
+    """NET, WEIGHTS, CHECKPOINT, SOLVER, MEAN or STATE, by the file's contents whatever its name.
+
+    Raises OSError for a file that cannot be read, ValueError for one that is none of these."""
+    with open(path, "rb") as stream:
+        head = stream.read(1 << 16)
+    if not head:
+        raise ValueError(f"{path}: the file is empty")
+    if is_hdf5(path):
+        return _hdf5_kind(path)
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
+        return CHECKPOINT
+    return _binary_kind(path) if _CONTROL.search(head) else _text_kind(path)
+
+
+def _hdf5_kind(path: str | os.PathLike[str]) -> str:
+    with opened(str(path)) as file:
+        names = list(file)
+        if {"history", "iter"} <= set(names):
+            return STATE
+        if "data" in names and hasattr(member(file, "data", str(path)), "keys"):
+            return WEIGHTS
+    held = ", ".join(names[:8]) + (", ..." if names[8:] else "")
+    raise ValueError(f"{path}: an HDF5 file that is neither a model nor a solver state; it holds {held or 'nothing'}")
+
+
+def _text_kind(path: str | os.PathLike[str]) -> str:
+    """SOLVER where a solver's field stands at the top, else NET, whose reader tells what is wrong."""
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        text = _NOISE.sub('""', stream.read(MAX_BYTES))
+    if re.search(r"\b[A-Za-z_]\w*\s*[:{]", text) is None:
+        raise ValueError(f"{path}: no Caffe file; text without any field")
+    depth, top = 0, []
+    for part in re.split(r"([{}])", text):
+        if part == "{":
+            top += ["{"] if depth == 0 else []
+            depth += 1
+        elif part == "}":
+            depth -= 1
+        elif depth == 0:
+            top.append(part)
+    return SOLVER if _SOLVER_FIELD.search("".join(top)) else NET
+
+
+def _binary_kind(path: str | os.PathLike[str]) -> str:
+    """By which fields of which wire type come first: the messages of a Caffe file do not share a beginning."""
+    first = set()
+    for number, field in enumerate(Wire(path).fields()):
+        first.add((field.number, field.kind))
+        if number >= _FIRST_FIELDS:
+            break
+    if (100, BYTES) in first or (1, BYTES) in first:
+        return WEIGHTS
+    if (3, BYTES) in first and first & {(1, VARINT), (4, VARINT), (2, BYTES)}:
+        return STATE
+    if first & {(5, BYTES), (5, FIXED32), (8, BYTES), (7, BYTES)}:
+        return MEAN
+    return WEIGHTS  # whose reader tells what is wrong
+
+
+def read_file(
+    path: str | os.PathLike[str], phase: str = "TEST", variables: Mapping[str, str] | None = None, dialect: str = "auto"
+) -> Content:
+    """Read and summarise any of the files `file_kind` knows.
+
+    Raises OSError or ValueError (CaffeFormatError among them), one line naming the file."""
+    kind = file_kind(path)
+    if kind == NET:
+        spec = read_template(path, phase, variables or {}, dialect)
+        return Content(kind, inspect_net(spec), spec)
+    if kind == CHECKPOINT:
+        spec = _checkpoint(path)
+        return Content(kind, inspect_net(spec), spec)
+    if kind == SOLVER:
+        solver = read_solver(path, variables)
+        return Content(kind, _solver_report(solver, path), solver)
+    if kind == MEAN:
+        mean = read_mean(path)
+        return Content(kind, _mean_report(mean, path), mean)
+    if kind == STATE:
+        state = read_solverstate(path)
+        shapes = tuple(tuple(np.shape(each)) for each in state.history)
+        return Content(kind, StateReport(str(path), state.iter, state.current_step, state.learned_net, shapes), state)
+    blobs = read_weights(path)
+    return Content(kind, _weights_report(blobs, path), blobs)
+
+
+def inspect_weights(path: str | os.PathLike[str]) -> WeightsReport:
+    """Layers and blobs of a weight file. Raises CaffeFormatError or OSError when it cannot be read."""
+    return _weights_report(read_weights(path), path)
+
+
+def _weights_report(blobs: Mapping[str, list[np.ndarray]], path: str | os.PathLike[str]) -> WeightsReport:
+    stored = None if is_hdf5(path) else read_model(path)
+    each = [blob for layer in blobs.values() for blob in layer]
+    return WeightsReport(
+        source=str(path),
+        name=stored.name if stored else "",
+        dialect=stored.dialect if stored else "",
+        evidence=stored.evidence if stored else "",
+        layers={name: tuple(blob.shape for blob in layer) for name, layer in blobs.items()},
+        parameters=sum(math.prod(blob.shape) for blob in each),
+        size=Path(path).stat().st_size,
+        dtypes=tuple(sorted({str(blob.dtype) for blob in each})),
+        bad=tuple(name for name, layer in blobs.items() if not all(np.isfinite(blob).all() for blob in layer)),
+    )
+
+
+def _solver_report(solver: SolverSpec, path: str | os.PathLike[str]) -> SolverReport:
+    default = SolverSpec()
+    fields = {
+        each.name: getattr(solver, each.name)
+        for each in dataclasses.fields(solver)
+        if each.compare and getattr(solver, each.name) != getattr(default, each.name)
+    }
+    return SolverReport(str(path), solver.type, fields)
+
+
+def _mean_report(mean: np.ndarray, path: str | os.PathLike[str]) -> MeanReport:
+    planes = mean.reshape(-1, *mean.shape[-2:]) if mean.ndim >= 2 else mean.reshape(1, 1, -1)
+    channels = tuple(float(value) for value in planes.mean(axis=(1, 2), dtype=np.float64))
+    return MeanReport(str(path), mean.shape, channels, float(mean.min()), float(mean.max()))
+
+
+def _checkpoint(path: str | os.PathLike[str]) -> NetSpec:
+    from deeplab_repro.checkpoint import load_checkpoint
+
+    net = load_checkpoint(path)
+    weights = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in net.params.items() if blobs}
+    return dataclasses.replace(net.spec, weights=weights)
