@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_repro.ops import atrous_conv2d
+from deeplab_repro.atrous import AtrousConv2d
+from deeplab_repro.ops import atrous_conv2d, plan
 
 from .cases import ConvCase
-from .timing import alternate
+from .timing import Timing, alternate
 
 # Error relative to max|y| that a precision may have: of outputs, and of gradients, which sum over whole maps.
 TOLERANCES = {
@@ -23,8 +24,8 @@ TOLERANCES = {
     "fp16": {"forward": 2e-3, "backward": 4e-3},
     "bf16": {"forward": 1.6e-2, "backward": 3.2e-2},
 }
-# cuDNN may choose Winograd, even in float32.
-CUDNN_FLOAT32_TOLERANCE = 5e-5
+# F(4x4, 3x3); cuDNN may choose it too, even in float32.
+WINOGRAD4_FLOAT32_TOLERANCE = 5e-5
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DIRECTIONS = ("forward", "backward")
 
@@ -58,7 +59,16 @@ def format_row(row: dict[str, Any]) -> str:
         return f"{head} WRONG: {', '.join(row['wrong'])}"
     times, speed = row["times"], row["speed_over_nchw"]
     cells = [f"{name} {times[name]['median_ms']:9.3f} ms {speed[name]:5.2f}x" for name in times]
+    cells += [
+        f"{method} chose {choice['chosen']}, {choice['best']} is {choice['slower']:.2f}x as fast"
+        for method, choice in row.get("choices", {}).items()
+        if choice["slower"] > _CHOSE_WRONG
+    ]
     return f"{head} valid {row['valid']:.2f}  " + "  ".join(cells)
+
+
+# Beyond what times differ by from run to run.
+_CHOSE_WRONG = 1.05
 
 
 def _bench_case(case: ConvCase, device: str, precision: str, direction: str, seconds: float) -> dict[str, Any]:
@@ -73,7 +83,7 @@ def _bench_case(case: ConvCase, device: str, precision: str, direction: str, sec
         (torch.randn(shape, generator=generator) * scale).to(device, PRECISIONS[precision])
         for shape, scale in zip(shapes, scales, strict=True)
     ]
-    with _settings(precision):
+    with settings(precision):
         grad = torch.randn(case.batch, case.filters, case.size, case.size, generator=generator).to(tensors[0])
         calls = _variants(case, tensors, grad, device, precision, direction)
         exact = _calls(case, F.conv2d, [tensor.double() for tensor in tensors], grad, direction)()
@@ -100,8 +110,15 @@ def _bench_case(case: ConvCase, device: str, precision: str, direction: str, sec
             products = 2 * case.multiplies * (1 if direction == "forward" else 2)
             row["times"] = {name: asdict(timing) for name, timing in times.items()}
             row["speed_over_nchw"] = {name: times["nchw"].median_ms / t.median_ms for name, t in times.items()}
+            if "direct" in times and direction == "forward":
+                row["choices"] = _choices(case, *tensors[:2], times)
             row["gflops"] = {name: products / t.median_ms / 1e6 for name, t in times.items()}
     return row
+
+
+# Ways that "auto" may choose, and "fast" besides.
+_EXACT_WAYS = ("direct", "winograd2", "library")
+_WAYS = (*_EXACT_WAYS, "winograd4")
 
 
 def _variants(
@@ -111,8 +128,17 @@ def _variants(
     calls = {
         "nchw": _calls(case, F.conv2d, tensors, grad, direction),
         "nhwc": _calls(case, F.conv2d, last, grad, direction),
-        "auto": _calls(case, _method("auto"), tensors, grad, direction),
     }
+    own = device == "cpu" and precision == "fp32"
+    methods = ["auto", "fast", *(["direct"] if own else [])]
+    if own and direction == "forward":
+        methods += ["winograd2", "winograd4", "library"] if case.kernel == 3 else ["library"]
+        methods.append("interlace")
+    for method in methods:
+        if direction == "forward":
+            calls[method] = _layer(case, last, method)
+        else:
+            calls[method] = _calls(case, _method(method), last, grad, direction)
     if device != "cpu" or precision == "fp32":
         calls["im2col"] = _calls(case, _method("im2col"), tensors, grad, direction)
     return calls
@@ -120,6 +146,30 @@ def _variants(
 
 def _method(method: str) -> Callable[..., Tensor]:
     return lambda *arguments: atrous_conv2d(*arguments, method=method)
+
+
+def _layer(case: ConvCase, tensors: list[Tensor], method: str) -> Call:
+    """The module, which packs its weight at the first call."""
+    x, weight, bias = tensors
+    layer = AtrousConv2d(
+        case.channels, case.filters, case.kernel, padding=case.padding, dilation=case.rate, method=method,
+        device=x.device, dtype=x.dtype,
+    ).requires_grad_(False)  # fmt: skip
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
+    return lambda: (layer(x),)
+
+
+def _choices(case: ConvCase, x: Tensor, weight: Tensor, times: dict[str, Timing]) -> dict[str, dict[str, Any]]:
+    """What the cost model chose for "auto" and "fast", and how much slower that is than the fastest way allowed."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    result = {}
+    for method, allowed in (("auto", _EXACT_WAYS), ("fast", _WAYS)):
+        chosen = plan(x, weight, 1, case.padding, case.rate, method=method, packed=True)
+        measured = {way: times[way].median_ms for way in allowed if way in times}
+        best = min(measured, key=lambda way: measured[way])
+        result[method] = {"chosen": chosen, "best": best, "slower": measured[chosen] / measured[best]}
+    return result
 
 
 def _calls(
@@ -150,13 +200,14 @@ def _error(result: Tensor, exact: Tensor) -> float:
 
 
 def _tolerance(name: str, device: str, precision: str, direction: str) -> float:
-    if device != "cpu" and precision == "fp32" and name != "im2col":
-        return CUDNN_FLOAT32_TOLERANCE
+    cudnn = device != "cpu" and name != "im2col"
+    if precision == "fp32" and (cudnn or name in ("fast", "winograd4")):
+        return WINOGRAD4_FLOAT32_TOLERANCE
     return TOLERANCES[precision][direction]
 
 
 @contextlib.contextmanager
-def _settings(precision: str) -> Iterator[None]:
+def settings(precision: str) -> Iterator[None]:
     """cuDNN autotuned; TensorFloat-32 for `tf32` alone, in cuDNN and cuBLAS alike."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32

@@ -175,6 +175,15 @@ def atrous_conv2d_packed(
     return torch.ops.deeplab.atrous_conv2d_packed(x, weight, packed, bias, *window, groups, method, relu)
 
 
+def shift_add(values: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """Sum of shifted maps: values [N, H, W, T, F], T offsets (dy, dx) -> [N, F, H, W], channels_last.
+
+    Output (y, x) sums values[:, y + dy, x + dx, t] over t, nothing where that lies outside. Any floating dtype;
+    differentiable twice. Raises RuntimeError where there is not one offset per row of taps.
+    """
+    return torch.ops.deeplab.shift_add(values, [dy for dy, _ in offsets], [dx for _, dx in offsets])
+
+
 class Lattice(NamedTuple):
     """A permutohedral lattice over N points of d features, as ``lattice_build`` returns it."""
 
@@ -328,6 +337,18 @@ def spatial_order(features: Tensor, block: int = 64) -> Tensor:
     return order
 
 
+def _save_offsets(ctx, inputs, output) -> None:
+    _tensor, *ctx.offsets = inputs
+
+
+def _shift_add_backward(ctx, grad: Tensor):
+    return torch.ops.deeplab.shift_gather(grad, *ctx.offsets), None, None
+
+
+def _shift_gather_backward(ctx, grad: Tensor):
+    return torch.ops.deeplab.shift_add(grad, *ctx.offsets), None, None
+
+
 def _lattice_filter_setup(ctx, inputs, output) -> None:
     ctx.save_for_backward(*inputs[1:7])
     ctx.reverse = inputs[7]
@@ -348,6 +369,8 @@ torch.library.register_autograd("deeplab::atrous_conv2d", _atrous_conv2d_backwar
 torch.library.register_autograd(
     "deeplab::atrous_conv2d_backward", _atrous_conv2d_double_backward, setup_context=_save_conv_backward
 )
+torch.library.register_autograd("deeplab::shift_add", _shift_add_backward, setup_context=_save_offsets)
+torch.library.register_autograd("deeplab::shift_gather", _shift_gather_backward, setup_context=_save_offsets)
 torch.library.register_autograd(
     "deeplab::lattice_filter", _lattice_filter_backward, setup_context=_lattice_filter_setup
 )

@@ -11,6 +11,7 @@
 #include <new>
 
 #include "csrc/bind/checks.h"
+#include "csrc/bind/conv_packed.h"
 #include "csrc/cpu/conv.h"
 
 namespace deeplab {
@@ -128,8 +129,13 @@ at::Tensor atrous_conv2d_cpu_kernel(const at::Tensor& input,
   const CheckedConv checked = check_conv(arguments);
   check_bias(arguments, bias);
   const Conv2dShape shape = make_shape(arguments);
-  if (checked.method == ConvMethod::kLibrary) {
-    return library_conv2d(arguments, bias);
+  const ConvPath path = choose_path(checked.method, input, shape, false);
+  if (path == ConvPath::kLibrary) return library_conv2d(arguments, bias);
+  if (path == ConvPath::kInterlace) return interlaced_conv2d(arguments, bias);
+  if (path != ConvPath::kIm2col) {
+    return run_packed(path, shape, input,
+                      pack_weight(weight, shape.groups, path), bias, false)
+        .contiguous(result_format(checked.method, input));
   }
   const at::Tensor output = empty_like_input(input, checked.output_sizes(),
                                              at::MemoryFormat::Contiguous);
@@ -164,8 +170,15 @@ Gradients atrous_conv2d_backward_cpu_kernel(
   const CheckedConv checked = check_conv(arguments);
   check_grad(arguments, checked, grad);
   const Conv2dShape shape = make_shape(arguments);
-  if (checked.method == ConvMethod::kLibrary) {
-    return library_conv2d_backward(arguments, grad, output_mask);
+  const ConvPath path = choose_path(checked.method, input, shape, false);
+  if (path == ConvPath::kInterlace) {
+    return interlaced_conv2d_backward(arguments, grad, output_mask);
+  }
+  if (path != ConvPath::kIm2col) {
+    return can_pack(checked.method, input)
+               ? packed_conv2d_backward(arguments, checked.method, shape, grad,
+                                        output_mask)
+               : library_conv2d_backward(arguments, grad, output_mask);
   }
   const auto wanted = [&](bool is_wanted, at::IntArrayRef sizes) {
     return is_wanted ? at::empty(sizes, input.options()) : at::Tensor();

@@ -1,5 +1,5 @@
 // What the CPU, CUDA and Meta registrations of the convolution family share:
-// argument checks, each made once, and the method that is torch's own.
+// argument checks, each made once, and the methods made of torch's own ops.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +12,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "csrc/core/conv_plan.h"
 #include "csrc/core/window.h"
 
 namespace deeplab {
@@ -19,7 +20,17 @@ namespace deeplab {
 using SymPair = std::array<c10::SymInt, 2>;
 using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
-enum class ConvMethod { kIm2col, kLibrary };
+enum class ConvMethod {
+  kAuto,
+  kFast,
+  kIm2col,
+  kInterlace,
+  kLibrary,
+  kDirect,
+  kWinograd,
+  kWinograd2,
+  kWinograd4
+};
 
 // The window arguments of one call, [h, w] each.
 struct WindowArguments {
@@ -66,7 +77,7 @@ void check_bias(const ConvArguments& arguments,
 void check_grad(const ConvArguments& arguments, const CheckedConv& checked,
                 const at::Tensor& grad);
 
-// Layout of a result: `like`'s where the library computes it, else contiguous.
+// Layout of a result: contiguous by im2col, else `like`'s.
 at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like);
 
 // Integers of a checked call with real sizes; refuses those whose products
@@ -76,11 +87,36 @@ Window2d make_window(const char* op, const c10::SymInt& planes,
                      const WindowArguments& arguments);
 Conv2dShape make_shape(const ConvArguments& arguments);
 
+// Whether ways with packed weights are among `method`'s for such an input.
+bool can_pack(ConvMethod method, const at::Tensor& input);
+
+// The way `method` goes for `shape` on this device and with this dtype. Ways
+// that cannot do a case leave it to the library.
+ConvPath choose_path(ConvMethod method, const at::Tensor& input,
+                     const Conv2dShape& shape, bool packed);
+
+// Its name as a method.
+const char* path_name(ConvPath path);
+
+// Arguments of the ops for packed weights; returns the way meant by `method`,
+// "direct", "winograd2" or "winograd4".
+ConvPath check_pack(const char* op, const at::Tensor& weight,
+                    const c10::SymInt& groups, std::string_view method);
+ConvPath check_packed(const ConvArguments& arguments, const at::Tensor& packed);
+c10::SymInt packed_size(const at::Tensor& weight, ConvPath path);
+
 // torch's convolution (oneDNN, cuDNN) and its gradients.
 at::Tensor library_conv2d(const ConvArguments& arguments,
                           const std::optional<at::Tensor>& bias);
 Gradients library_conv2d_backward(const ConvArguments& arguments,
                                   const at::Tensor& grad,
                                   std::array<bool, 3> output_mask);
+
+// Dense convolutions of the rate's sub-maps by the library; stride 1.
+at::Tensor interlaced_conv2d(const ConvArguments& arguments,
+                             const std::optional<at::Tensor>& bias);
+Gradients interlaced_conv2d_backward(const ConvArguments& arguments,
+                                     const at::Tensor& grad,
+                                     std::array<bool, 3> output_mask);
 
 }  // namespace deeplab

@@ -4,7 +4,9 @@
 #include <c10/util/safe_numerics.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
+#include <string>
 
 #include "csrc/bind/checks.h"
 #include "csrc/bind/conv.h"
@@ -58,12 +60,29 @@ void check_im2col_dtype(const char* op, const char* name,
               " must be float16, bfloat16, float32 or float64, got ", type);
 }
 
+constexpr struct {
+  const char* name;
+  ConvMethod method;
+} kMethods[] = {
+    {"auto", ConvMethod::kAuto},
+    {"fast", ConvMethod::kFast},
+    {"im2col", ConvMethod::kIm2col},
+    {"interlace", ConvMethod::kInterlace},
+    {"library", ConvMethod::kLibrary},
+    {"direct", ConvMethod::kDirect},
+    {"winograd", ConvMethod::kWinograd},
+    {"winograd2", ConvMethod::kWinograd2},
+    {"winograd4", ConvMethod::kWinograd4},
+};
+
 ConvMethod parse_method(const char* op, std::string_view method) {
-  if (method == "im2col") return ConvMethod::kIm2col;
-  // The faster of the two on every shape measured, on both devices.
-  if (method == "library" || method == "auto") return ConvMethod::kLibrary;
-  TORCH_CHECK(false, op, ": method must be one of 'auto', 'im2col', 'library'",
-              ", got '", method, "'");
+  std::string names;
+  for (const auto& known : kMethods) {
+    if (method == known.name) return known.method;
+    names += std::string(names.empty() ? "'" : ", '") + known.name + "'";
+  }
+  TORCH_CHECK(false, op, ": method must be one of ", names, ", got '", method,
+              "'");
 }
 
 WindowArguments window_of(const ConvArguments& arguments) {
@@ -161,8 +180,118 @@ void check_grad(const ConvArguments& arguments, const CheckedConv& checked,
 }
 
 at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like) {
-  return method == ConvMethod::kLibrary ? like.suggest_memory_format()
-                                        : at::MemoryFormat::Contiguous;
+  return method == ConvMethod::kIm2col ? at::MemoryFormat::Contiguous
+                                       : like.suggest_memory_format();
+}
+
+bool can_pack(ConvMethod method, const at::Tensor& input) {
+  const auto type = input.scalar_type();
+  return method != ConvMethod::kIm2col && method != ConvMethod::kInterlace &&
+         method != ConvMethod::kLibrary && input.is_cpu() &&
+         (type == at::kFloat || type == at::kDouble);
+}
+
+ConvPath choose_path(ConvMethod method, const at::Tensor& input,
+                     const Conv2dShape& shape, bool packed) {
+  if (method == ConvMethod::kIm2col) return ConvPath::kIm2col;
+  if (method == ConvMethod::kInterlace) {
+    const bool dense_steps =
+        shape.window.h.stride == 1 && shape.window.w.stride == 1;
+    return dense_steps ? ConvPath::kInterlace : ConvPath::kLibrary;
+  }
+  if (!can_pack(method, input)) return ConvPath::kLibrary;
+  if (method == ConvMethod::kDirect) return ConvPath::kDirect;
+  using Paths = std::initializer_list<ConvPath>;
+  const ConvConditions conditions = {
+      packed, input.suggest_memory_format() == at::MemoryFormat::ChannelsLast};
+  const auto cheapest = [&](const Paths& paths) {
+    return cheapest_path(shape, conditions, paths);
+  };
+  switch (method) {
+    case ConvMethod::kWinograd:
+      return cheapest({ConvPath::kWinograd4, ConvPath::kWinograd2});
+    case ConvMethod::kWinograd2:
+      return cheapest({ConvPath::kWinograd2});
+    case ConvMethod::kWinograd4:
+      return cheapest({ConvPath::kWinograd4});
+    default:
+      break;
+  }
+  // The model's unit is a product of floats.
+  if (input.scalar_type() == at::kDouble) return ConvPath::kLibrary;
+  return method == ConvMethod::kAuto
+             ? cheapest({ConvPath::kDirect, ConvPath::kWinograd2,
+                         ConvPath::kLibrary})
+             : cheapest({ConvPath::kDirect, ConvPath::kWinograd2,
+                         ConvPath::kWinograd4, ConvPath::kLibrary});
+}
+
+const char* path_name(ConvPath path) {
+  switch (path) {
+    case ConvPath::kIm2col:
+      return "im2col";
+    case ConvPath::kInterlace:
+      return "interlace";
+    case ConvPath::kDirect:
+      return "direct";
+    case ConvPath::kWinograd2:
+      return "winograd2";
+    case ConvPath::kWinograd4:
+      return "winograd4";
+    default:
+      return "library";
+  }
+}
+
+ConvPath check_pack(const char* op, const at::Tensor& weight,
+                    const SymInt& groups, std::string_view method) {
+  check_dim(op, "weight", weight, 4, "[F, C / groups, kernel_h, kernel_w]");
+  check_float_or_double(op, "weight", weight);
+  TORCH_SYM_CHECK(groups.sym_ge(1), op, ": groups must be positive, got ",
+                  groups);
+  TORCH_SYM_CHECK((weight.sym_size(0) % groups).sym_eq(0), op,
+                  ": groups must divide the number of filters (",
+                  weight.sym_size(0), "), got ", groups);
+  if (method == path_name(ConvPath::kDirect)) return ConvPath::kDirect;
+  for (const ConvPath path : {ConvPath::kWinograd2, ConvPath::kWinograd4}) {
+    if (method != path_name(path)) continue;
+    TORCH_SYM_CHECK(weight.sym_size(2).sym_eq(3) & weight.sym_size(3).sym_eq(3),
+                    op, ": method '", method, "' takes 3x3 kernels, got ",
+                    weight.sym_sizes());
+    return path;
+  }
+  TORCH_CHECK(false, op,
+              ": method must be one of 'direct', 'winograd2', 'winograd4', "
+              "got '",
+              method, "'");
+}
+
+ConvPath check_packed(const ConvArguments& arguments,
+                      const at::Tensor& packed) {
+  const char* op = arguments.op;
+  const ConvPath path =
+      check_pack(op, arguments.weight, arguments.groups, arguments.method);
+  if (winograd_tile(path) != 0) {
+    for (const SymInt& stride : arguments.stride) {
+      TORCH_SYM_CHECK(stride.sym_eq(1), op, ": method '", arguments.method,
+                      "' takes stride 1, got ", arguments.stride);
+    }
+  }
+  check_dim(op, "packed", packed, 1, "[elements]");
+  check_same_device(op, "packed", packed, "input", arguments.input);
+  check_same_dtype(op, "packed", packed, "input", arguments.input);
+  const SymInt size = packed_size(arguments.weight, path);
+  TORCH_SYM_CHECK(packed.sym_size(0).sym_eq(size), op, ": packed must have ",
+                  size, " elements with method '", arguments.method, "', got ",
+                  packed.sym_size(0));
+  return path;
+}
+
+SymInt packed_size(const at::Tensor& weight, ConvPath path) {
+  const int64_t side = winograd_tile(path) + 2;
+  return path == ConvPath::kDirect
+             ? weight.sym_numel()
+             : weight.sym_size(0) * weight.sym_size(1) * side * side;
 }
 
 Window2d make_window(const char* op, const SymInt& planes, const SymInt& height,

@@ -234,9 +234,9 @@ at::Tensor atrous_conv2d_cuda_kernel(const at::Tensor& input,
   check_bias(arguments, bias);
   const c10::cuda::CUDAGuard device(input.device());
   const Conv2dShape shape = make_shape(arguments);
-  if (checked.method == ConvMethod::kLibrary) {
-    return library_conv2d(arguments, bias);
-  }
+  const ConvPath path = choose_path(checked.method, input, shape, false);
+  if (path == ConvPath::kInterlace) return interlaced_conv2d(arguments, bias);
+  if (path != ConvPath::kIm2col) return library_conv2d(arguments, bias);
   return conv_by_im2col(shape, input.contiguous(), weight.contiguous(), bias);
 }
 
@@ -257,7 +257,11 @@ Gradients atrous_conv2d_backward_cuda_kernel(
   check_grad(arguments, checked, grad);
   const c10::cuda::CUDAGuard device(input.device());
   const Conv2dShape shape = make_shape(arguments);
-  if (checked.method == ConvMethod::kLibrary) {
+  const ConvPath path = choose_path(checked.method, input, shape, false);
+  if (path == ConvPath::kInterlace) {
+    return interlaced_conv2d_backward(arguments, grad, output_mask);
+  }
+  if (path != ConvPath::kIm2col) {
     return library_conv2d_backward(arguments, grad, output_mask);
   }
   const at::Tensor grads = grad.contiguous();

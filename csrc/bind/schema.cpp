@@ -20,6 +20,28 @@ TORCH_LIBRARY(deeplab, m) {
       "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
       "SymInt groups, str method, bool[3] output_mask) "
       "-> (Tensor, Tensor, Tensor)");
+  // The way a method goes for these sizes: "direct", "winograd2", ...
+  m.def(
+      "atrous_conv2d_plan(Tensor input, Tensor weight, SymInt[2] stride, "
+      "SymInt[2] padding, SymInt[2] dilation, SymInt groups, str method, "
+      "bool packed) -> str");
+  // weight -> [elements] as the way `method` ("direct", "winograd2",
+  // "winograd4") reads it.
+  m.def(
+      "atrous_conv2d_pack(Tensor weight, SymInt groups, str method) -> Tensor");
+  // atrous_conv2d by that way with a packed weight; then max(0, .) if relu.
+  // No gradients.
+  m.def(
+      "atrous_conv2d_packed(Tensor input, Tensor weight, Tensor packed, "
+      "Tensor? bias, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
+      "SymInt groups, str method, bool relu) -> Tensor");
+  // values [N, H, W, T, F] -> [N, F, H, W]: sum over taps t of the value at
+  // (y + offset_h[t], x + offset_w[t]), 0 outside.
+  m.def(
+      "shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");
+  // Adjoint of shift_add: maps [N, F, H, W] -> [N, H, W, T, F].
+  m.def(
+      "shift_gather(Tensor maps, int[] offset_h, int[] offset_w) -> Tensor");
   // features [N, d] -> vertices [N, d + 1] int32, weights [N, d + 1],
   // neighbors [N (d + 1), d + 1, 2] int32 (-1: none), entries [N (d + 1)]
   // int32 and offsets [N (d + 1) + 1] int32 (the splat grouped by vertex),
@@ -35,7 +57,7 @@ TORCH_LIBRARY(deeplab, m) {
       "Tensor neighbors, Tensor entries, Tensor offsets, Tensor count, "
       "bool reverse=False) -> Tensor");
   // unary [B, L, P], features of each kernel [B or 1, P, d] -> marginals
-  // [B, L, P].
+  // [B, L, P]. Weights: one per kernel, or image after image one per kernel.
   m.def(
       "meanfield(Tensor unary, Tensor[] features, float[] kernel_weights, "
       "Tensor? compatibility, str normalization, int iterations) -> Tensor");

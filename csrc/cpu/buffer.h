@@ -22,6 +22,22 @@ struct FreeDeleter {
 template <typename T>
 using Buffer = std::unique_ptr<T[], FreeDeleter>;
 
+// Asks for huge pages under memory that is yet untouched.
+inline void advise_huge_pages(void* memory, std::size_t bytes) {
+#if defined(__linux__)
+  constexpr std::uintptr_t kPage = 4096;
+  const auto first =
+      (reinterpret_cast<std::uintptr_t>(memory) + kPage - 1) & ~(kPage - 1);
+  const auto end = reinterpret_cast<std::uintptr_t>(memory) + bytes;
+  if (end > first) {
+    madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  }
+#else
+  static_cast<void>(memory);
+  static_cast<void>(bytes);
+#endif
+}
+
 // `count` uninitialised elements. Rows of several vectors then never straddle
 // more cache lines than they must, and scattered reads meet few page
 // translations. Throws std::bad_alloc.
@@ -35,9 +51,7 @@ Buffer<T> make_buffer(std::int64_t count) {
   const std::size_t rounded = (bytes / alignment + 1) * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);
   if (memory == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-  if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
-#endif
+  if (alignment == kHugePage) advise_huge_pages(memory, rounded);
   return Buffer<T>(static_cast<T*>(memory));
 }
 

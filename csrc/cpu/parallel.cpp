@@ -55,6 +55,13 @@ void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain,
   if (begin < end) current_executor(begin, end, grain, fn);
 }
 
+void parallel_tasks(std::int64_t count,
+                    const std::function<void(TaskQueue&)>& worker) {
+  TaskQueue queue(count);
+  parallel_for(0, std::min<std::int64_t>(thread_count(), count), 1,
+               [&](std::int64_t, std::int64_t) { worker(queue); });
+}
+
 int thread_count() { return current_thread_count(); }
 
 }  // namespace deeplab

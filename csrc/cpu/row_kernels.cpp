@@ -1,39 +1,10 @@
 #include "csrc/cpu/row_kernels.h"
 
-#include <cstdlib>
-#include <string>
-
+#include "csrc/cpu/capability.h"
 #include "csrc/cpu/row_kernels_table.h"
 
 namespace deeplab {
 namespace {
-
-enum class Capability { kPlain, kAvx2, kAvx512 };
-
-Capability detect() {
-  Capability best = Capability::kPlain;
-#if DEEPLAB_X86_VARIANTS
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    best = Capability::kAvx2;
-    if (__builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw")) {
-      best = Capability::kAvx512;
-    }
-  }
-#endif
-  const char* wanted = std::getenv("DEEPLAB_CPU_CAPABILITY");
-  const std::string limit = wanted == nullptr ? "" : wanted;
-  if (limit == "plain") return Capability::kPlain;
-  if (limit == "avx2" && best == Capability::kAvx512) return Capability::kAvx2;
-  return best;
-}
-
-Capability capability() {
-  static const Capability chosen = detect();
-  return chosen;
-}
 
 template <typename scalar_t>
 RowKernels<scalar_t> choose() {

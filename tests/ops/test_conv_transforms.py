@@ -7,7 +7,7 @@ from torch.export import Dim
 
 from deeplab_repro import AtrousConv2d, ops
 
-methods = pytest.mark.parametrize("method", ["im2col", "library"])
+methods = pytest.mark.parametrize("method", ["im2col", "library", "interlace", "direct", "winograd2", "auto"])
 WINDOW = [2, 1], [3, 2], [2, 3]  # stride, padding, dilation
 
 

@@ -1,0 +1,36 @@
+#include "csrc/cpu/capability.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace deeplab {
+namespace {
+
+Capability detect() {
+  Capability best = Capability::kPlain;
+#if DEEPLAB_X86_VARIANTS
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    best = Capability::kAvx2;
+    if (__builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw")) {
+      best = Capability::kAvx512;
+    }
+  }
+#endif
+  const char* wanted = std::getenv("DEEPLAB_CPU_CAPABILITY");
+  const std::string limit = wanted == nullptr ? "" : wanted;
+  if (limit == "plain") return Capability::kPlain;
+  if (limit == "avx2" && best == Capability::kAvx512) return Capability::kAvx2;
+  return best;
+}
+
+}  // namespace
+
+Capability capability() {
+  static const Capability chosen = detect();
+  return chosen;
+}
+
+}  // namespace deeplab
