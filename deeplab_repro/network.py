@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +16,12 @@ from torch import Tensor, nn
 from deeplab_repro.layers import CaffeLayer, build_module, require_modules
 from deeplab_repro.layers.data import is_source
 from prototxt_import import LayerSpec, NetSpec, read_net
+
+if TYPE_CHECKING:
+    from deeplab_repro.prepare import PreparedNet
+
+# The largest published nets have 140 million; a file of a few bytes can ask for any number.
+MAX_PARAMETERS = 2**30
 
 Shape = tuple[int, ...]
 PathLike = str | os.PathLike[str]
@@ -77,10 +85,14 @@ class CaffeNet(nn.Module):
     params: the learnable blobs of each layer in Caffe's order, by exact layer name.
     Inputs are converted to the parameters' dtype.
 
-    Raises ValueError listing every layer of a type that no module runs."""
+    Raises ValueError listing every layer of a type that no module runs, or for more than max_parameters numbers in all
+    learnable blobs (2^30, 4 GiB, unless told), before any memory is taken."""
 
-    def __init__(self, spec: NetSpec, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, spec: NetSpec, generator: torch.Generator | None = None, max_parameters: int = MAX_PARAMETERS
+    ) -> None:
         super().__init__()
+        _check_size(spec, max_parameters)
         sources = [layer for layer in spec.layers if is_source(layer)]
         running = [layer for layer in spec.layers if not is_source(layer)]
         require_modules(running)
@@ -167,6 +179,34 @@ class CaffeNet(nn.Module):
             out.loss = loss
         return out
 
+    def module_of(self, layer: str) -> CaffeLayer:
+        """The module that runs the layer of that name."""
+        return self.layers[self._keys[layer]]
+
+    def layers_for(self, blobs: Sequence[str]) -> tuple[list[LayerSpec], list[str]]:
+        """The layers that lead to these blobs, in order, and the inputs they need; ValueError for an unknown blob."""
+        self._check_known(blobs)
+        plan = self._planned(tuple(blobs), False)
+        return [step.layer for step in plan.steps], [name for name in self.inputs if name in plan.reads]
+
+    def prepare(
+        self, inputs: Tensor | Mapping[str, Tensor], precision: str = "exact", blobs: Sequence[str] = ()
+    ) -> PreparedNet:
+        """A new net with the same calls and blob names that only infers, faster.
+
+        Frozen BatchNorm, Scale and Bias are folded into convolutions, ReLU into the layers before it, Dropout goes;
+        the four classifiers of an ASPP head become one. Values between folded layers are gone, in-place chains keep
+        their final one; `blobs` names those to keep.
+        inputs: by name, or one tensor for the only input. For their sizes each convolution on the CPU tries its
+        methods and stays with the fastest, which can differ from one preparation to the next in the last bits; any
+        other size still works, by the cost model's choice.
+        precision: "exact", scores within 2e-5 of the largest; "fast", within 1e-3; "bf16", weights and maps bfloat16.
+
+        Raises ValueError for a net of phase TRAIN, another precision, unknown names or inputs that do not fit."""
+        from deeplab_repro.prepare import prepare
+
+        return prepare(self, inputs, precision, blobs)
+
     def _run(self, step: _Step, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         layer, module = step.layer, self.layers[step.module]
         bottoms = [values[name] for name in layer.bottoms]
@@ -183,10 +223,14 @@ class CaffeNet(nn.Module):
         if not isinstance(value, (Tensor, np.ndarray)):
             raise ValueError(f"input {name!r} must be a tensor or an array, got {type(value).__name__}")
         value = torch.as_tensor(value)
-        first = next(self.parameters(), None)
-        if first is not None:
-            return value.to(first.dtype)
+        dtype = self._input_dtype()
+        if dtype is not None:
+            return value.to(dtype)
         return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+
+    def _input_dtype(self) -> torch.dtype | None:
+        first = next(self.parameters(), None)
+        return None if first is None else first.dtype
 
     def _mask_names(self) -> list[str]:
         return [layer.name for layer, key in self._running if self.layers[key].takes_mask]
@@ -199,9 +243,7 @@ class CaffeNet(nn.Module):
             plan = self._planned(known, True)
         else:
             names = (blobs,) if isinstance(blobs, str) else tuple(blobs)
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"the net has no blob {name!r}{_hint(name, known)}")
+            self._check_known(names)
             plan = self._planned(names, True)
             if not plan.reads <= set(given):
                 plan = self._planned(names, False)
@@ -212,6 +254,11 @@ class CaffeNet(nn.Module):
                 "give every input, or name the blobs wanted if they do not depend on it"
             )
         return plan
+
+    def _check_known(self, blobs: Iterable[str]) -> None:
+        for name in blobs:
+            if name not in self._blobs:
+                raise ValueError(f"the net has no blob {name!r}{_hint(name, self._blobs)}")
 
     def _planned(self, keep: tuple[str, ...], with_loss: bool) -> _Plan:
         """The steps that lead to the blobs to keep and, with_loss, to the total loss; cached."""
@@ -243,23 +290,37 @@ class CaffeNet(nn.Module):
         if key in self._fitting:
             return
         fitted = self._part(plan).with_inputs(sizes)
-        for step in plan.steps:
-            name = step.layer.name
-            asked, has = fitted.param_shapes.get(name), self.spec.param_shapes.get(name)
+        for layer in fitted.layers:
+            asked, has = fitted.param_shapes.get(layer.name), self.spec.param_shapes.get(layer.name)
             if asked != has:
-                raise self.layers[step.module].fail(
-                    f"inputs of shapes {sizes} ask for parameters of shapes {asked}, the net has {has}"
+                raise ValueError(
+                    f"layer {layer.name!r} ({layer.type}): inputs of shapes {sizes} ask for parameters of shapes "
+                    f"{asked}, the net has {has}"
                 )
         self._fitting.add(key)
 
     def _part(self, plan: _Plan) -> NetSpec:
         """The spec of the plan's layers alone: inputs that are not given must not stand in the way."""
-        running = {step.layer.name for step in plan.steps}
+        running = {name for step in plan.steps for name in self._names_in(step)}
         layers = tuple(one for one in self.spec.layers if is_source(one) or one.name in running)
         return replace(self.spec, layers=layers)
 
+    def _names_in(self, step: _Step) -> Iterable[str]:
+        """Names of the spec's layers that a step runs."""
+        return (step.layer.name,)
+
     def extra_repr(self) -> str:
         return f"{self.spec.name!r}, phase={self.spec.phase}"
+
+
+def _check_size(spec: NetSpec, most: int) -> None:
+    sizes = {name: sum(map(math.prod, shapes)) for name, shapes in spec.param_shapes.items()}
+    if sum(sizes.values()) > most:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ValueError(
+            f"{spec.source or spec.name or 'the net'}: asks for {sum(sizes.values()):,} parameters, "
+            f"{sizes[largest]:,} of them in layer {largest!r}; max_parameters allows {most:,}"
+        )
 
 
 def load_caffe(
@@ -270,12 +331,13 @@ def load_caffe(
     dialect: str = "auto",
     level: int = 0,
     stages: Sequence[str] = (),
+    max_parameters: int = MAX_PARAMETERS,
 ) -> CaffeNet:
     """A CaffeNet from original files, or from a .safetensors checkpoint given in place of the prototxt.
 
     weights: .caffemodel, or None for the fillers. variables: values of the ${NAME}s in the prototxt. phase, level and
     stages select layers as in Caffe; dialect "auto" is told from the files. A checkpoint brings weights, phase and
-    dialect along.
+    dialect along. max_parameters: as for CaffeNet.
 
     Raises CaffeFormatError, a ValueError, naming file, line and layer, and OSError for files that cannot be read."""
     if os.fspath(prototxt).endswith(".safetensors"):
@@ -287,4 +349,4 @@ def load_caffe(
     spec = read_net(
         prototxt, weights=weights, phase=phase, variables=variables or {}, dialect=dialect, level=level, stages=stages
     )
-    return CaffeNet(spec)
+    return CaffeNet(spec, max_parameters=max_parameters)

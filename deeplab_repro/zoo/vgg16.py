@@ -1,4 +1,4 @@
-"""The VGG-16 networks of DeepLab v1, under the released layer and blob names."""
+"""The VGG-16 networks of DeepLab v1 and v2, under the released layer and blob names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ STAGE_CHANNELS = (64, 128, 256, 512, 512)
 STAGE_DEPTHS = (2, 2, 3, 3, 3)
 FC_CHANNELS = 1024  # 4096 in VGG-16; LargeFOV keeps a quarter
 IGNORE_LABEL = 255
+# Rates of the fc6 branches; S is the small and L the large field of view.
+ASPP_S = (2, 4, 8, 12)
+ASPP_L = (6, 12, 18, 24)
 
 # The releases start from a trained VGG-16 and state no filler; this one lets a net be trained without.
 HE = Filler(type="msra")
@@ -53,22 +56,23 @@ def backbone(channels: Sequence[int] = STAGE_CHANNELS, bottom: str = "data") -> 
     return layers
 
 
-def _head(bottom: str, fc: int, classes: int, classifier: str) -> list[LayerSpec]:
+def _head(bottom: str, fc: int, classes: int, classifier: str, rate: int, mark: str = "") -> list[LayerSpec]:
+    """fc6 with its rate, fc7 and the classifier; `mark` ends all names."""
     layers = []
-    for i, (kernel, rate) in ((6, (3, 12)), (7, (1, 1))):
-        name = f"fc{i}"
+    for i, (kernel, dilation) in ((6, (3, rate)), (7, (1, 1))):
+        name = f"fc{i}{mark}"
         layers += [
-            _conv(name, bottom, fc, kernel, pad=rate * (kernel // 2), dilation=rate),
-            layer("ReLU", f"relu{i}", [name], [name]),
-            layer("Dropout", f"drop{i}", [name], [name], ratio=0.5),
+            _conv(name, bottom, fc, kernel, pad=dilation * (kernel // 2), dilation=dilation),
+            layer("ReLU", f"relu{i}{mark}", [name], [name]),
+            layer("Dropout", f"drop{i}{mark}", [name], [name], ratio=0.5),
         ]
         bottom = name
     gaussian = Filler(type="gaussian", std=0.01)
     scores = layer(
         "Convolution",
-        classifier,
+        classifier + mark,
         [bottom],
-        [classifier],
+        [classifier + mark],
         params=_rates(10),
         num_output=classes,
         kernel=(1, 1),
@@ -107,20 +111,63 @@ def largefov_spec(
     times, and ends in loss and accuracy. dialect: "v1" or "v2", whose loss rule applies.
     Raises ValueError for another phase or dialect, or a wrong number of channels.
     Source: Chen et al., ICLR 2015, and the released train and test prototxts."""
+    stages, fc = _widths(width, channels, fc_channels, phase, dialect)
+    layers = [
+        *backbone(stages),
+        _pool("pool5a", "pool5", stride=1, method="AVE"),
+        *_head("pool5a", fc, num_classes, classifier, 12),
+    ]
+    return _net("DeepLab-LargeFOV", layers, size, batch, phase, classifier, dialect)
+
+
+def aspp_spec(
+    num_classes: int = 21,
+    rates: Sequence[int] = ASPP_L,
+    width: float = 1.0,
+    channels: Sequence[int] = STAGE_CHANNELS,
+    fc_channels: int = FC_CHANNELS,
+    size: tuple[int, int] = (321, 321),
+    batch: int = 1,
+    phase: str = "TEST",
+    classifier: str = "fc8_voc12",
+    dialect: str = "v2",
+) -> NetSpec:
+    """DeepLab-ASPP on VGG-16: one branch fc6 to fc8 per rate, their scores summed (37,877,652 parameters).
+
+    rates: of the branches' fc6; ASPP_L (6, 12, 18, 24) or ASPP_S (2, 4, 8, 12). There is no pool5a.
+    Other arguments and errors as for `largefov_spec`. Source: Chen et al., PAMI 2018, and the released prototxts."""
+    stages, fc = _widths(width, channels, fc_channels, phase, dialect)
+    layers = backbone(stages)
+    marks = [f"_{i}" for i in range(1, len(rates) + 1)]
+    for rate, mark in zip(rates, marks, strict=True):
+        layers += _head("pool5", fc, num_classes, classifier, rate, mark)
+    layers.append(layer("Eltwise", classifier, [classifier + mark for mark in marks], classifier, operation="SUM"))
+    return _net("DeepLab-ASPP", layers, size, batch, phase, classifier, dialect)
+
+
+def _widths(width: float, channels: Sequence[int], fc_channels: int, phase: str, dialect: str) -> tuple[list[int], int]:
+    """Channels of the stages and of fc6 and fc7, arguments checked."""
     if phase not in ("TRAIN", "TEST") or dialect not in ("v1", "v2"):
         raise ValueError(f"phase must be TRAIN or TEST and dialect v1 or v2, got {phase!r} and {dialect!r}")
     if len(channels) != len(STAGE_DEPTHS):
         raise ValueError(f"channels must have {len(STAGE_DEPTHS)} entries, one per stage, got {len(channels)}")
     *stages, fc = (max(1, round(width * c)) for c in (*channels, fc_channels))
-    layers = [
-        *backbone(stages),
-        _pool("pool5a", "pool5", stride=1, method="AVE"),
-        *_head("pool5a", fc, num_classes, classifier),
-    ]
+    return stages, fc
+
+
+def _net(
+    name: str,
+    layers: list[LayerSpec],
+    size: tuple[int, int],
+    batch: int,
+    phase: str,
+    classifier: str,
+    dialect: str,
+) -> NetSpec:
     inputs = {"data": (batch, 3, *size)}
     if phase == "TRAIN":
         inputs["label"] = (batch, 1, *size)
         layers += _training(classifier, dialect)
     else:
         layers.append(layer("Interp", "fc8_interp", [classifier], ["fc8_interp"], zoom_factor=8))
-    return make_net("DeepLab-LargeFOV", inputs, layers, phase, dialect)
+    return make_net(name, inputs, layers, phase, dialect)

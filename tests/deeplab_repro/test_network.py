@@ -259,3 +259,14 @@ def test_own_layer_type_runs_and_a_taken_one_is_refused():
 def test_checkpoint_with_weights_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a checkpoint has its own weights"):
         load_caffe(tmp_path / "net.safetensors", tmp_path / "w.caffemodel")
+
+
+def test_a_net_of_absurdly_many_parameters_is_refused_before_memory_is_taken():
+    big = layer("InnerProduct", "big", "x", "y", num_output=200_000)
+    spec = make_net("n", {"x": (1, 9000)}, [big])
+    with pytest.raises(ValueError, match=r"n: asks for 1,800,200,000 parameters, 1,800,200,000 of them in layer 'big'"):
+        CaffeNet(spec)
+    small = make_net("n", {"x": (1, 9)}, [layer("InnerProduct", "small", "x", "y", num_output=2)])
+    with pytest.raises(ValueError, match="max_parameters allows 19"):
+        CaffeNet(small, max_parameters=19)
+    assert CaffeNet(small, max_parameters=20).params["small"][0].shape == (2, 9)
