@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from deeplab_repro import ops
 
@@ -83,7 +84,7 @@ class AtrousConv2d(nn.Module):
         weight, bias = self.weight, self.bias
         if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
             return False
-        if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in (x, weight)):
+        if any(type(t) not in (Tensor, nn.Parameter) or unpack_dual(t).tangent is not None for t in (x, weight)):
             return False
         differentiated = x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
         return not (torch.is_grad_enabled() and differentiated)

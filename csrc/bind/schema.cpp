@@ -37,11 +37,9 @@ TORCH_LIBRARY(deeplab, m) {
       "SymInt groups, str method, bool relu) -> Tensor");
   // values [N, H, W, T, F] -> [N, F, H, W]: sum over taps t of the value at
   // (y + offset_h[t], x + offset_w[t]), 0 outside.
-  m.def(
-      "shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");
+  m.def("shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");
   // Adjoint of shift_add: maps [N, F, H, W] -> [N, H, W, T, F].
-  m.def(
-      "shift_gather(Tensor maps, int[] offset_h, int[] offset_w) -> Tensor");
+  m.def("shift_gather(Tensor maps, int[] offset_h, int[] offset_w) -> Tensor");
   // features [N, d] -> vertices [N, d + 1] int32, weights [N, d + 1],
   // neighbors [N (d + 1), d + 1, 2] int32 (-1: none), entries [N (d + 1)]
   // int32 and offsets [N (d + 1) + 1] int32 (the splat grouped by vertex),

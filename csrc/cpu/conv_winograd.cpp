@@ -57,15 +57,16 @@ class WinogradConv {
       product_tiles_ = in_equal_parts(count, std::min(near, share));
       held_tiles_ = product_tiles_;
     } else {
-      product_tiles_ =
-          std::max(kMinTiles, kProductBytes / (each * kFilterBlock));
-      const std::int64_t products =
-          positions_ * product_tiles_ * kFilterBlock * thread_count();
       const std::int64_t allowed = static_cast<std::int64_t>(
           kWinogradMemory * static_cast<double>(conv.shape.columns_size()));
+      // Of one tile, on all threads; at most half of the memory is theirs.
+      const std::int64_t products = positions_ * kFilterBlock * thread_count();
+      product_tiles_ =
+          std::max(kMinTiles, std::min(kProductBytes / (each * kFilterBlock),
+                                       allowed / 2 / products));
       held_tiles_ = in_equal_parts(
-          count,
-          std::max(kMinTiles, (allowed - products) / (positions_ * channels_)));
+          count, std::max(kMinTiles, (allowed - products * product_tiles_) /
+                                         (positions_ * channels_)));
       product_tiles_ = in_equal_parts(held_tiles_, product_tiles_);
     }
     held_stride_ = spread_stride<T>(held_tiles_ * channels_);

@@ -48,7 +48,7 @@ def test_golden_nets_at_every_recorded_size(name):
     assert sizes
     for data in sizes:
         model = check(
-            net, {"data": torch.from_numpy(data)}, [*net.spec.outputs, "pool3", "fc7" if "l" != name[-1] else "fc7_1"]
+            net, {"data": torch.from_numpy(data)}, [*net.spec.outputs, "pool3", "fc7" if name[-1] != "l" else "fc7_1"]
         )
         assert "Dropout" not in {node.op_type for node in model.graph.node}
 
