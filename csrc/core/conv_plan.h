@@ -9,8 +9,8 @@
 //   F(m, 3)   products of all tiles of the interlaced sub-maps, (m + 2)^2 for
 //             m^2 outputs, plus the two transforms and the weights' way from
 //             memory, which are (m + 2)^2 / 9 times as many as the taps;
-//   library   oneDNN: on channels_last also products inside the input, else
-//             all of them, and weights reordered on each call.
+//   library   oneDNN: as direct on channels_last, else all products, and
+//             weights reordered on each call.
 #pragma once
 
 #include <algorithm>
@@ -86,7 +86,6 @@ class ConvCost {
   static constexpr double kWeightGather = 60;  // one read by packing
   static constexpr double kLayoutChange = 30;  // a value into another layout
   static constexpr double kCall = 4000;        // the start of a small product
-  static constexpr double kLibrarySpeed = 1.0;
   static constexpr double kLibraryReorder = 130;  // a weight
   static constexpr std::int64_t kRegisterRows = 6;
   // Channels (or filters) below which a product of that depth (width) is bound
@@ -173,8 +172,7 @@ class ConvCost {
             : static_cast<double>(window.taps() * window.output_size());
     return static_cast<double>(shape_.batch) * places * taps_times_filters() *
                (1 + kLibraryNarrow /
-                        static_cast<double>(shape_.channels / shape_.groups)) /
-               kLibrarySpeed +
+                        static_cast<double>(shape_.channels / shape_.groups)) +
            kLibraryReorder * taps_times_filters() *
                static_cast<double>(window.taps());
   }

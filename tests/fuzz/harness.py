@@ -1,7 +1,7 @@
 """Runs one reader under atheris: `python tests/fuzz/fuzz_text.py [-runs=N] [-max_len=N] [other libFuzzer options]`.
 
 Seeds are recorded files; what coverage adds to them is kept in build/fuzz. An input that lets anything but
-CaffeFormatError out, or takes 10 seconds, is saved in tests/fuzz/findings and ends the run with a non-zero code; once
+CaffeFormatError out, or takes 30 seconds, is saved in tests/fuzz/findings and ends the run with a non-zero code; once
 mended, it stays there as a regression test (test_findings.py)."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def run(kind: str, max_len: int) -> None:
     for seed in readers.SEEDS[kind]():
         (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
     readers.FINDINGS.mkdir(exist_ok=True)
-    options = [f"-max_len={max_len}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
+    options = [f"-max_len={max_len}", "-timeout=30", "-rss_limit_mb=2048", "-print_final_stats=1"]
     if kind == "text":
         words = corpus.with_suffix(".dict")
         quoted = (word.replace('"', '\\"') for word in sorted(set(readers.text_words())))

@@ -21,10 +21,11 @@ from prototxt_import import (
     write_net,
     write_weights,
 )
+from prototxt_import.layers.base import single
 
 SIZE = st.integers(1, 3)
 PAIR = st.tuples(SIZE, SIZE)
-SINGLE = st.floats(width=32, allow_nan=False, allow_infinity=False).map(lambda value: float(f"{value:.5g}"))
+SINGLE = st.floats(width=32, allow_nan=False, allow_infinity=False).map(single)
 
 
 @pytest.mark.parametrize("dialect", ["v1", "v2"])
