@@ -62,6 +62,12 @@ def extension():
         "-Wno-unused-parameter",
     ]
     cxx.append("-g" if os.environ.get("DEBUG") == "1" else "-g0")
+    links: list[str] = []
+    if sys.platform == "linux":
+        # at::parallel_for is a template in torch's headers: without OpenMP here it would run on one thread. The
+        # library itself is the copy torch has loaded.
+        cxx.append("-fopenmp")
+        links.append("-fopenmp")
     if sys.platform == "win32":
         cxx = ["/std:c++17", "/O2", "/fp:precise"]
     flags: dict[str, list[str]] = {"cxx": cxx}
@@ -81,6 +87,7 @@ def extension():
         include_dirs=[str(ROOT)],
         define_macros=macros,
         extra_compile_args=flags,
+        extra_link_args=links,
     )
     return module, BuildExtension
 
