@@ -1,7 +1,6 @@
-#include <algorithm>
-
 #include "csrc/core/im2col.h"
 #include "csrc/cuda/conv.h"
+#include "csrc/cuda/launch.cuh"
 
 namespace deeplab {
 
@@ -26,23 +25,6 @@ struct SumOf<__nv_bfloat16> {
 
 namespace {
 
-constexpr int kThreads = 256;
-// Enough blocks to fill any present GPU many times over; the kernels stride on.
-constexpr std::int64_t kMaxBlocks = 1 << 16;
-
-unsigned blocks_for(std::int64_t work) {
-  return static_cast<unsigned>(
-      std::min(kMaxBlocks, (work + kThreads - 1) / kThreads));
-}
-
-__device__ std::int64_t first_index() {
-  return std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-
-__device__ std::int64_t index_step() {
-  return std::int64_t(gridDim.x) * blockDim.x;
-}
-
 // A thread fills all taps of one (plane, output position): neighbouring threads
 // write neighbouring columns, and the divisions are paid once per position.
 template <typename T>
@@ -50,7 +32,7 @@ __global__ void im2col_kernel(Im2ColAt<T> at, std::int64_t planes, T* columns) {
   const Window2d& window = at.window;
   const std::int64_t size = window.output_size();
   const std::int64_t work = planes * size;
-  for (std::int64_t i = first_index(); i < work; i += index_step()) {
+  for (std::int64_t i = first_index(); i < work; i += index_stride()) {
     const std::int64_t plane = i / size;
     const std::int64_t place = i % size;
     const std::int64_t out_h = place / window.w.output;
@@ -70,7 +52,7 @@ __global__ void col2im_kernel(Col2ImAt<T> at, std::int64_t planes, T* images) {
   const Window2d& window = at.window;
   const std::int64_t size = window.input_size();
   const std::int64_t work = planes * size;
-  for (std::int64_t i = first_index(); i < work; i += index_step()) {
+  for (std::int64_t i = first_index(); i < work; i += index_stride()) {
     const std::int64_t place = i % size;
     images[i] = at(i / size, place / window.w.input, place % window.w.input);
   }
