@@ -1,6 +1,32 @@
 """Published networks as NetSpecs, built from their facts; deeplab_repro.models makes them runnable."""
 
 from deeplab_repro.zoo.resnet101 import resnet101_spec
-from deeplab_repro.zoo.vgg16 import aspp_spec, largefov_spec
+from deeplab_repro.zoo.table import (
+    ALIASES,
+    DATASETS,
+    VARIANTS,
+    Variant,
+    field_of_view,
+    map_size,
+    names,
+    score_blob,
+    spec,
+    variant,
+)
+from deeplab_repro.zoo.vgg16 import Head, vgg16_spec
 
-__all__ = ["aspp_spec", "largefov_spec", "resnet101_spec"]
+__all__ = [
+    "ALIASES",
+    "DATASETS",
+    "VARIANTS",
+    "Head",
+    "Variant",
+    "field_of_view",
+    "map_size",
+    "names",
+    "resnet101_spec",
+    "score_blob",
+    "spec",
+    "variant",
+    "vgg16_spec",
+]

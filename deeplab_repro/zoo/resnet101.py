@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deeplab_repro.zoo.vgg16 import HE, IGNORE_LABEL
-from prototxt_import import Filler, LayerSpec, NetSpec, ParamSpec, layer, make_net
+from deeplab_repro.zoo.parts import CLASSIFIER_FILLER, HE, IGNORE_LABEL
+from prototxt_import import LayerSpec, NetSpec, ParamSpec, layer, make_net
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class _Branch:
                 kernel=(3, 3),
                 pad=(rate, rate),
                 dilation=(rate, rate),
-                weight_filler=Filler(type="gaussian", std=0.01),
+                weight_filler=CLASSIFIER_FILLER,
             )
             for mark, rate in zip(marks, rates, strict=True)
         ]
@@ -188,6 +188,7 @@ def resnet101_spec(
     batch: int = 1,
     phase: str = "TEST",
     classifier: str = "fc1_voc12",
+    name: str = "DeepLab-ResNet-101",
 ) -> NetSpec:
     """DeepLab v2 on ResNet-101 at stride 8 (44,153,980 parameters at full width with ASPP, shared by all scales).
 
@@ -232,4 +233,4 @@ def resnet101_spec(
     if phase == "TRAIN":
         inputs["label"] = (batch, 1, *size)
         layers += _training(scores, own)
-    return make_net("DeepLab-ResNet-101", inputs, layers, phase, "v2")
+    return make_net(name, inputs, layers, phase, "v2")

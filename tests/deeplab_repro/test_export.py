@@ -148,7 +148,7 @@ def small_spec(weights, phase, dialect):
     from deeplab_repro import zoo
 
     assert weights is None
-    return zoo.largefov_spec(width=0.05, size=(65, 65), phase=phase, dialect=dialect)
+    return zoo.spec("deeplab_largefov", width=0.05, size=(65, 65), phase=phase, dialect=dialect)
 
 
 def test_command_refuses_weights_that_leave_layers_empty(tmp_path, capsys):
