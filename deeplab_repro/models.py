@@ -12,7 +12,9 @@ import torch
 
 from deeplab_repro import zoo
 from deeplab_repro.network import CaffeNet
-from prototxt_import.weights import attach
+from deeplab_repro.ports import attach_weights
+from deeplab_repro.transplant import initialise
+from prototxt_import import NetSpec
 
 __all__ = list(zoo.names())
 
@@ -23,17 +25,29 @@ def build(
     num_classes: int | None = None,
     dataset: str = "voc12",
     phase: str = "TEST",
+    init: str | os.PathLike[str] | None = None,
     **facts: Any,
 ) -> CaffeNet:
     """The zoo's variant `name` as a net.
 
-    weights: a .caffemodel or .caffemodel.h5, matched by layer name; layers it lacks, and all layers without it, are
-    drawn from their fillers. num_classes, dataset, phase, facts: as zoo.spec takes them.
-    Statistics that no weights bring are mean 0 and variance 1; Caffe's fillers would make the variance 0.
+    weights: a .caffemodel or .caffemodel.h5, matched by layer name, or a .pth of a port (see ports); layers it lacks,
+    and all layers without it, are drawn from their fillers. init: a model to begin training with instead, such as
+    VGG-16's, of which transplant takes what fits. num_classes, dataset, phase, facts: as zoo.spec takes them.
     Raises ValueError for unknown names and facts, CaffeFormatError, a ValueError, for weights that do not fit."""
     spec = zoo.spec(name, num_classes, dataset, phase, **facts)
+    if weights is not None and init is not None:
+        raise ValueError("weights and init exclude each other: trained weights need no beginning")
     if weights is not None:
-        spec = attach(spec, weights)
+        spec = attach_weights(spec, weights)
+    elif init is not None:
+        spec, _ = initialise(spec, init)
+    return fresh_net(spec)
+
+
+def fresh_net(spec: NetSpec) -> CaffeNet:
+    """The net of a spec; where it has no weights, the fillers draw, and statistics are mean 0 and variance 1.
+
+    Caffe's fillers would make the variance 0."""
     net = CaffeNet(spec)
     for layer in spec.layers:
         if layer.type == "BatchNorm" and layer.name not in spec.weights:
@@ -52,9 +66,10 @@ def _entry(name: str) -> Callable[..., CaffeNet]:
         num_classes: int | None = None,
         dataset: str = "voc12",
         phase: str = "TEST",
+        init: str | os.PathLike[str] | None = None,
         **facts: Any,
     ) -> CaffeNet:
-        return build(name, weights, num_classes, dataset, phase, **facts)
+        return build(name, weights, num_classes, dataset, phase, init, **facts)
 
     entry.__name__ = entry.__qualname__ = name
     count = f", {row.parameters:,} parameters with 21 classes" if row.parameters else ""

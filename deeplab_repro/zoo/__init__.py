@@ -5,6 +5,7 @@ from deeplab_repro.zoo.table import (
     ALIASES,
     DATASETS,
     VARIANTS,
+    Recipe,
     Variant,
     field_of_view,
     map_size,
@@ -13,6 +14,7 @@ from deeplab_repro.zoo.table import (
     spec,
     variant,
 )
+from deeplab_repro.zoo.training import solver_text, training_spec
 from deeplab_repro.zoo.vgg16 import Head, vgg16_spec
 
 __all__ = [
@@ -20,13 +22,16 @@ __all__ = [
     "DATASETS",
     "VARIANTS",
     "Head",
+    "Recipe",
     "Variant",
     "field_of_view",
     "map_size",
     "names",
     "resnet101_spec",
     "score_blob",
+    "solver_text",
     "spec",
+    "training_spec",
     "variant",
     "vgg16_spec",
 ]

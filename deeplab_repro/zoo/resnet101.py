@@ -37,6 +37,14 @@ SCALES = (
 )
 
 
+def block_letter(stage: int, index: int) -> str:
+    """The name of a stage's block, counted from 0: a, b1, b2, ... in stages 3 and 4, else a, b, c, ..."""
+    numbered = any(one.numbered for one in STAGES if one.number == stage)
+    if index == 0 or not numbered:
+        return chr(ord("a") + index)
+    return f"b{index}"
+
+
 @dataclass(frozen=True)
 class _Branch:
     """One scale of the network. suffix: of its names; shared: whether its parameters have names to be shared by."""
@@ -128,7 +136,7 @@ class _Branch:
         bottom = pool
         for stage, depth in zip(STAGES, depths, strict=True):
             for i in range(depth):
-                letter = "a" if i == 0 else f"b{i}" if stage.numbered else "abcdefghijklmnopqrstuvwxyz"[i]
+                letter = block_letter(stage.number, i)
                 layers += self.block(stage, letter, bottom, stage.stride if i == 0 else 1)
                 bottom = self.blob(f"res{stage.number}{letter}")
         return layers, bottom

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from deeplab_repro.zoo.resnet101 import resnet101_spec
@@ -24,70 +24,86 @@ BACKBONES = {"vgg16": Backbone(vgg16_spec, "fc8"), "resnet101": Backbone(resnet1
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a variant was trained: images of one pass and the side they are cropped to, the scales they are drawn at,
+    and Caffe's solver fields; average_loss as the v2 solvers have it. Momentum 0.9 and decay 0.0005 are common."""
+
+    batch: int = 30
+    crop: int = 321
+    scales: tuple[float, ...] = ()
+    base_lr: float = 0.001
+    lr_policy: str = "step"
+    gamma: float = 0.1
+    stepsize: int = 2000
+    power: float = 0.9
+    max_iter: int = 6000
+    iter_size: int = 1
+    snapshot: int = 2000
+    average_loss: int = 1
+
+
+V1 = Recipe()
+V1_NOUP = Recipe(batch=20, crop=306)
+V1_MSC = Recipe(batch=20)
+V2_VGG = Recipe(batch=10, lr_policy="poly", max_iter=20000, snapshot=20000, average_loss=20)
+V2_RESNET = Recipe(
+    batch=1,
+    scales=(0.5, 0.75, 1.0, 1.25, 1.5),
+    base_lr=2.5e-4,
+    lr_policy="poly",
+    max_iter=20000,
+    iter_size=10,
+    snapshot=10000,
+    average_loss=20,
+)
+
+
+@dataclass(frozen=True)
 class Variant:
     """A published network.
 
     title: its name in the papers. backbone: a key of BACKBONES; facts: what its builder is told. dialect: of the fork
-    it was released for. parameters: learnable numbers with 21 classes, known from the papers or the released files,
-    None where neither tells. crop, batch, scales: how it was trained; batch is that of one pass, scales those the image
-    is drawn at. init: the released file it was trained from."""
+    it was released for. recipe: how it was trained; init: the file that began with. parameters: learnable numbers with
+    21 classes, as the papers or the released files have them, None where neither tells."""
 
     title: str
     backbone: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    dialect: str = "v1"
+    facts: Mapping[str, Any]
+    dialect: str
+    recipe: Recipe
+    init: str
     parameters: int | None = None
-    crop: int = 321
-    batch: int = 30
-    scales: tuple[float, ...] = ()
-    init: str = "vgg16_20M.caffemodel"
 
 
-_VGG128 = "vgg16_128.caffemodel"
-_COCO = "vgg16_20M_coco.caffemodel"
-_RESNET: dict[str, Any] = {
-    "backbone": "resnet101",
-    "dialect": "v2",
-    "batch": 1,
-    "scales": (0.5, 0.75, 1.0, 1.25, 1.5),
-    "init": "init.caffemodel",
-}
+def _vgg16(
+    title: str, head: str, recipe: Recipe = V1, init: str = "vgg16_20M", parameters: int | None = None
+) -> Variant:
+    dialect = "v2" if recipe is V2_VGG else "v1"
+    return Variant(title, "vgg16", {"head": head}, dialect, recipe, f"{init}.caffemodel", parameters)
+
+
+def _resnet101(title: str, head: str, multi_scale: bool, parameters: int | None = None) -> Variant:
+    facts = {"head": head, "multi_scale": multi_scale}
+    return Variant(f"DeepLab-ResNet-101-{title}", "resnet101", facts, "v2", V2_RESNET, "init.caffemodel", parameters)
+
+
+_COCO = "vgg16_20M_coco"
 
 VARIANTS: dict[str, Variant] = {
-    "deeplab": Variant("DeepLab", "vgg16", {"head": "noup"}, parameters=65_140_565, crop=306, batch=20, init=_VGG128),
-    "deeplab_4x4": Variant(
-        "DeepLab-4x4", "vgg16", {"head": "4x4"}, parameters=65_140_565, crop=306, batch=20, init=_VGG128
-    ),
-    "deeplab_7x7": Variant(
-        "DeepLab-7x7",
-        "vgg16",
-        {"head": "7x7"},
-        parameters=134_346_581,
-        crop=306,
-        batch=20,
-        init="VGG_ILSVRC_16_layers.caffemodel",
-    ),
-    "deeplab_msc": Variant("DeepLab-MSc", "vgg16", {"head": "msc"}, batch=20, init=_VGG128),
-    "deeplab_largefov": Variant("DeepLab-LargeFOV", "vgg16", {"head": "largefov"}, parameters=20_505_429),
-    "deeplab_msc_largefov": Variant("DeepLab-MSc-LargeFOV", "vgg16", {"head": "msc_largefov"}),
-    "deeplab_coco_largefov": Variant(
-        "DeepLab-COCO-LargeFOV", "vgg16", {"head": "largefov"}, parameters=20_505_429, init=_COCO
-    ),
-    "deeplab_msc_coco_largefov": Variant("DeepLab-MSc-COCO-LargeFOV", "vgg16", {"head": "msc_largefov"}, init=_COCO),
-    "deeplab_vgg16_aspp_s": Variant("DeepLab-ASPP-S", "vgg16", {"head": "aspp_s"}, "v2", 37_877_652, batch=10),
-    "deeplab_vgg16_aspp_l": Variant("DeepLab-ASPP-L", "vgg16", {"head": "aspp_l"}, "v2", 37_877_652, batch=10),
-    "deeplab_resnet101_largefov": Variant(
-        "DeepLab-ResNet-101-LargeFOV", facts={"head": "largefov", "multi_scale": False}, **_RESNET
-    ),
-    "deeplab_resnet101_largefov_msc": Variant(
-        "DeepLab-ResNet-101-LargeFOV-MSC", facts={"head": "largefov", "multi_scale": True}, **_RESNET
-    ),
-    "deeplab_resnet101_aspp": Variant(
-        "DeepLab-ResNet-101-ASPP", facts={"head": "aspp", "multi_scale": False}, parameters=44_153_980, **_RESNET
-    ),
-    "deeplab_resnet101_aspp_msc": Variant(
-        "DeepLab-ResNet-101-ASPP-MSC", facts={"head": "aspp", "multi_scale": True}, parameters=44_153_980, **_RESNET
-    ),
+    "deeplab": _vgg16("DeepLab", "noup", V1_NOUP, "vgg16_128", 65_140_565),
+    "deeplab_4x4": _vgg16("DeepLab-4x4", "4x4", V1_NOUP, "vgg16_128", 65_140_565),
+    "deeplab_7x7": _vgg16("DeepLab-7x7", "7x7", V1_NOUP, "VGG_ILSVRC_16_layers", 134_346_581),
+    "deeplab_msc": _vgg16("DeepLab-MSc", "msc", V1_MSC, "vgg16_128"),
+    "deeplab_largefov": _vgg16("DeepLab-LargeFOV", "largefov", parameters=20_505_429),
+    "deeplab_msc_largefov": _vgg16("DeepLab-MSc-LargeFOV", "msc_largefov", V1_MSC),
+    "deeplab_coco_largefov": _vgg16("DeepLab-COCO-LargeFOV", "largefov", init=_COCO, parameters=20_505_429),
+    "deeplab_msc_coco_largefov": _vgg16("DeepLab-MSc-COCO-LargeFOV", "msc_largefov", V1_MSC, _COCO),
+    "deeplab_vgg16_aspp_s": _vgg16("DeepLab-ASPP-S", "aspp_s", V2_VGG, parameters=37_877_652),
+    "deeplab_vgg16_aspp_l": _vgg16("DeepLab-ASPP-L", "aspp_l", V2_VGG, parameters=37_877_652),
+    "deeplab_resnet101_largefov": _resnet101("LargeFOV", "largefov", False),
+    "deeplab_resnet101_largefov_msc": _resnet101("LargeFOV-MSC", "largefov", True),
+    "deeplab_resnet101_aspp": _resnet101("ASPP", "aspp", False, 44_153_980),
+    "deeplab_resnet101_aspp_msc": _resnet101("ASPP-MSC", "aspp", True, 44_153_980),
 }
 # Shorter names for the two released v2 nets.
 ALIASES = {"deeplab_vgg16_aspp": "deeplab_vgg16_aspp_l", "deeplab_resnet101": "deeplab_resnet101_aspp_msc"}

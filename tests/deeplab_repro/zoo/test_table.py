@@ -136,5 +136,5 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("name", ["deeplab_resnet101", "deeplab_msc"])
 def test_sizes_at_which_scales_or_layers_do_not_meet_name_the_layer(name):
-    with pytest.raises(CaffeFormatError, match="layer 'fc_fusion' .Eltwise.: all bottoms must have one shape"):
+    with pytest.raises(CaffeFormatError, match=r"layer 'fc_fusion' \(Eltwise\): all bottoms must have one shape"):
         zoo.spec(name, size=(306, 306))
