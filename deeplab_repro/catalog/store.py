@@ -17,7 +17,6 @@ from deeplab_repro.catalog.download import DownloadError, Progress, download
 from deeplab_repro.catalog.entries import Entry, Lists
 from deeplab_repro.catalog.tensors import check_tensors, expected_tensors
 from deeplab_repro.files import output_folder, replacing
-from prototxt_import import CaffeFormatError
 
 FOLDER_VARIABLE = "DEEPLAB_WEIGHTS"
 CHECKSUMS = "checksums.json"
@@ -113,7 +112,7 @@ class Store:
                     if not target.is_file():
                         download(url, target, progress)
                     path = self.add(entry, target, url)
-                except (DownloadError, CaffeFormatError, ValueError) as error:
+                except (DownloadError, ValueError) as error:
                     if not isinstance(error, DownloadError):
                         target.unlink(missing_ok=True)  # complete, and not what it should be
                     failures.append(f"{url}: {str(error).replace(str(target), 'what it gave')}")
@@ -122,8 +121,8 @@ class Store:
                 if not is_archive(target):
                     target.unlink()
                 return path
-        reasons = "; ".join(failures) or "no address is known"
-        raise DownloadError(f"{entry.name}: {reasons}. {how_to_get(entry)}")
+            reasons = "; ".join(failures) or "no address is known"
+            raise DownloadError(f"{entry.name}: {reasons}. {how_to_get(entry)}")
 
     def fetch_lists(self, lists: Lists, progress: Progress | None = None) -> Path:
         """Download image lists into the folder NAME and check the md5 of those that are known; returns the folder.
@@ -138,12 +137,14 @@ class Store:
                 except DownloadError as error:
                     failures.append(f"{url}: {error}")
                     continue
-                for name, wanted in lists.md5.items():
-                    with replacing(folder / name) as temporary:
-                        extract_member(archive, name, temporary, _LIST_BYTES)
-                        if (found := _digest(temporary, "md5")) != wanted:
-                            raise ValueError(f"{url}: {name} has md5 {found}, should be {wanted}")
-                archive.unlink()
+                try:
+                    for name, wanted in lists.md5.items():
+                        with replacing(folder / name) as temporary:
+                            extract_member(archive, name, temporary, _LIST_BYTES)
+                            if (found := _digest(temporary, "md5")) != wanted:
+                                raise ValueError(f"{url}: {name} has md5 {found}, should be {wanted}")
+                finally:
+                    archive.unlink()
                 return folder
         raise DownloadError(f"{lists.name}: {'; '.join(failures)}. Obtain the archive elsewhere and unpack it yourself")
 

@@ -21,7 +21,7 @@ def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tup
     lacks layers or has another number of classes."""
     stored = read_weights(path)
     published = zoo.spec(model, dataset=classes)
-    spec = with_channels(published, stored)
+    spec = with_channels(published, stored, str(path))
     outputs = spec.blobs[zoo.score_blob(spec)][1]
     if outputs != zoo.DATASETS[classes]:
         raise ValueError(f"{path}: scores {outputs} classes, {classes} has {zoo.DATASETS[classes]}")
@@ -31,10 +31,10 @@ def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tup
     return CaffeNet(spec) if build else None, _difference(spec, published)
 
 
-def with_channels(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> NetSpec:
+def with_channels(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: str) -> NetSpec:
     """The net with the output channels that the convolutions' stored weights have, shapes inferred again.
 
-    Raises CaffeFormatError naming the first layer that does not fit."""
+    Raises ValueError for a convolution without weights, CaffeFormatError naming the first layer that does not fit."""
     by_name: dict[str, int] = {}
     layers = []
     for layer in spec.layers:
@@ -42,10 +42,11 @@ def with_channels(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> NetSp
             shared = layer.params[0].name
             blobs = stored.get(layer.name, ())
             outputs = int(blobs[0].shape[0]) if blobs and blobs[0].ndim == 4 else by_name.get(shared)
-            if outputs and shared:
+            if outputs is None:
+                raise ValueError(f"{source}: holds no weights for the layer {layer.name} of {spec.name}")
+            if shared:
                 by_name.setdefault(shared, outputs)
-            if outputs and outputs != layer.options.num_output:
-                layer = replace(layer, options=replace(layer.options, num_output=outputs))
+            layer = replace(layer, options=replace(layer.options, num_output=outputs))
         layers.append(layer)
     return make_net(spec.name, spec.inputs, layers, spec.phase, spec.dialect)
 
