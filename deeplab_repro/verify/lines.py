@@ -9,7 +9,8 @@ from deeplab_repro.verify.answers import Answer
 
 _UNITS = {"%": " %", "": ""}
 _METRICS = {
-    "params": "parameters",
+    "parameters": "parameters",
+    "field_of_view": "field of view of fc6",
     "receptive_field": "receptive field",
     "map_size": "side of the score map",
     "extra_channels": "extra channels",
@@ -42,7 +43,7 @@ def summary(line: Sequence[Answer]) -> Line:
     first, last = line[0], line[-1]
     record = first.record
     detail = "; ".join(filter(None, (first.detail, _conflict(first))))
-    metric = _METRICS.get(record.metric, record.metric.replace("_", " "))
+    metric = _METRICS.get(record.quantity or record.metric, record.metric.replace("_", " "))
     if len(line) == 1:
         unit = _UNITS.get(record.unit, f" {record.unit}")
         name, options = record.id, record.options
