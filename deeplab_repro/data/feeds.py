@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from numpy.typing import ArrayLike
@@ -93,6 +93,7 @@ def open_feeds(
     *,
     rng: CaffeRng | None = None,
     workers: int = 0,
+    worker_kind: Literal["thread", "process"] = "thread",
     arrays: Mapping[str, ArrayLike] | None = None,
     given: tuple[str, ...] = (),
 ) -> Feeds:
@@ -101,8 +102,9 @@ def open_feeds(
     seed: of the process generator, as Caffe's random_seed; None takes one from the system. `rng` hands over a generator
     that other nets have drawn from already. Decisions depend on the seed alone, not on `workers` or timing.
     rank, world: this process gets the rank-th of `world` equal parts of every batch; all must have the same seed.
-    workers: processes that read images ahead; 0 reads them when they are asked for. A script that asks for workers
-    needs `if __name__ == "__main__"`, as all of Python's process pools do.
+    workers: threads or processes that read images ahead; 0 reads them when they are asked for. Decoding holds no
+    interpreter lock, so that threads are the faster kind; processes keep the little Python around it away from a
+    training loop that is itself bound by Python. A script that asks for processes needs `if __name__ == "__main__"`.
     arrays: rows for MemoryData layers by top. given: tops fed from elsewhere; layers all of whose tops are named, and
     MemoryData layers without arrays, are left out, as are types that nothing here reads (Data, WindowData).
 
@@ -117,9 +119,13 @@ def open_feeds(
     if arrays is None or not arrays:
         chosen = [layer for layer in chosen if layer.type != "MemoryData"]
     with ExitStack() as stack:
-        pool = None
+        pool: Executor | None = None
         if workers > 0 and any(layer.type in ("ImageSegData", "ImageData") for layer in chosen):
-            pool = stack.enter_context(worker_pool(workers, torch_threads=False))
+            if worker_kind == "process":
+                pool = stack.enter_context(worker_pool(workers, torch_threads=False))
+            else:
+                pool = ThreadPoolExecutor(workers, "images")
+                stack.callback(pool.shutdown, cancel_futures=True)
         feeds = {}
         for layer in chosen:
             size = getattr(layer.options, "batch_size", world)

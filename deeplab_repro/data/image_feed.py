@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +129,7 @@ class _Batch:
 class ImageFeed:
     """Batches of an ImageSegData or ImageData layer, as CPU float32 tensors by top.
 
-    part: of every batch, what this process gets. pool: processes that read images, `busy` of them at once; without one,
+    part: of every batch, what this process gets. pool: what reads images ahead, `busy` at once; without one,
     images are read when they are asked for.
     Raises CaffeFormatError for options that Caffe refuses too, and for lists that cannot be read."""
 
@@ -230,7 +230,8 @@ class ImageFeed:
         before = self._planner.state()
         jobs = self._planner.plan(self._layer.options.batch_size)
         pool = self._pool
-        loads = None if pool is None else [pool.submit(load_in_worker, self._recipe, job) for job in jobs[self._part]]
+        read = load if isinstance(pool, ThreadPoolExecutor) else load_in_worker
+        loads = None if pool is None else [pool.submit(read, self._recipe, job) for job in jobs[self._part]]
         return _Batch(before, jobs, loads)
 
     def _blobs(self, items: list[Item], jobs: list[Job]) -> dict[str, Tensor]:

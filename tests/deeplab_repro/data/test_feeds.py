@@ -59,10 +59,10 @@ def test_state_leads_to_the_same_batches_wherever_it_is_taken(pictures, v1):
         assert all(equal(other.next(), one) for one in expected)
 
 
-@pytest.mark.parametrize("v1", [False, True])
-def test_workers_change_nothing_and_states_do_not_count_what_was_read_ahead(pictures, v1):
+@pytest.mark.parametrize(("v1", "kind"), [(False, "thread"), (True, "thread"), (False, "process")])
+def test_workers_change_nothing_and_states_do_not_count_what_was_read_ahead(pictures, v1, kind):
     spec = pictures.net(f"{MEAN} crop_size: 33 mirror: true", f"batch_size: 2 {PIXEL}", v1=v1)
-    with open_feeds(spec, 5) as alone, open_feeds(spec, 5, workers=2) as many:
+    with open_feeds(spec, 5) as alone, open_feeds(spec, 5, workers=2, worker_kind=kind) as many:
         for _ in range(4):
             assert equal(alone.next(), many.next())
         assert alone.state_dict() == many.state_dict()
@@ -151,10 +151,11 @@ def test_one_error_names_list_line_and_file(pictures):
         (pictures.folder / "im1.png").write_bytes(data)
 
 
-def test_a_worker_s_error_arrives_as_it_is(pictures):
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_a_worker_s_error_arrives_as_it_is(pictures, kind):
     (pictures.folder / "lab0.png").unlink()
     with (
-        open_feeds(pictures.net("", "label_type: PIXEL", "TEST"), workers=1) as feeds,
+        open_feeds(pictures.net("", "label_type: PIXEL", "TEST"), workers=1, worker_kind=kind) as feeds,
         pytest.raises(ValueError, match=r"list.txt:1: .*lab0.png"),
     ):
         feeds.next()
