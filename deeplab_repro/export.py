@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from deeplab_repro.files import check_output_file, output_folder
+from deeplab_repro.files import check_output_file, output_folder, replacing
 from deeplab_repro.network import CaffeNet
-from prototxt_import import NetSpec, write_net, write_weights
+from prototxt_import import NetSpec, net_text, write_net, write_weights
 from prototxt_import.spec import Array
 
 _FORMATS = {"v0": "v1", "v1": "v1", "v2": "v2", "x2": "x2", "bvlc": "bvlc"}
@@ -49,6 +49,36 @@ def export_net(
         write_net(spec, files.prototxt, dialect)
         write_weights(blobs, spec, files.weights, dialect)
     return files
+
+
+def write_forms(
+    nets: Sequence[tuple[str, NetSpec]],
+    directory: str | os.PathLike[str],
+    dialect: str,
+    texts: Mapping[str, str] | None = None,
+    weights: CaffeNet | None = None,
+    weights_name: str = "model",
+    hdf5: bool = False,
+) -> list[Path]:
+    """Write several forms of one net, (file name, spec) each, other texts by file name, and with `weights` its blobs.
+
+    weights: the net of the first form. The paths written; folder, files and errors as for export_net."""
+    with output_folder(directory) as folder:
+        paths = [folder / name for name, _ in nets]
+        texts = {str(folder / name): text for name, text in (texts or {}).items()}
+        blobs = folder / f"{weights_name}.caffemodel{'.h5' if hdf5 else ''}"
+        for path in (*paths, *texts, *([blobs] if weights is not None else [])):
+            check_output_file(path)
+        for _, spec in nets:
+            net_text(spec, dialect)  # meets every layer the dialect lacks before anything is written
+        for path, (_, spec) in zip(paths, nets, strict=True):
+            write_net(spec, path, dialect)
+        for name, text in texts.items():
+            with replacing(name) as temporary:
+                temporary.write_text(text)
+        if weights is not None:
+            write_weights(net_arrays(weights), weights.spec, blobs, dialect)
+    return [*paths, *map(Path, texts), *([blobs] if weights is not None else [])]
 
 
 def net_arrays(net: CaffeNet) -> Mapping[str, list[Array]]:

@@ -1,83 +1,53 @@
-"""Published networks by name, ready to run: `models.deeplab_largefov(weights="train2_iter_8000.caffemodel")`."""
+"""Published networks by name, ready to run: `models.deeplab_largefov(weights="train2_iter_8000.caffemodel")`.
+
+One function for each name of zoo.names(), all with the arguments of `build`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from deeplab_repro import zoo
 from deeplab_repro.network import CaffeNet
+from deeplab_repro.ports import attach_weights
+from deeplab_repro.transplant import initialise
 from prototxt_import import NetSpec
-from prototxt_import.weights import attach
 
-__all__ = ["deeplab_largefov", "deeplab_resnet101", "deeplab_vgg16_aspp"]
+__all__ = list(zoo.names())
 
 
-def deeplab_largefov(
+def build(
+    name: str,
     weights: str | os.PathLike[str] | None = None,
-    num_classes: int = 21,
-    width: float = 1.0,
-    channels: Sequence[int] = zoo.vgg16.STAGE_CHANNELS,
-    fc_channels: int = zoo.vgg16.FC_CHANNELS,
-    size: tuple[int, int] = (321, 321),
-    batch: int = 1,
+    num_classes: int | None = None,
+    dataset: str = "voc12",
     phase: str = "TEST",
-    classifier: str = "fc8_voc12",
-    dialect: str = "v1",
+    init: str | os.PathLike[str] | None = None,
+    **facts: Any,
 ) -> CaffeNet:
-    """DeepLab-LargeFOV, 20,505,429 parameters at full width; arguments as for zoo.largefov_spec.
+    """The zoo's variant `name` as a net.
 
-    weights: a .caffemodel, matched by layer name; layers it lacks, and all layers without it, are drawn from their
-    fillers. Raises CaffeFormatError, a ValueError, for weights that do not fit."""
-    return _net(
-        zoo.largefov_spec(num_classes, width, channels, fc_channels, size, batch, phase, classifier, dialect), weights
-    )
-
-
-def deeplab_vgg16_aspp(
-    weights: str | os.PathLike[str] | None = None,
-    num_classes: int = 21,
-    rates: Sequence[int] = zoo.vgg16.ASPP_L,
-    width: float = 1.0,
-    channels: Sequence[int] = zoo.vgg16.STAGE_CHANNELS,
-    fc_channels: int = zoo.vgg16.FC_CHANNELS,
-    size: tuple[int, int] = (321, 321),
-    batch: int = 1,
-    phase: str = "TEST",
-    classifier: str = "fc8_voc12",
-    dialect: str = "v2",
-) -> CaffeNet:
-    """DeepLab-ASPP-L on VGG-16 (-S with rates zoo.vgg16.ASPP_S); arguments as for zoo.aspp_spec, weights as above."""
-    return _net(
-        zoo.aspp_spec(num_classes, rates, width, channels, fc_channels, size, batch, phase, classifier, dialect),
-        weights,
-    )
+    weights: a .caffemodel or .caffemodel.h5, matched by layer name, or a .pth of a port (see ports); layers it lacks,
+    and all layers without it, are drawn from their fillers. init: a model to begin training with instead, such as
+    VGG-16's, of which transplant takes what fits. num_classes, dataset, phase, facts: as zoo.spec takes them.
+    Raises ValueError for unknown names and facts, CaffeFormatError, a ValueError, for weights that do not fit."""
+    spec = zoo.spec(name, num_classes, dataset, phase, **facts)
+    if weights is not None and init is not None:
+        raise ValueError("weights and init exclude each other: trained weights need no beginning")
+    if weights is not None:
+        spec = attach_weights(spec, weights)
+    elif init is not None:
+        spec, _ = initialise(spec, init)
+    return fresh_net(spec)
 
 
-def deeplab_resnet101(
-    weights: str | os.PathLike[str] | None = None,
-    num_classes: int = 21,
-    width: float = 1.0,
-    depths: Sequence[int] = zoo.resnet101.DEPTHS,
-    head: str = "aspp",
-    multi_scale: bool = True,
-    size: tuple[int, int] = (321, 321),
-    batch: int = 1,
-    phase: str = "TEST",
-    classifier: str = "fc1_voc12",
-) -> CaffeNet:
-    """DeepLab v2 on ResNet-101, 44,153,980 parameters; arguments as for zoo.resnet101_spec, weights as above.
+def fresh_net(spec: NetSpec) -> CaffeNet:
+    """The net of a spec; where it has no weights, the fillers draw, and statistics are mean 0 and variance 1.
 
-    Statistics that no weights bring are mean 0 and variance 1; Caffe's fillers would make the variance 0."""
-    return _net(
-        zoo.resnet101_spec(num_classes, width, depths, head, multi_scale, size, batch, phase, classifier), weights
-    )
-
-
-def _net(spec: NetSpec, weights: str | os.PathLike[str] | None) -> CaffeNet:
-    spec = spec if weights is None else attach(spec, weights)
+    Caffe's fillers would make the variance 0."""
     net = CaffeNet(spec)
     for layer in spec.layers:
         if layer.type == "BatchNorm" and layer.name not in spec.weights:
@@ -86,3 +56,25 @@ def _net(spec: NetSpec, weights: str | os.PathLike[str] | None) -> CaffeNet:
                 variance.fill_(1)
                 factor.fill_(1)
     return net
+
+
+def _entry(name: str) -> Callable[..., CaffeNet]:
+    row = zoo.variant(name)
+
+    def entry(
+        weights: str | os.PathLike[str] | None = None,
+        num_classes: int | None = None,
+        dataset: str = "voc12",
+        phase: str = "TEST",
+        init: str | os.PathLike[str] | None = None,
+        **facts: Any,
+    ) -> CaffeNet:
+        return build(name, weights, num_classes, dataset, phase, init, **facts)
+
+    entry.__name__ = entry.__qualname__ = name
+    count = f", {row.parameters:,} parameters with 21 classes" if row.parameters else ""
+    entry.__doc__ = f"{row.title}{count}; arguments as for `build`."
+    return entry
+
+
+globals().update({name: _entry(name) for name in __all__})

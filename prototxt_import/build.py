@@ -176,7 +176,7 @@ def fit(spec: NetSpec, origin: str) -> NetSpec:
         if shapes is None:
             continue
         for index, (blob, shape) in enumerate(zip(blobs, shapes, strict=True)):
-            if _bare(blob.shape) != _bare(shape):
+            if bare_shape(blob.shape) != bare_shape(shape):
                 raise problem(
                     layer,
                     spec.source,
@@ -187,7 +187,8 @@ def fit(spec: NetSpec, origin: str) -> NetSpec:
     return dataclasses.replace(spec, weights=fitted)
 
 
-def _bare(shape: Shape) -> Shape:
+def bare_shape(shape: Sequence[int]) -> Shape:
+    """A shape without leading ones: the old formats write a bias as (1, 1, 1, N)."""
     start = next((index for index, side in enumerate(shape) if side != 1), len(shape))
     return tuple(shape[start:])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,8 @@ from deeplab_repro.cli.options import JsonOption, PhaseOption, VariablesOption, 
 
 if TYPE_CHECKING:
     from deeplab_repro.network import CaffeNet
+    from deeplab_repro.transplant import Transplant
+    from prototxt_import import NetSpec
 
 
 def export(
@@ -27,9 +30,26 @@ def export(
     weights: Annotated[
         Path | None,
         typer.Option(
-            "--weights", metavar="W", help="A .caffemodel or .caffemodel.h5; else fillers draw.", show_default=False
+            "--weights",
+            metavar="W",
+            help="A .caffemodel, .caffemodel.h5, or a port's .pth; else fillers draw.",
+            show_default=False,
         ),
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="W", help="Begin with another net's .caffemodel: VGG-16's, ResNet-101's."),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="A zoo name: write train.prototxt and solver.prototxt.")
+    ] = False,
+    deploy: Annotated[bool, typer.Option("--deploy", help="A zoo name: write deploy.prototxt.")] = False,
+    classes: Annotated[
+        int | None, typer.Option("--classes", metavar="N", help="A zoo name: how many.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="A zoo name: voc12, context, person_part, cityscapes, coco_stuff, or own.")
+    ] = "voc12",
     dialect: Annotated[
         str | None,
         typer.Option("--dialect", help="Write for v1, v2, x2 or bvlc; else the net's own.", show_default=False),
@@ -37,7 +57,7 @@ def export(
     hdf5: Annotated[bool, typer.Option("--hdf5", help="Write the weights as .caffemodel.h5.")] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write one ONNX file of plain operators instead.")] = False,
     size: Annotated[
-        str | None, typer.Option("--size", metavar="HxW", help="Input size of the ONNX file.", show_default=False)
+        str | None, typer.Option("--size", metavar="HxW", help="Input size, of zoo nets and ONNX.", show_default=False)
     ] = None,
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
@@ -50,26 +70,71 @@ def export(
 
     [dim]deeplab export largefov.safetensors --dialect v2 -o for-caffe[/dim]
 
+    Of a zoo name --train writes train.prototxt, with the data layer of the release (--var gives its DATA_ROOT, EXP and
+    TRAIN_SET), and solver.prototxt; --deploy writes deploy.prototxt. Weights come along where --weights or --init names
+    some. --init takes what fits of an ImageNet model, thins fc6 and fc7 as the papers did, draws the rest, and tells
+    which layer got what.
+
+    [dim]deeplab export deeplab_largefov --train --init VGG_ILSVRC_16_layers.caffemodel -o largefov[/dim]
+
     With --onnx it is one file for other runtimes, in phase TEST, for one input size.
 
     [dim]deeplab export bundled --onnx --size 241x321 -o net.onnx[/dim]
     """
-    from deeplab_repro.cli.output import check_json, write_json
+    from deeplab_repro import zoo
+    from deeplab_repro.cli.output import check_json
+
+    check_json(json)
+    known = model in zoo.names()
+    if onnx and (hdf5 or dialect):
+        raise ValueError("--onnx: goes with neither --hdf5 nor --dialect, which are for Caffe's files")
+    if onnx and (train or deploy):
+        raise ValueError("--onnx: goes with neither --train nor --deploy")
+    if size and not onnx and not known:
+        raise ValueError("--size: is for zoo names and --onnx; other nets keep their size in Caffe's files")
+    if not known and (train or deploy or classes is not None or dataset != "voc12"):
+        raise ValueError(
+            f"{model}: --train, --deploy, --classes and --dataset are for zoo names: {', '.join(zoo.names())}"
+        )
+    if weights is not None and init is not None:
+        raise ValueError("--weights and --init exclude each other: trained weights need no beginning")
+    facts: dict[str, Any] = {"dataset": dataset, "num_classes": classes}
+    if size and known:
+        facts["size"] = _sides(size)
+    if dialect in ("v1", "v2"):
+        facts["dialect"] = dialect
+    values = parse_variables(variables)
+    if train or deploy:
+        _write_forms(model, facts, output, weights, init, (train, deploy), dialect, hdf5, values, json)
+        return
+    net, origin = _open(model, weights, init, parse_phase(phase), values, facts)
+    if onnx:
+        _write_onnx(net, model, output, None if known else size, json)
+    else:
+        _write_caffe(net, origin, model, output, weights, dialect, hdf5, json)
+
+
+def _sides(size: str) -> tuple[int, int]:
+    sides = [int(side) if side.isdecimal() else 0 for side in size.lower().split("x")]
+    if len(sides) != 2 or min(sides) < 1:
+        raise ValueError(f"--size {size}: must be HEIGHTxWIDTH, such as 321x321")
+    return sides[0], sides[1]
+
+
+def _write_caffe(
+    net: CaffeNet,
+    origin: Transplant | None,
+    model: str,
+    output: Path,
+    weights: Path | None,
+    dialect: str | None,
+    hdf5: bool,
+    json: str | None,
+) -> None:
+    from deeplab_repro.cli.output import write_json
     from deeplab_repro.export import export_net
     from deeplab_repro.inspect import parameter_count
 
-    check_json(json)
-    if onnx and (hdf5 or dialect):
-        raise ValueError("--onnx: goes with neither --hdf5 nor --dialect, which are for Caffe's files")
-    if size and not onnx:
-        raise ValueError("--size: is for --onnx alone; Caffe's files keep the size of the net")
-    net = _open(model, weights, parse_phase(phase), parse_variables(variables), dialect)
-    if weights is not None and net.spec.missing_weights:
-        missing = ", ".join(net.spec.missing_weights)
-        raise ValueError(f"{weights}: holds no weights for the layers {missing} of {model}")
-    if onnx:
-        _write_onnx(net, model, output, size, json)
-        return
     files = export_net(net, output, dialect, hdf5)
     answer = {
         "model": model,
@@ -79,12 +144,83 @@ def export(
         "phase": net.spec.phase,
         "layers": len(net.spec.layers),
         "parameters": parameter_count(net.spec),
+        **_told(origin),
     }
     if write_json(answer, json):
         own = model == "bundled" or Path(model).suffix == ".safetensors"
-        drawn = "" if own or weights is not None else ", drawn by their fillers"
+        drawn = "" if own or weights is not None or origin is not None else ", drawn by their fillers"
+        _print_fates(origin)
         print(f"{files.prototxt}: {answer['layers']} layers, dialect {files.dialect}, {net.spec.phase}")
         print(f"{files.weights}: {answer['parameters']:,} parameters{drawn}")
+
+
+def _write_forms(
+    name: str,
+    facts: dict[str, Any],
+    output: Path,
+    weights: Path | None,
+    init: Path | None,
+    forms: tuple[bool, bool],
+    dialect: str | None,
+    hdf5: bool,
+    values: dict[str, str],
+    json: str | None,
+) -> None:
+    """train.prototxt with solver.prototxt, deploy.prototxt, and the weights, if any, of a zoo name."""
+    from deeplab_repro import zoo
+    from deeplab_repro.cli.output import write_json
+    from deeplab_repro.export import write_forms
+    from deeplab_repro.inspect import parameter_count
+
+    train, deploy = forms
+    root, source = (_filled(text, values) for text in (zoo.training.ROOT_FOLDER, zoo.training.SOURCE))
+    nets = []
+    if train:
+        nets.append((zoo.training.NET_FILE, zoo.training_spec(name, root_folder=root, source=source, **facts)))
+    if deploy:
+        nets.append(("deploy.prototxt", zoo.spec(name, phase="TEST", **facts)))
+    arrays, origin = None, None
+    if weights is not None or init is not None:
+        net, origin = _fill(nets[0][1], name, weights, init)
+        arrays = net
+    texts = {"solver.prototxt": zoo.solver_text(name)} if train else {}
+    weights_name = "init" if init is not None else "model"
+    files = write_forms(nets, output, dialect or nets[0][1].dialect, texts, arrays, weights_name, hdf5)
+    answer = {
+        "model": name,
+        "files": files,
+        "dialect": dialect or nets[0][1].dialect,
+        "parameters": parameter_count(nets[0][1]),
+        **_told(origin),
+    }
+    if write_json(answer, json):
+        _print_fates(origin)
+        for file in files:
+            print(file)
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
+
+
+def _told(origin: Transplant | None) -> dict[str, Any]:
+    """What --init did, for JSON."""
+    if origin is None:
+        return {}
+    return {"init": {"layers": [asdict(fate) for fate in origin.fates], "skipped": list(origin.skipped)}}
+
+
+def _print_fates(origin: Transplant | None) -> None:
+    if origin is None:
+        return
+    from deeplab_repro.cli.output import console, table
+
+    columns = ("layer", "what", "from", "detail")
+    rows = [(fate.layer, fate.what, fate.origin, fate.detail) for fate in origin.fates]
+    console().print(table(columns, rows, left=columns))
+    print(f"not used of the file: {', '.join(origin.skipped) or 'nothing'}")
 
 
 def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json: str | None) -> None:
@@ -93,9 +229,7 @@ def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json:
 
     inputs = dict(net.inputs)
     if size is not None:
-        sides = [int(side) if side.isdecimal() else 0 for side in size.lower().split("x")]
-        if len(sides) != 2 or min(sides) < 1:
-            raise ValueError(f"--size {size}: must be HEIGHTxWIDTH, such as 321x321")
+        sides = _sides(size)
         inputs = {name: (*shape[:-2], *sides) if len(shape) == 4 else shape for name, shape in inputs.items()}
     export_onnx(net, output, inputs)
     answer = {"model": model, "onnx": output, "opset": OPSET, "inputs": inputs, "outputs": net.spec.outputs}
@@ -104,19 +238,39 @@ def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json:
         print(f"{output}: opset {OPSET}, {shapes} -> {', '.join(net.spec.outputs)}")
 
 
-def _open(model: str, weights: Path | None, phase: str, variables: dict[str, str], dialect: str | None) -> CaffeNet:
-    from deeplab_repro import models
-    from deeplab_repro.network import load_caffe
+def _open(
+    model: str, weights: Path | None, init: Path | None, phase: str, values: dict[str, str], facts: dict[str, Any]
+) -> tuple[CaffeNet, Transplant | None]:
+    from deeplab_repro import zoo
     from deeplab_repro.resolve import check_model, open_model
+    from prototxt_import import read_net
 
     # Only a model that could have weights of its own, or none, may come without.
-    if model in models.__all__:
-        written = {"dialect": dialect} if dialect in ("v1", "v2") else {}
-        return getattr(models, model)(weights=weights, phase=phase, **written)
+    if model in zoo.names():
+        return _fill(zoo.spec(model, phase=phase, **facts), model, weights, init)
     if Path(model).suffix == ".prototxt":
-        return load_caffe(model, weights, phase, variables)
+        return _fill(read_net(model, phase=phase, variables=values), model, weights, init)
+    if init is not None:
+        raise ValueError(f"{model}: has weights; --init is for zoo names and prototxts")
     check_model(model, weights)
-    net, _ = open_model(model, weights, variables)
+    net, _ = open_model(model, weights, values)
     if net.spec.phase != phase:
         raise ValueError(f"{model}: is a net in phase {net.spec.phase}; export its prototxt to get the other")
-    return net
+    return net, None
+
+
+def _fill(spec: NetSpec, model: str, weights: Path | None, init: Path | None) -> tuple[CaffeNet, Transplant | None]:
+    """The net with its weights; ValueError where --weights leaves layers without."""
+    from deeplab_repro.models import fresh_net
+    from deeplab_repro.ports import attach_weights
+    from deeplab_repro.transplant import initialise
+
+    origin = None
+    if init is not None:
+        spec, origin = initialise(spec, init)
+    elif weights is not None:
+        spec = attach_weights(spec, weights)
+        if spec.missing_weights:
+            missing = ", ".join(spec.missing_weights)
+            raise ValueError(f"{weights}: holds no weights for the layers {missing} of {model}")
+    return fresh_net(spec), origin

@@ -11,6 +11,7 @@ import numpy as np
 
 from deeplab_repro.inspect.files import CHECKPOINT, MEAN, NET, SOLVER, STATE, WEIGHTS, Content
 from prototxt_import import LayerSpec, NetSpec, SolverState
+from prototxt_import.build import bare_shape
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence[np.
 
 
 def _arrays(place: str, what: str, a: np.ndarray, b: np.ndarray) -> Iterator[Change]:
-    one, two = _bare(a.shape), _bare(b.shape)
+    one, two = bare_shape(a.shape), bare_shape(b.shape)
     if one != two:
         yield Change(place, f"shape of {what}", tuple(a.shape), tuple(b.shape))
         return
@@ -144,12 +145,6 @@ def _arrays(place: str, what: str, a: np.ndarray, b: np.ndarray) -> Iterator[Cha
     gap = np.where(np.isnan(gap), np.inf, gap)
     worst = int(gap.argmax())
     yield Change(place, what, float(x[worst]), float(y[worst]), float(gap[worst]))
-
-
-def _bare(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape without leading ones: the old formats write a bias as (1, 1, 1, N)."""
-    start = next((index for index, side in enumerate(shape) if side != 1), len(shape))
-    return tuple(shape[start:])
 
 
 def _states(a: SolverState, b: SolverState) -> Iterator[Change]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deeplab_repro.zoo.vgg16 import HE, IGNORE_LABEL
-from prototxt_import import Filler, LayerSpec, NetSpec, ParamSpec, layer, make_net
+from deeplab_repro.zoo.parts import CLASSIFIER_FILLER, HE, IGNORE_LABEL
+from prototxt_import import LayerSpec, NetSpec, ParamSpec, layer, make_net
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ SCALES = (
     ("_res075", {"shrink_factor": 4, "zoom_factor": 3}, {"shrink_factor": 3, "zoom_factor": 4}),
     ("_res05", {"shrink_factor": 2}, {"zoom_factor": 2}),
 )
+
+
+def block_letter(stage: int, index: int) -> str:
+    """The name of a stage's block, counted from 0: a, b1, b2, ... in stages 3 and 4, else a, b, c, ..."""
+    numbered = any(one.numbered for one in STAGES if one.number == stage)
+    if index == 0 or not numbered:
+        return chr(ord("a") + index)
+    return f"b{index}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ class _Branch:
         bottom = pool
         for stage, depth in zip(STAGES, depths, strict=True):
             for i in range(depth):
-                letter = "a" if i == 0 else f"b{i}" if stage.numbered else "abcdefghijklmnopqrstuvwxyz"[i]
+                letter = block_letter(stage.number, i)
                 layers += self.block(stage, letter, bottom, stage.stride if i == 0 else 1)
                 bottom = self.blob(f"res{stage.number}{letter}")
         return layers, bottom
@@ -148,7 +156,7 @@ class _Branch:
                 kernel=(3, 3),
                 pad=(rate, rate),
                 dilation=(rate, rate),
-                weight_filler=Filler(type="gaussian", std=0.01),
+                weight_filler=CLASSIFIER_FILLER,
             )
             for mark, rate in zip(marks, rates, strict=True)
         ]
@@ -188,6 +196,7 @@ def resnet101_spec(
     batch: int = 1,
     phase: str = "TEST",
     classifier: str = "fc1_voc12",
+    name: str = "DeepLab-ResNet-101",
 ) -> NetSpec:
     """DeepLab v2 on ResNet-101 at stride 8 (44,153,980 parameters at full width with ASPP, shared by all scales).
 
@@ -232,4 +241,4 @@ def resnet101_spec(
     if phase == "TRAIN":
         inputs["label"] = (batch, 1, *size)
         layers += _training(scores, own)
-    return make_net("DeepLab-ResNet-101", inputs, layers, phase, "v2")
+    return make_net(name, inputs, layers, phase, "v2")

@@ -2,172 +2,221 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from prototxt_import import Filler, LayerSpec, NetSpec, ParamSpec, layer, make_net
+import numpy as np
+
+from deeplab_repro.zoo.multi_layer import FUSIONS, Branches
+from deeplab_repro.zoo.parts import CLASSIFIER_FILLER, HE, IGNORE_LABEL, conv
+from prototxt_import import Filler, LayerSpec, NetSpec, layer, make_net
+from prototxt_import.layers.base import single
 
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
 STAGE_DEPTHS = (2, 2, 3, 3, 3)
-FC_CHANNELS = 1024  # 4096 in VGG-16; LargeFOV keeps a quarter
-IGNORE_LABEL = 255
 # Rates of the fc6 branches; S is the small and L the large field of view.
 ASPP_S = (2, 4, 8, 12)
 ASPP_L = (6, 12, 18, 24)
 
-# The releases start from a trained VGG-16 and state no filler; this one lets a net be trained without.
-HE = Filler(type="msra")
+
+@dataclass(frozen=True)
+class Head:
+    """What sets a VGG-16 variant apart: fc6 and what comes before it.
+
+    kernel, rates: of fc6, one branch per rate, padded by rate * (kernel - 1) / 2. fc_channels: of fc6 and fc7.
+    pool: the windows of pool1 to pool4; 2 is the first release ("noup"), whose pool4 is padded in TEST only.
+    pool5a: the 3x3 average between pool5 and fc6. fusion: see multi_layer.FUSIONS, "" without multi-layer branches."""
+
+    kernel: int = 3
+    rates: tuple[int, ...] = (12,)
+    fc_channels: int = 1024  # 4096 in VGG-16
+    pool: int = 3
+    pool5a: bool = False
+    fusion: str = ""
 
 
-def _conv(name: str, bottom: str, outputs: int, kernel: int, pad: int = 0, dilation: int = 1) -> LayerSpec:
-    return layer(
-        "Convolution",
-        name,
-        [bottom],
-        [name],
-        params=_rates(1),
-        num_output=outputs,
-        kernel=(kernel, kernel),
-        pad=(pad, pad),
-        dilation=(dilation, dilation),
-        weight_filler=HE,
-    )
+# v1 section 3 and table 2, v2 tables 1 and 3. Paddings of the 4x4 fc6 of rate 8 and of the 7x7 one are not published;
+# these keep the map's size, as those of the released nets do.
+HEADS = {
+    "noup": Head(4, (4,), 4096, pool=2),
+    "4x4": Head(4, (8,), 4096, pool=2),
+    "7x7": Head(7, (4,), 4096, pool=2),
+    "msc": Head(4, (4,), 4096, fusion="scores"),
+    "largefov": Head(pool5a=True),
+    "msc_largefov": Head(pool5a=True, fusion="scores"),
+    "aspp_s": Head(rates=ASPP_S),
+    "aspp_l": Head(rates=ASPP_L),
+}
 
 
-def _rates(factor: float) -> list[ParamSpec]:
-    return [ParamSpec(lr_mult=factor, decay_mult=1), ParamSpec(lr_mult=2 * factor, decay_mult=0)]
-
-
-def _pool(name: str, bottom: str, stride: int, method: str = "MAX") -> LayerSpec:
-    return layer("Pooling", name, [bottom], [name], method=method, kernel=(3, 3), stride=(stride, stride), pad=(1, 1))
-
-
-def backbone(channels: Sequence[int] = STAGE_CHANNELS, bottom: str = "data") -> list[LayerSpec]:
-    """conv1_1 to pool5 at output stride 8: pool4 and pool5 keep the size, conv5 has rate 2."""
-    layers, blob = [], bottom
-    for stage, (width, depth) in enumerate(zip(channels, STAGE_DEPTHS, strict=True), start=1):
-        rate = 2 if stage == 5 else 1
-        for i in range(1, depth + 1):
-            conv = f"conv{stage}_{i}"
-            layers.append(_conv(conv, blob, width, 3, pad=rate, dilation=rate))
-            layers.append(layer("ReLU", f"relu{stage}_{i}", [conv], [conv]))
-            blob = conv
-        layers.append(_pool(f"pool{stage}", blob, stride=2 if stage < 4 else 1))
-        blob = f"pool{stage}"
-    return layers
-
-
-def _head(bottom: str, fc: int, classes: int, classifier: str, rate: int, mark: str = "") -> list[LayerSpec]:
-    """fc6 with its rate, fc7 and the classifier; `mark` ends all names."""
-    layers = []
-    for i, (kernel, dilation) in ((6, (3, rate)), (7, (1, 1))):
-        name = f"fc{i}{mark}"
-        layers += [
-            _conv(name, bottom, fc, kernel, pad=dilation * (kernel // 2), dilation=dilation),
-            layer("ReLU", f"relu{i}{mark}", [name], [name]),
-            layer("Dropout", f"drop{i}{mark}", [name], [name], ratio=0.5),
-        ]
-        bottom = name
-    gaussian = Filler(type="gaussian", std=0.01)
-    scores = layer(
-        "Convolution",
-        classifier + mark,
-        [bottom],
-        [classifier + mark],
-        params=_rates(10),
-        num_output=classes,
-        kernel=(1, 1),
-        weight_filler=gaussian,
-    )
-    return [*layers, scores]
-
-
-def _training(classifier: str, dialect: str) -> list[LayerSpec]:
-    # The two forks differ only where every label is ignored: 0/0 in v1, 0 in v2.
-    rule = "WEIGHTED" if dialect == "v1" else "VALID"
-    bottoms = [classifier, "label_shrink"]
-    return [
-        layer("Interp", "label_shrink", ["label"], ["label_shrink"], shrink_factor=8),
-        layer("SoftmaxWithLoss", "loss", bottoms, ["loss"], ignore_labels=(IGNORE_LABEL,), normalization=rule),
-        layer("SegAccuracy", "accuracy", bottoms, ["accuracy"], ignore_labels=(IGNORE_LABEL,)),
-    ]
-
-
-def largefov_spec(
+def vgg16_spec(
+    head: str | Head = "largefov",
     num_classes: int = 21,
     width: float = 1.0,
     channels: Sequence[int] = STAGE_CHANNELS,
-    fc_channels: int = FC_CHANNELS,
-    size: tuple[int, int] = (321, 321),
+    fc_channels: int | None = None,
+    rates: Sequence[int] | None = None,
+    size: tuple[int, int] | None = None,
     batch: int = 1,
     phase: str = "TEST",
     classifier: str = "fc8_voc12",
     dialect: str = "v1",
+    fusion: str | None = None,
+    name: str = "DeepLab-VGG16",
 ) -> NetSpec:
-    """DeepLab-LargeFOV: VGG-16 at stride 8 with a 3x3 fc6 of rate 12 (20,505,429 parameters at full width).
+    """DeepLab on VGG-16 at stride 8, in the variant `head`: a name in HEADS, or facts of one's own.
 
-    num_classes: outputs of the layer `classifier`. width: factor on `channels` (of the five stages) and `fc_channels`.
-    size: (height, width) of the input `data`; sizes of the form 8k + 1 keep labels and scores exactly aligned.
-    phase: "TEST" ends in fc8_interp, the scores eight times as large; "TRAIN" takes `label` as well, shrinks it eight
-    times, and ends in loss and accuracy. dialect: "v1" or "v2", whose loss rule applies.
-    Raises ValueError for another phase or dialect, or a wrong number of channels.
-    Source: Chen et al., ICLR 2015, and the released train and test prototxts."""
-    stages, fc = _widths(width, channels, fc_channels, phase, dialect)
-    layers = [
-        *backbone(stages),
-        _pool("pool5a", "pool5", stride=1, method="AVE"),
-        *_head("pool5a", fc, num_classes, classifier, 12),
-    ]
-    return _net("DeepLab-LargeFOV", layers, size, batch, phase, classifier, dialect)
-
-
-def aspp_spec(
-    num_classes: int = 21,
-    rates: Sequence[int] = ASPP_L,
-    width: float = 1.0,
-    channels: Sequence[int] = STAGE_CHANNELS,
-    fc_channels: int = FC_CHANNELS,
-    size: tuple[int, int] = (321, 321),
-    batch: int = 1,
-    phase: str = "TEST",
-    classifier: str = "fc8_voc12",
-    dialect: str = "v2",
-) -> NetSpec:
-    """DeepLab-ASPP on VGG-16: one branch fc6 to fc8 per rate, their scores summed (37,877,652 parameters).
-
-    rates: of the branches' fc6; ASPP_L (6, 12, 18, 24) or ASPP_S (2, 4, 8, 12). There is no pool5a.
-    Other arguments and errors as for `largefov_spec`. Source: Chen et al., PAMI 2018, and the released prototxts."""
-    stages, fc = _widths(width, channels, fc_channels, phase, dialect)
-    layers = backbone(stages)
-    marks = [f"_{i}" for i in range(1, len(rates) + 1)]
-    for rate, mark in zip(rates, marks, strict=True):
-        layers += _head("pool5", fc, num_classes, classifier, rate, mark)
-    layers.append(layer("Eltwise", classifier, [classifier + mark for mark in marks], classifier, operation="SUM"))
-    return _net("DeepLab-ASPP", layers, size, batch, phase, classifier, dialect)
-
-
-def _widths(width: float, channels: Sequence[int], fc_channels: int, phase: str, dialect: str) -> tuple[list[int], int]:
-    """Channels of the stages and of fc6 and fc7, arguments checked."""
+    num_classes: outputs of the layer `classifier`. width: factor on `channels` (of the five stages), `fc_channels` and
+    those of the multi-layer branches. fc_channels, rates, fusion: in place of the head's.
+    size: (height, width) of the input `data`, by default 321x321; 8k + 1 keeps labels and scores exactly aligned. The
+    nets with 2x2 pools need 8k + 2 and have k + 1 scores a side in TRAIN, k + 3 in TEST (306 and 514 by default).
+    phase: "TEST" ends in the scores at the image's size; "TRAIN" takes `label` as well, shrinks it eight times, and
+    ends in loss and accuracy. dialect: "v1" or "v2", whose loss rule and fillers apply.
+    Raises ValueError for another head, phase, dialect or fusion, or a wrong number of channels, CaffeFormatError naming
+    the layer where a size does not fit. Source: Chen et al., ICLR 2015 and PAMI 2018, and the released prototxts."""
+    facts = _facts(head, fc_channels, rates, fusion)
     if phase not in ("TRAIN", "TEST") or dialect not in ("v1", "v2"):
         raise ValueError(f"phase must be TRAIN or TEST and dialect v1 or v2, got {phase!r} and {dialect!r}")
     if len(channels) != len(STAGE_DEPTHS):
         raise ValueError(f"channels must have {len(STAGE_DEPTHS)} entries, one per stage, got {len(channels)}")
-    *stages, fc = (max(1, round(width * c)) for c in (*channels, fc_channels))
-    return stages, fc
-
-
-def _net(
-    name: str,
-    layers: list[LayerSpec],
-    size: tuple[int, int],
-    batch: int,
-    phase: str,
-    classifier: str,
-    dialect: str,
-) -> NetSpec:
+    *stages, fc = (max(1, round(width * c)) for c in (*channels, facts.fc_channels))
+    branches = Branches(facts.fusion, phase, num_classes, width) if facts.fusion else None
+    layers = _backbone(stages, facts.pool, phase, branches)
+    bottom = "pool5"
+    if facts.pool5a:
+        layers.append(_pool("pool5a", bottom, stride=1, method="AVE"))
+        bottom = "pool5a"
+    scores = classifier
+    if branches is not None:
+        layers, scores = branches.join(layers, _head(bottom, fc, num_classes, classifier, facts, branches))
+    else:
+        layers += _head(bottom, fc, num_classes, classifier, facts)
+    small = facts.pool == 2
+    if size is None:
+        side = (306 if phase == "TRAIN" else 514) if small else 321
+        size = (side, side)
     inputs = {"data": (batch, 3, *size)}
     if phase == "TRAIN":
         inputs["label"] = (batch, 1, *size)
-        layers += _training(classifier, dialect)
-    else:
-        layers.append(layer("Interp", "fc8_interp", [classifier], ["fc8_interp"], zoom_factor=8))
-    return make_net(name, inputs, layers, phase, dialect)
+        layers += _training(scores, dialect, small)
+    elif branches is None or not branches.full_size:
+        layers += _enlarged(scores, small)
+    spec = make_net(name, inputs, layers, phase, dialect)
+    return _for_v1(spec) if dialect == "v1" else spec
+
+
+def _facts(head: str | Head, fc_channels: int | None, rates: Sequence[int] | None, fusion: str | None) -> Head:
+    if isinstance(head, str):
+        if head not in HEADS:
+            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
+        head = HEADS[head]
+    given = {
+        "fc_channels": fc_channels,
+        "rates": None if rates is None else tuple(rates),
+        "fusion": fusion,
+    }
+    facts = replace(head, **{key: value for key, value in given.items() if value is not None})
+    if facts.fusion not in ("", *FUSIONS):
+        raise ValueError(f"fusion must be one of {', '.join(FUSIONS)} or empty, got {facts.fusion!r}")
+    if facts.fusion and facts.pool == 2:
+        raise ValueError("multi-layer branches need the 3x3 pools, which keep the maps of all layers aligned")
+    if not facts.rates:
+        raise ValueError("rates must name at least one rate of fc6")
+    return facts
+
+
+def _pool(name: str, bottom: str, stride: int, method: str = "MAX", kernel: int = 3, pad: int = 1) -> LayerSpec:
+    window = {"kernel": (kernel, kernel), "stride": (stride, stride), "pad": (pad, pad)}
+    return layer("Pooling", name, [bottom], [name], method=method, **window)
+
+
+def _backbone(channels: Sequence[int], pool: int, phase: str, branches: Branches | None) -> list[LayerSpec]:
+    """conv1_1 to pool5 at output stride 8: pool4 and pool5 have stride 1, conv5 has rate 2."""
+    layers, blob = [], "data"
+    if branches is not None:
+        layers += branches.attach(blob)
+    for stage, (width, depth) in enumerate(zip(channels, STAGE_DEPTHS, strict=True), start=1):
+        rate = 2 if stage == 5 else 1
+        for i in range(1, depth + 1):
+            name = f"conv{stage}_{i}"
+            layers.append(conv(name, blob, width, 3, pad=rate, dilation=rate))
+            layers.append(layer("ReLU", f"relu{stage}_{i}", [name], [name]))
+            blob = name
+        # Without padding the first release's pool4 has one score less, beside a label cropped by one pixel.
+        pad = 0 if (stage, pool, phase) == (4, 2, "TRAIN") else 1
+        kernel = 3 if stage == 5 else pool
+        layers.append(_pool(f"pool{stage}", blob, stride=2 if stage < 4 else 1, kernel=kernel, pad=pad))
+        blob = f"pool{stage}"
+        if branches is not None and stage < 5:
+            layers += branches.attach(blob)
+    return layers
+
+
+def _head(
+    bottom: str, fc: int, classes: int, classifier: str, facts: Head, branches: Branches | None = None
+) -> list[LayerSpec]:
+    """fc6, fc7 and the classifier for every rate, and where there are several rates the sum of their scores."""
+    marks = [f"_{i}" for i in range(1, len(facts.rates) + 1)] if len(facts.rates) > 1 else [""]
+    layers = []
+    for rate, mark in zip(facts.rates, marks, strict=True):
+        below = bottom
+        for i, (kernel, dilation) in ((6, (facts.kernel, rate)), (7, (1, 1))):
+            name = f"fc{i}{mark}"
+            layers += [
+                conv(name, below, fc, kernel, pad=dilation * (kernel - 1) // 2, dilation=dilation),
+                layer("ReLU", f"relu{i}{mark}", [name], [name]),
+                layer("Dropout", f"drop{i}{mark}", [name], [name], ratio=0.5),
+            ]
+            below = name
+        if branches is not None:
+            more, below = branches.beside(below)
+            layers += more
+        layers.append(
+            conv(
+                classifier + mark,
+                below,
+                classes,
+                1,
+                # An MSc net's classifier begins from the trained one, others from the filler.
+                rate=10 if branches is None else 1,
+                filler=CLASSIFIER_FILLER,
+            )
+        )
+    if len(marks) > 1:
+        layers.append(layer("Eltwise", classifier, [classifier + mark for mark in marks], classifier, operation="SUM"))
+    return layers
+
+
+def _enlarged(scores: str, small_pools: bool) -> list[LayerSpec]:
+    layers = [layer("Interp", "fc8_interp", [scores], ["fc8_interp"], zoom_factor=8)]
+    if small_pools:
+        # Element 0 of the scores lies at pixel -7 of the image.
+        layers.append(layer("Padding", "fc8_crop", ["fc8_interp"], ["fc8_crop"], pad_beg=-7, pad_end=-8))
+    return layers
+
+
+def _training(scores: str, dialect: str, small_pools: bool) -> list[LayerSpec]:
+    # The two forks differ only where every label is ignored: 0/0 in v1, 0 in v2. The first release's net names no
+    # label to ignore, but the void of VOC's labels has to be.
+    rule = "WEIGHTED" if dialect == "v1" else "VALID"
+    bottoms = [scores, "label_shrink"]
+    ignored = (IGNORE_LABEL,)
+    begin = {"pad_beg": -1} if small_pools else {}
+    return [
+        layer("Interp", "label_shrink", ["label"], ["label_shrink"], shrink_factor=8, **begin),
+        layer("SoftmaxWithLoss", "loss", bottoms, ["loss"], ignore_labels=ignored, normalization=rule),
+        layer("SegAccuracy", "accuracy", bottoms, ["accuracy"], ignore_labels=ignored),
+    ]
+
+
+def _for_v1(spec: NetSpec) -> NetSpec:
+    """The msra filler, which is younger than the v1 fork, as the gaussian that it is."""
+    layers = []
+    for one in spec.layers:
+        filler = getattr(one.options, "weight_filler", None)
+        if filler == HE:
+            std = single(float(np.float32(math.sqrt(2 / math.prod(spec.param_shapes[one.name][0][1:])))))
+            one = replace(one, options=replace(one.options, weight_filler=Filler(type="gaussian", std=std)))
+        layers.append(one)
+    return replace(spec, layers=tuple(layers))

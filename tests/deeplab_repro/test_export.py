@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from deeplab_repro import CaffeNet, export_net, load_caffe, models
+from deeplab_repro import CaffeNet, export_net, load_caffe, models, zoo
 from deeplab_repro.cli.app import app
-from prototxt_import import CaffeFormatError, layer, make_net, read_net, read_weights, write_weights
+from deeplab_repro.export import net_arrays
+from prototxt_import import CaffeFormatError, layer, make_net, read_net, read_solver, read_weights, write_weights
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -133,22 +135,75 @@ def run(*arguments):
     return ended.value.code
 
 
-def test_command_writes_a_zoo_model_in_the_dialect_asked_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(models, "deeplab_largefov", lambda **facts: CaffeNet(small_spec(**facts)))
-    assert run("export", "deeplab_largefov", "-o", tmp_path / "new", "--dialect", "v2", "--json", "-") == 0
+@pytest.fixture
+def narrow_zoo(monkeypatch):
+    """Zoo nets at a twentieth of their width."""
+    for name in ("spec", "training_spec"):
+        monkeypatch.setattr(zoo, name, partial(getattr(zoo, name), width=0.05))
+
+
+def test_command_writes_a_zoo_model_in_the_dialect_asked_for(tmp_path, narrow_zoo, capsys):
+    assert run("export", "deeplab_largefov", "-o", tmp_path, "--dialect", "v2", "--size", "65x73", "--json", "-") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["dialect"] == "v2"
     text = Path(answer["prototxt"]).read_text()
     assert "dilation: 12" in text
     assert "layers" not in text
-    assert read_net(answer["prototxt"], answer["weights"]).missing_weights == ()
+    again = read_net(answer["prototxt"], answer["weights"])
+    assert again.missing_weights == ()
+    assert again.inputs == {"data": (1, 3, 65, 73)}
 
 
-def small_spec(weights, phase, dialect):
-    from deeplab_repro import zoo
+@pytest.mark.parametrize("name", zoo.VARIANTS)
+def test_command_writes_training_and_deployment_files_that_read_back_equal(name, tmp_path, capsys):
+    assert run("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert sorted(Path(one).name for one in answer["files"]) == ["deploy.prototxt", "solver.prototxt", "train.prototxt"]
+    open_ones = {one: f"${{{one}}}" for one in ("DATA_ROOT", "EXP", "TRAIN_SET")}
+    train = read_net(tmp_path / "train.prototxt", phase="TRAIN", variables=open_ones)
+    deploy = read_net(tmp_path / "deploy.prototxt")
+    assert train == zoo.training_spec(name, dataset="context")
+    assert deploy == zoo.spec(name, dataset="context")
+    assert train.dialect == deploy.dialect == answer["dialect"] == zoo.variant(name).dialect
+    recipe = zoo.variant(name).recipe
+    assert train.blobs["data"] == (recipe.batch, 3, recipe.crop, recipe.crop)
+    assert train.layer("data").options.transform.mean_value == (104.008, 116.669, 122.675)
+    solver = read_solver(tmp_path / "solver.prototxt")
+    assert (solver.train_net, solver.momentum, solver.weight_decay) == ("train.prototxt", 0.9, 0.0005)
+    assert (solver.base_lr, solver.lr_policy, solver.max_iter) == (recipe.base_lr, recipe.lr_policy, recipe.max_iter)
+    assert solver.iter_size * recipe.batch == {"vgg16": recipe.batch}.get(zoo.variant(name).backbone, 10)
 
-    assert weights is None
-    return zoo.largefov_spec(width=0.05, size=(65, 65), phase=phase, dialect=dialect)
+
+def test_command_fills_the_releases_placeholders_and_takes_trained_weights(tmp_path, narrow_zoo):
+    net = models.build("deeplab_largefov", num_classes=3, dataset="own", width=0.05)
+    weights = export_net(net, tmp_path / "trained").weights
+    options = ["--train", "--classes", "3", "--dataset", "own", "--weights", weights, "--size", "65x65"]
+    names = ["--var", "DATA_ROOT=/data", "--var", "EXP=voc12", "--var", "TRAIN_SET=train_aug"]
+    assert run("export", "deeplab_largefov", *options, *names, "-o", tmp_path / "out") == 0
+    again = read_net(tmp_path / "out" / "train.prototxt", tmp_path / "out" / "model.caffemodel", phase="TRAIN")
+    data = again.layer("data").options
+    assert (data.root_folder, data.source) == ("/data", "voc12/list/train_aug.txt")
+    assert data.transform.crop_size == 65
+    assert bits(again.weights) == bits(net_arrays(net))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bundled", "--deploy"], "are for zoo names: deeplab, deeplab_4x4"),
+        (["deeplab", "--deploy", "--onnx"], "--onnx: goes with neither --train nor --deploy"),
+        (["deeplab", "--train", "--size", "306"], "--size 306: must be HEIGHTxWIDTH"),
+        (["deeplab_largefov", "--train", "--size", "65x73"], "the data layer cuts squares"),
+        (["deeplab", "--deploy", "--dialect", "v2"], "the v2 dialect has no such layer"),
+        (["deeplab", "--deploy", "--dataset", "ade20k"], "dataset 'ade20k' is unknown"),
+        (["deeplab", "--weights", "a", "--init", "b"], "--weights and --init exclude each other"),
+        (["deeplab", "--deploy", "--weights", "absent.caffemodel"], "absent.caffemodel"),
+    ],
+)
+def test_command_refuses(arguments, message, tmp_path, capsys):
+    assert run("export", *arguments, "-o", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_command_refuses_weights_that_leave_layers_empty(tmp_path, capsys):

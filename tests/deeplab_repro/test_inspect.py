@@ -13,7 +13,7 @@ from deeplab_repro.inspect import (
     inspect_weights,
     receptive_fields,
 )
-from deeplab_repro.zoo import largefov_spec
+from deeplab_repro.zoo import vgg16_spec
 from prototxt_import import read_net
 
 
@@ -129,7 +129,7 @@ def test_variables_without_a_value_may_stay_open(tmp_path, deeplab, refused):
 
 
 def test_the_published_facts_of_largefov():
-    report = inspect_net(largefov_spec())
+    report = inspect_net(vgg16_spec())
     by_name = {layer.name: layer for layer in report.layers}
     assert report.parameters == 20_505_429
     assert report.parameter_bytes == 4 * 20_505_429

@@ -36,7 +36,9 @@ RANKS = {
     "network": 3,
     "prepare": 3,
     "checkpoint": 3,
+    "transplant": 4,
     "zoo": 4,
+    "ports": 5,
     "models": 5,
     "cli": 9,
 }

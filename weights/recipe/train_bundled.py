@@ -32,7 +32,7 @@ from deeplab_repro.files import replacing
 from deeplab_repro.metrics import ConfusionMatrix
 from deeplab_repro.network import CaffeNet
 from deeplab_repro.predict import Segmenter
-from deeplab_repro.zoo import largefov_spec
+from deeplab_repro.zoo import vgg16_spec
 from prototxt_import import Filler, NetSpec, make_net, read_net, write_net, write_weights
 
 MEAN_BGR = (104.008, 116.669, 122.675)
@@ -105,7 +105,7 @@ class Recipe:
 
 
 def build(recipe: Recipe) -> CaffeNet:
-    spec = largefov_spec(
+    spec = vgg16_spec(
         num_classes=len(CLASSES),
         channels=recipe.channels,
         fc_channels=recipe.fc_channels,

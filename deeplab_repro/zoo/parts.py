@@ -1,0 +1,37 @@
+"""What the builders share: fillers, the label to ignore, and the papers' way to write a convolution."""
+
+from __future__ import annotations
+
+from prototxt_import import Filler, LayerSpec, ParamSpec, layer
+
+IGNORE_LABEL = 255
+# The releases start from trained nets and state no filler; this one lets a net be trained without.
+HE = Filler(type="msra")
+CLASSIFIER_FILLER = Filler(type="gaussian", std=0.01)
+
+
+def conv(
+    name: str,
+    bottom: str,
+    outputs: int,
+    kernel: int,
+    pad: int = 0,
+    dilation: int = 1,
+    stride: int = 1,
+    rate: float = 1,
+    filler: Filler = HE,
+) -> LayerSpec:
+    """A convolution with lr_mult `rate` for its weights and twice that, without decay, for its bias."""
+    return layer(
+        "Convolution",
+        name,
+        [bottom],
+        [name],
+        params=[ParamSpec(lr_mult=rate, decay_mult=1), ParamSpec(lr_mult=2 * rate, decay_mult=0)],
+        num_output=outputs,
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        pad=(pad, pad),
+        dilation=(dilation, dilation),
+        weight_filler=filler,
+    )

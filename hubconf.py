@@ -1,0 +1,67 @@
+"""Entry points for torch.hub: `torch.hub.load(REPOSITORY, "deeplab_largefov", pretrained="train2.caffemodel")`.
+
+One for each name of the zoo, and `bundled`. A clone has no compiled extension: where it was not built in place, the
+installed package is used (`pip install --no-build-isolation REPOSITORY` once)."""
+
+# torch.hub takes every callable without an underscore for an entry point.
+import os
+import sys
+from pathlib import Path as _Path
+
+dependencies = ["torch", "numpy", "google.protobuf", "safetensors"]
+
+_HERE = _Path(__file__).resolve().parent
+_ENDINGS = ("", ".caffemodel", ".caffemodel.h5", ".pth")
+
+_path = sys.path[:]
+if not list((_HERE / "deeplab_repro").glob("_C*")):
+    # torch.hub puts this folder in front: its sources would hide the package that has an extension.
+    sys.path[:] = [each for each in _path if _Path(each or ".").resolve() != _HERE]
+try:
+    from deeplab_repro import models as _models
+    from deeplab_repro import resolve as _resolve
+except ImportError as _error:
+    raise ImportError(
+        f"{_HERE}: deeplab-repro is neither built here nor installed; run once: "
+        f"pip install --no-build-isolation {_HERE} ({_error})"
+    ) from _error
+finally:
+    sys.path[:] = _path
+
+
+def _weights(pretrained):
+    """The file that `pretrained` names: a path, or one in torch.hub's checkpoints folder, its ending optional."""
+    import torch
+
+    if pretrained is False or pretrained is None:
+        return None
+    if pretrained is True:
+        raise ValueError(
+            "pretrained=True: the releases' weights are not ours to serve; name a .caffemodel, or a port's .pth "
+            "(`deeplab weights list` tells where they were published)"
+        )
+    folders = (_Path(), _Path(torch.hub.get_dir()) / "checkpoints")
+    for path in (folder / f"{os.fspath(pretrained)}{ending}" for folder in folders for ending in _ENDINGS):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"{pretrained}: no such file, here or in {folders[1]}")
+
+
+def _entry(name):
+    def entry(pretrained=False, **facts):
+        return getattr(_models, name)(_weights(pretrained), **facts)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = (
+        f"{_models.__dict__[name].__doc__}\n\npretrained: a .caffemodel or a port's .pth, or its name in torch.hub's "
+        "checkpoints folder; False for fresh weights."
+    )
+    return entry
+
+
+def bundled():
+    """The small model that comes with the package, trained on drawn street scenes."""
+    return _resolve.open_model("bundled")[0]
+
+
+globals().update({_name: _entry(_name) for _name in _models.__all__})
