@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 OUT ?= benchmarks/results
 STAMP := $(VENV)/.installed
 
-.PHONY: build ext demo test cpp-test lint format bench gpu-gate fuzz clean
+.PHONY: build ext demo test cpp-test lint format readme-tables bench gpu-gate fuzz clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,6 +40,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	FIX=1 bash tests/tools/clang_format.sh
+
+readme-tables: build
+	$(BIN)/python -m deeplab_repro.verify.readme README.md
 
 RUNS ?= 1000000
 fuzz: $(STAMP)

@@ -26,6 +26,8 @@ VERBS = {
     "inspect": "Caffe files",
     "run": "Caffe files",
     "diff": "Caffe files",
+    "weights": "Published results",
+    "verify": "Published results",
     "bench": "Measurements",
 }
 

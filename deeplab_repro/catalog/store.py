@@ -1,0 +1,204 @@
+"""A folder of weight files under the catalog's names, and the checksums they had when they came."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from deeplab_repro.catalog.archive import extract_member, is_archive
+from deeplab_repro.catalog.download import DownloadError, Progress, download
+from deeplab_repro.catalog.entries import Entry, Lists
+from deeplab_repro.catalog.tensors import check_tensors, expected_tensors
+from deeplab_repro.files import output_folder, replacing
+
+FOLDER_VARIABLE = "DEEPLAB_WEIGHTS"
+CHECKSUMS = "checksums.json"
+SUFFIXES = (".caffemodel", ".caffemodel.h5")
+_LIST_BYTES = 1 << 26
+
+
+def default_folder() -> Path:
+    """$DEEPLAB_WEIGHTS, or the user's cache folder for this program."""
+    import pooch
+
+    return Path(os.environ.get(FOLDER_VARIABLE) or Path(pooch.os_cache("deeplab-repro")) / "weights")
+
+
+class Store:
+    """The folder. checksums.json in it holds sha256, size and origin of every file that passed its check."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def find(self, name: str) -> Path | None:
+        """The file of that name, None where there is none."""
+        for suffix in SUFFIXES:
+            path = self.folder / f"{name}{suffix}"
+            if path.is_file():
+                return path
+        return None
+
+    def checksums(self) -> dict[str, dict[str, Any]]:
+        """What checksums.json holds, by name. Raises ValueError where it is damaged."""
+        path = self.folder / CHECKSUMS
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text())
+            if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+                raise ValueError("not a table of names")
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({error}); delete it, and every file is noted anew") from error
+        return found
+
+    def check(self, entry: Entry) -> Path:
+        """The file of an entry, its checksum and its tensors checked; its checksum is noted where none is known.
+
+        Raises FileNotFoundError where it is not there, ValueError where it is another file than it was or should be."""
+        path = self.find(entry.name)
+        if path is None:
+            raise FileNotFoundError(f"{self.folder / entry.name}{SUFFIXES[0]}: not there; {how_to_get(entry)}")
+        self._compare(entry, path, sha256(path))
+        check_tensors(entry, path)
+        if entry.name not in self.checksums():
+            self._note(entry.name, path, "found in the folder")
+        return path
+
+    def add(self, entry: Entry, source: str | os.PathLike[str], origin: str = "") -> Path:
+        """Check a file obtained anywhere, or an archive that holds it, and copy it into the folder.
+
+        origin: what checksums.json says about where it came from. Nothing is left behind when the check fails.
+        Raises ValueError as `check_tensors`, or for a checksum that is not the known one."""
+        source = Path(source)
+        if not source.is_file():
+            raise FileNotFoundError(f"{source}: no such file")
+        suffix = SUFFIXES[1] if source.name.endswith(".h5") else SUFFIXES[0]
+        with output_folder(self.folder), replacing(self.folder / f"{entry.name}{suffix}") as temporary:
+            if is_archive(source):
+                extract_member(
+                    source, entry.member or entry.file or f"{entry.name}.caffemodel", temporary, _most(entry)
+                )
+            else:
+                shutil.copyfile(source, temporary)
+            self._passes(entry, temporary, str(source))
+        path = self.folder / f"{entry.name}{suffix}"
+        self._note(entry.name, path, origin or source.name)
+        return path
+
+    def fetch(
+        self,
+        entry: Entry,
+        progress: Progress | None = None,
+        report: Callable[[str], None] = lambda _: None,
+        urls: tuple[str, ...] = (),
+    ) -> Path:
+        """Download an entry's file from the first of its addresses (or `urls`) that gives it, check and keep it.
+
+        report: told in a sentence about every address that does not. Raises DownloadError when none does, with what to
+        do instead; the same as `add` for a file that is not the entry's is said to `report` and the next one tried."""
+        failures = []
+        with output_folder(self.folder) as folder:
+            for url in urls or entry.urls:
+                # Entries out of one archive share its download.
+                target = folder / f".{hashlib.sha256(url.encode()).hexdigest()[:12]}-{_file_name(url)}"
+                try:
+                    if not target.is_file():
+                        download(url, target, progress)
+                    path = self.add(entry, target, url)
+                except (DownloadError, ValueError) as error:
+                    if not isinstance(error, DownloadError):
+                        target.unlink(missing_ok=True)  # complete, and not what it should be
+                    failures.append(f"{url}: {str(error).replace(str(target), 'what it gave')}")
+                    report(failures[-1])
+                    continue
+                if not is_archive(target):
+                    target.unlink()
+                return path
+            reasons = "; ".join(failures) or "no address is known"
+            raise DownloadError(f"{entry.name}: {reasons}. {how_to_get(entry)}")
+
+    def fetch_lists(self, lists: Lists, progress: Progress | None = None) -> Path:
+        """Download image lists into the folder NAME and check the md5 of those that are known; returns the folder.
+
+        Raises DownloadError as `fetch`, ValueError for a list that is not the known one."""
+        failures = []
+        for url in lists.urls:
+            with output_folder(self.folder / lists.name) as folder:
+                archive = folder / _file_name(url)
+                try:
+                    download(url, archive, progress)
+                except DownloadError as error:
+                    failures.append(f"{url}: {error}")
+                    continue
+                try:
+                    for name, wanted in lists.md5.items():
+                        with replacing(folder / name) as temporary:
+                            extract_member(archive, name, temporary, _LIST_BYTES)
+                            if (found := _digest(temporary, "md5")) != wanted:
+                                raise ValueError(f"{url}: {name} has md5 {found}, should be {wanted}")
+                finally:
+                    archive.unlink()
+                return folder
+        raise DownloadError(f"{lists.name}: {'; '.join(failures)}. Obtain the archive elsewhere and unpack it yourself")
+
+    def _passes(self, entry: Entry, path: Path, source: str) -> None:
+        try:
+            check_tensors(entry, path)
+            self._compare(entry, path, sha256(path))
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), source)) from error
+
+    def _compare(self, entry: Entry, path: Path, found: str) -> None:
+        wanted, origin = entry.sha256, "the catalog"
+        if not wanted:
+            wanted, origin = self.checksums().get(entry.name, {}).get("sha256", ""), str(self.folder / CHECKSUMS)
+        if wanted and found != wanted:
+            raise ValueError(
+                f"{path}: sha256 {found}, but {origin} has {wanted} for {entry.name}; another file than before?"
+            )
+
+    def _note(self, name: str, path: Path, origin: str) -> None:
+        facts = {
+            "sha256": sha256(path),
+            "bytes": path.stat().st_size,
+            "origin": origin,
+            "noted": datetime.now(UTC).strftime("%Y-%m-%d"),
+        }
+        with replacing(self.folder / CHECKSUMS) as temporary:
+            temporary.write_text(json.dumps({**self.checksums(), name: facts}, indent=1, sort_keys=True) + "\n")
+
+
+def how_to_get(entry: Entry) -> str:
+    """What to do to have an entry's file, in a sentence."""
+    add = f"deeplab weights add {entry.name} FILE"
+    if not entry.released:
+        return f"It was never released: train it ({entry.recipe}) and run: {add}"
+    inside = f" (in an archive: {entry.member})" if entry.member else ""
+    return f"Ask for {entry.file}{inside} elsewhere, or take a copy you have, and run: {add}"
+
+
+def sha256(path: Path) -> str:
+    """Of a file's contents, in hexadecimal digits."""
+    return _digest(path, "sha256")
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    import pooch
+
+    return str(pooch.file_hash(str(path), alg=algorithm))
+
+
+def _most(entry: Entry) -> int:
+    """Bytes that an entry's file may have: eight times its numbers' (nets that share blobs store them again)."""
+    return (1 << 26) + 32 * expected_tensors(entry).parameters
+
+
+def _file_name(url: str) -> str:
+    return Path(urlsplit(url).path).name or "download"

@@ -1,0 +1,114 @@
+"""What a weight file must hold, by the net it is for, and whether a file does."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeplab_repro.catalog.entries import Entry
+from prototxt_import.weights import read_weights
+
+if TYPE_CHECKING:
+    from prototxt_import.spec import Array, NetSpec, Shape
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Tensors a file must hold: shapes by layer, in Caffe's blob order; how many blobs and numbers those are.
+
+    shapes is empty for a file of no net of the zoo: then its blobs and numbers are counted."""
+
+    shapes: Mapping[str, tuple[Shape, ...]]
+    blobs: int
+    parameters: int
+
+
+def net_of(entry: Entry, phase: str = "TEST") -> NetSpec:
+    """The zoo's net that an entry's weights are for, without weights. Raises ValueError for an entry without one."""
+    from deeplab_repro import zoo
+
+    if not entry.model:
+        raise ValueError(f"{entry.name}: belongs to no net of the zoo; it is a file to start from ({entry.note})")
+    return zoo.spec(entry.model, dataset=entry.classes, phase=phase)
+
+
+def expected_tensors(entry: Entry) -> Expected:
+    """What must be in an entry's file.
+
+    A blob that layers share by name is asked for once, under the first of them: that one is always written."""
+    if not entry.model:
+        return Expected({}, entry.blobs, entry.parameters)
+    net = net_of(entry)
+    # The layers after a VGG's backbone are called fc6 to fc8, those after a ResNet's fc1.
+    left_out = "fc" if entry.requires == "backbone" or "resnet" in entry.model else "fc8"
+    shapes: dict[str, tuple[Shape, ...]] = {}
+    owned: set[str] = set()
+    for layer in net.layers:
+        blobs = net.param_shapes.get(layer.name, ())
+        names = [param.name for param in layer.params]
+        if not blobs or (names and names[0] and set(names) <= owned):
+            continue
+        owned.update(names)
+        if entry.requires == "all" or not layer.name.startswith(left_out):
+            shapes[layer.name] = tuple(blobs)
+    count = sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
+    return Expected(shapes, sum(map(len, shapes.values())), count)
+
+
+def check_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Sequence[Array]]:
+    """The blobs of a weight file, once it is known to hold what the entry asks for; more layers may be there.
+
+    Raises CaffeFormatError for a file that is no model, ValueError naming what is missing or has another shape."""
+    stored: dict[str, Sequence[Array]] = dict(read_weights(path))
+    complaints = list(differences(entry, stored))
+    if complaints:
+        more = len(complaints) - _MOST_NAMED
+        tail = f"; and {more} more" if more > 0 else ""
+        raise ValueError(f"{path}: not the weights of {entry.name}: {'; '.join(complaints[:_MOST_NAMED])}{tail}")
+    return stored
+
+
+def differences(entry: Entry, stored: Mapping[str, Sequence[Array]]) -> list[str]:
+    """What of an entry's tensors `stored` lacks or holds in another shape, in words; nothing where it fits.
+
+    Leading axes of size 1 do not count, as in Caffe: v1 files write a bias as [1, 1, 1, N]."""
+    expected = expected_tensors(entry)
+    if not expected.shapes:
+        blobs = [blob for each in stored.values() for blob in each]
+        found = len(blobs), sum(blob.size for blob in blobs)
+        if found == (expected.blobs, expected.parameters):
+            return []
+        return [
+            f"it holds {found[0]} tensors of {found[1]:,} numbers, should be {expected.blobs} of "
+            f"{expected.parameters:,}"
+        ]
+    complaints = []
+    for layer, shapes in expected.shapes.items():
+        blobs = stored.get(layer, ())
+        if not blobs:
+            complaints.append(f"layer {layer!r} is missing")
+        elif len(blobs) != len(shapes):
+            complaints.append(f"layer {layer!r} has {len(blobs)} tensors, should be {len(shapes)}")
+        else:
+            complaints += [
+                f"layer {layer!r} has a tensor {_text(blob.shape)}, should be {_text(shape)}"
+                for blob, shape in zip(blobs, shapes, strict=True)
+                if _bare(blob.shape) != _bare(shape)
+            ]
+    return complaints
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "of one number"
+
+
+def _bare(shape: Sequence[int]) -> tuple[int, ...]:
+    sides = list(shape)
+    while sides and sides[0] == 1:
+        sides.pop(0)
+    return tuple(sides)

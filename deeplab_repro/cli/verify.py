@@ -1,0 +1,136 @@
+"""`deeplab verify`: every published number, ours beside it, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption
+
+if TYPE_CHECKING:
+    from deeplab_repro.verify.answers import Answer
+
+_STYLES = {"reproduced": "green", "differs": "bold red", "measured": "cyan"}
+
+
+def verify(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="[NAME=]DIR",
+            help="VOCdevkit, or NAME=DIR for another data set in VOC's layout; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="DIR",
+            help="Weight files by their catalog names; the `deeplab weights` folder without it.",
+        ),
+    ] = None,
+    work: Annotated[
+        Path, typer.Option("--work", metavar="DIR", help="Where the counts of every image are kept, to go on from.")
+    ] = Path("verify-counts"),
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Worker processes for images.")] = 1,
+    timings: Annotated[
+        bool, typer.Option("--timings/--no-timings", help="Measure speeds, half a minute on two quiet cores.")
+    ] = True,
+    device: DeviceOption = Device.auto,
+    json: JsonOption = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the table as one HTML page.", show_default=False),
+    ] = None,
+) -> None:
+    """Check every number that the DeepLab papers published, as far as this machine can.
+
+    Verdicts: [b]reproduced[/b] and [b]differs[/b] (beyond the tolerance that stands with the number); [b]measured[/b],
+    a speed, which is this machine's; [b]needs data[/b], [b]needs weights[/b], [b]needs gpu[/b]; [b]test server
+    only[/b]; [b]not checkable[/b], with the reason. Exit code 1 when a number differs.
+
+    With weights and data the scores are computed as published: images padded as in the release's test nets, dense CRF
+    with the published parameters, one confusion matrix. Counts are kept per image under [b]--work[/b], so that a
+    killed run goes on; under torchrun every process takes its share of the images. Scores on a part of a split or of
+    stand-in weights (same layers, other numbers of channels) are shown and never called reproduced or different.
+
+    [dim]deeplab verify --html verify.html[/dim]
+
+    [dim]deeplab verify --data VOCdevkit --weights weights/ --processes 4 --json verify.json[/dim]
+
+    [dim]torchrun --no-python --nproc-per-node 8 deeplab verify --data VOCdevkit --weights weights/[/dim]
+    """
+    from deeplab_repro.catalog import default_folder
+    from deeplab_repro.cli.output import check_json, progress, write_json
+    from deeplab_repro.files import check_output_file
+    from deeplab_repro.verify import run
+    from deeplab_repro.verify.answers import DIFFERS, counts
+
+    check_json(json)
+    if html is not None:
+        check_output_file(html)
+    if weights is not None and not weights.is_dir():
+        raise FileNotFoundError(f"{weights}: no such folder")
+    plan = run.Plan(weights or default_folder(), _folders(data or []), work, device, processes, timings)
+    with run.ranks() as rank:
+        answers = run.verify(plan, rank, lambda items, what, total: progress(items, what, total))
+        if rank.number:
+            return
+    if html is not None:
+        from deeplab_repro.report.verify_page import write_page
+
+        write_page(answers, html)
+    rows = [answer.as_json() for answer in answers]
+    if write_json({"verdicts": counts(answers), "rows": rows}, json):
+        _print(answers)
+    if any(answer.verdict == DIFFERS for answer in answers):
+        raise typer.Exit(1)
+
+
+def _folders(texts: Iterable[str]) -> dict[str, Path]:
+    """[NAME=]DIR options by data set, VOC2012 where no name is given."""
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        if not equals:
+            name, folder = "VOC2012", text
+        if name in folders:
+            raise ValueError(f"--data {text}: {name} is named twice")
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"--data {text}: no such folder")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _print(answers: list[Answer]) -> None:
+    from deeplab_repro.cli.output import console, table
+    from deeplab_repro.verify.answers import counts, folded, grouped
+
+    out = console()
+    for paper, tables in grouped(answers).items():
+        out.print(f"\n[bold]{paper}[/bold]")
+        for source, group in tables.items():
+            cells = [_cells(line) for line in folded(group)]
+            columns = ("id", "model", "options", "metric", "published", "ours", "verdict", "")
+            out.print(table(columns, cells, left=("id", "model", "options", "metric", "verdict", ""), title=source))
+    out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items()))
+    machines = sorted({answer.machine for answer in answers if answer.machine})
+    if machines:
+        out.print(f"Measured on {'; '.join(machines)}")
+
+
+def _cells(line: list[Answer]) -> list[Any]:
+    """One printed line: an answer, or those of a series together."""
+    from rich.text import Text
+
+    from deeplab_repro.verify.lines import summary
+
+    found = summary(line)
+    style = _STYLES.get(found.verdict, "yellow" if found.verdict.startswith("needs") else "dim")
+    cells = (found.id, found.model, found.options, found.metric, found.published, found.ours)
+    return [*cells, Text(found.verdict, style), found.detail]

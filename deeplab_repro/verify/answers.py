@@ -1,0 +1,149 @@
+"""Published, ours and a verdict, for every record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deeplab_repro.verify.records import PAPERS, Published, Record
+
+if TYPE_CHECKING:
+    import torch
+
+    from deeplab_repro.catalog import Catalog, Entry, Store
+    from deeplab_repro.verify.scores import Scored
+
+REPRODUCED, DIFFERS, MEASURED = "reproduced", "differs", "measured"
+NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU = "needs data", "needs weights", "needs gpu"
+TEST_SERVER, NOT_CHECKABLE = "test server only", "not checkable"
+VERDICTS = (REPRODUCED, DIFFERS, MEASURED, NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU, TEST_SERVER, NOT_CHECKABLE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one record. ours: in the record's unit; machine: of a measured one; detail: why, or how.
+
+    per_class: IoU of each class in percent, of scores."""
+
+    record: Record
+    verdict: str
+    ours: float | None = None
+    detail: str = ""
+    machine: str = ""
+    per_class: Sequence[float | None] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """The row of `verify --json`."""
+        record = self.record
+        row: dict[str, Any] = {
+            "id": record.id,
+            "paper": record.paper,
+            "source": record.source,
+            "model": record.model,
+            "backbone": record.backbone,
+            "dataset": record.dataset,
+            "split": record.split,
+            "options": record.options,
+            "metric": record.metric,
+            "unit": record.unit,
+            "published": record.value,
+            "tolerance": record.tolerance if record.check in ("here", "data") else None,
+            "ours": self.ours,
+            "verdict": self.verdict,
+            "detail": self.detail,
+            "machine": self.machine or None,
+            "conflict": record.conflict,
+            "status": record.status or "read",
+            "note": record.note,
+        }
+        if self.per_class:
+            row["per_class"] = self.per_class
+        return row
+
+
+def fact_answer(record: Record) -> Answer:
+    """Of a record that the net's description answers."""
+    from deeplab_repro.verify.facts import compute
+
+    ours = compute(record)
+    if record.agrees(ours):
+        return Answer(record, REPRODUCED, ours)
+    return Answer(record, DIFFERS, ours, f"beyond the tolerance of {record.tolerance:g} {record.unit}".rstrip())
+
+
+def timing_answers(records: Iterable[Record], device: torch.device, wanted: bool) -> list[Answer]:
+    """Of the speeds; not measured where they are not wanted, nor on a CPU where only a GPU's figure compares."""
+    from deeplab_repro.verify.timing import NotEnoughMemory, Stopwatch, machine
+
+    stopwatch, name = Stopwatch(device), machine(device)
+    answers = []
+    for record in records:
+        if record.check == "gpu" and device.type != "cuda":
+            answers.append(Answer(record, NEEDS_GPU, detail="the figure is a GPU's; run where one is, --device cuda"))
+        elif not wanted:
+            answers.append(Answer(record, NOT_CHECKABLE, detail="timings were switched off"))
+        else:
+            try:
+                ours, how = stopwatch.measure(record)
+                answers.append(Answer(record, MEASURED, ours, how, name))
+            except NotEnoughMemory as error:
+                answers.append(Answer(record, NOT_CHECKABLE, detail=f"not on this machine: {error}"))
+    return answers
+
+
+def score_answer(
+    record: Record, published: Published, catalog: Catalog, store: Store, data: Iterable[str], scored: Scored | None
+) -> Answer:
+    """Of a score on a data set. data: the data sets at hand; scored: what evaluating its weights gave, if it was."""
+    if store.find(record.weights) is None:
+        return Answer(record, NEEDS_WEIGHTS, detail=_way_to(catalog.entry(record.weights)))
+    if record.dataset not in data or scored is None:
+        return Answer(
+            record, NEEDS_DATA, detail=f"name {record.dataset} in the VOC layout: --data {record.dataset}=DIR"
+        )
+    ours, per_class = scored.value(record)
+    if scored.stand_in:
+        why = f"computed with stand-in weights: {scored.stand_in}"
+        return Answer(record, NEEDS_WEIGHTS, ours, why, per_class=per_class)
+    whole = published.images.get(record.dataset, {}).get(record.split)
+    if scored.images != whole:
+        why = f"computed on {scored.images} images; {record.split} has {whole or 'an unknown number'}"
+        return Answer(record, NEEDS_DATA, ours, why, per_class=per_class)
+    verdict = REPRODUCED if record.agrees(ours) else DIFFERS
+    return Answer(record, verdict, ours, f"{scored.images} images, tolerance {record.tolerance:g}", per_class=per_class)
+
+
+def _way_to(entry: Entry) -> str:
+    if not entry.released:
+        return f"never released; once trained: deeplab weights add {entry.name} FILE"
+    return f"deeplab weights {'fetch ' + entry.name if entry.urls else 'add ' + entry.name + ' FILE'}"
+
+
+def counts(answers: Iterable[Answer]) -> dict[str, int]:
+    """How many answers have each verdict, in the order of VERDICTS, those that occur."""
+    found = Counter(answer.verdict for answer in answers)
+    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+
+def grouped(answers: Iterable[Answer]) -> Mapping[str, Mapping[str, list[Answer]]]:
+    """Answers by paper's title and table, each in order of first appearance."""
+    groups: dict[str, dict[str, list[Answer]]] = {}
+    for answer in answers:
+        paper = PAPERS.get(answer.record.paper, answer.record.paper)
+        groups.setdefault(paper, {}).setdefault(answer.record.source, []).append(answer)
+    return groups
+
+
+def folded(answers: Sequence[Answer]) -> list[list[Answer]]:
+    """Answers with those of one series and verdict together, for people to read."""
+    lines: list[list[Answer]] = []
+    for answer in answers:
+        last = lines[-1][-1] if lines else None
+        same = last is not None and (last.record.series, last.verdict) == (answer.record.series, answer.verdict)
+        if same and answer.record.series:
+            lines[-1].append(answer)
+        else:
+            lines.append([answer])
+    return lines

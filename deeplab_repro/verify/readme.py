@@ -1,0 +1,91 @@
+"""The README's tables of published numbers, from the same records as `deeplab verify`: `make readme-tables`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deeplab_repro.files import replacing
+from deeplab_repro.verify.answers import Answer, fact_answer, folded, grouped
+from deeplab_repro.verify.lines import summary
+from deeplab_repro.verify.records import CHECKS, PAPERS, Record, read_published
+
+BEGIN = "<!-- published numbers: written by make readme-tables -->"
+END = "<!-- end of published numbers -->"
+_HEADS = {
+    "here": "checked without data or weights",
+    "timing": "measured beside ours",
+    "gpu": "measured on a GPU",
+    "data": "with weights and data",
+    "test server": "test server only",
+    "never": "not checkable",
+}
+
+
+def tables(records: Sequence[Record]) -> str:
+    """What is checked here, published beside ours, and how many numbers of each paper take what to check."""
+    answers = [fact_answer(record) for record in records if record.check == "here"]
+    return f"{_checked(answers)}\n\n{_needs(records)}"
+
+
+def _checked(answers: Sequence[Answer]) -> str:
+    rows = []
+    for by_source in grouped(answers).values():
+        for source, group in by_source.items():
+            if group[0].record.paper == "crf":
+                good = sum(answer.verdict == "reproduced" for answer in group)
+                settings = len({answer.record.series for answer in group})
+                rows.append(
+                    (
+                        source,
+                        f"{settings} settings",
+                        "parameters",
+                        len(group),
+                        good,
+                        "reproduced" * (good == len(group)) or "differs",
+                    )
+                )
+                continue
+            for line in map(summary, folded(group)):
+                options = f", {line.options}" if line.options else ""
+                rows.append((source, line.model + options, line.metric, line.published, line.ours, line.verdict))
+    return _markdown(("source", "net", "what", "published", "ours", "verdict"), rows)
+
+
+def _needs(records: Sequence[Record]) -> str:
+    papers = dict.fromkeys(record.paper for record in records)
+    rows = [(PAPERS[paper], *_counts(record for record in records if record.paper == paper)) for paper in papers]
+    return _markdown(("numbers of", *(_HEADS[check] for check in CHECKS)), [*rows, ("all", *_counts(records))])
+
+
+def _counts(records: Iterable[Record]) -> list[int]:
+    found = Counter(record.check for record in records)
+    return [found[check] for check in CHECKS]
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def updated(text: str, name: str = "README.md") -> str:
+    """The page with the part between its markers written anew. Raises ValueError where the markers are not there."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{name}: must hold the lines {BEGIN} and {END} once, in this order")
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n\n{tables(read_published().records)}\n\n{END}{after}"
+
+
+def main(paths: Sequence[str]) -> None:
+    """Rewrite the tables of each page."""
+    for path in map(Path, paths or ["README.md"]):
+        text = updated(path.read_text("utf-8"), str(path))
+        with replacing(path) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

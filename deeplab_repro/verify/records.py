@@ -1,0 +1,154 @@
+"""The published numbers: weights/published.toml as typed records, one per number."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PUBLISHED = Path(__file__).parents[1] / "weights" / "published.toml"
+# How a number can be checked; the file's head says what each means.
+CHECKS = ("here", "timing", "gpu", "data", "test server", "never")
+PAPERS = {
+    "v1": "DeepLab v1 (arXiv 1412.7062)",
+    "v2": "DeepLab v2 (arXiv 1606.00915)",
+    "others": "Other people's figures",
+    "crf": "CRF parameters",
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One published number; the fields are those of weights/published.toml, which explains them.
+
+    series: id of the curve or setting it is a point of, empty for a number of its own."""
+
+    id: str
+    paper: str
+    source: str
+    model: str
+    metric: str
+    value: float
+    check: str
+    unit: str = ""
+    backbone: str = ""
+    dataset: str = ""
+    split: str = ""
+    labels: str = "SegmentationClass"
+    train_set: str = ""
+    options: str = ""
+    tolerance: float = 0.0
+    quantity: str = ""
+    of: str = ""
+    weights: str = ""
+    crf: str = ""
+    conflict: tuple[str, ...] = ()
+    why: str = ""
+    status: str = ""
+    evidence: str = ""
+    note: str = ""
+    series: str = ""
+
+    def agrees(self, ours: float) -> bool:
+        """Whether a value of ours is the published one within its tolerance."""
+        return abs(ours - self.value) <= self.tolerance + 1e-9
+
+    @property
+    def width(self) -> int:
+        """Half width in pixels of the band a trimap number is measured in; 0 for all others."""
+        return int(self.options.rpartition("w=")[2]) if self.metric.startswith("trimap_") else 0
+
+
+@dataclass(frozen=True)
+class Published:
+    """All records in the order of the file, and how many images each split of a data set has."""
+
+    records: tuple[Record, ...]
+    images: Mapping[str, Mapping[str, int]]
+
+    def record(self, name: str) -> Record:
+        """The record of an id; KeyError where there is none."""
+        return next(record for record in self.records if record.id == name)
+
+
+def read_published(path: str | os.PathLike[str] = PUBLISHED) -> Published:
+    """Read the records; ValueError naming file, row and field for anything unknown, missing or doubled."""
+    with open(path, "rb") as file:
+        try:
+            data = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: not TOML: {error}") from error
+    records: list[Record] = []
+    seen: set[str] = set()
+    for facts in _rows(data):
+        record = _record(facts, str(path))
+        if record.id in seen:
+            raise ValueError(f"{path}: row {record.id}: the id is used twice")
+        seen.add(record.id)
+        records.append(record)
+    for record in records:
+        for other in record.conflict:
+            if other not in seen:
+                raise ValueError(f"{path}: row {record.id}: conflict names {other!r}, which is no row")
+    return Published(tuple(records), data.get("images", {}))
+
+
+def _record(facts: dict[str, Any], path: str) -> Record:
+    name = facts.get("id", "without id")
+    fields = {field.name: field for field in dataclasses.fields(Record)}
+    unknown = sorted(set(facts) - set(fields))
+    if unknown:
+        raise ValueError(f"{path}: row {name}: unknown field {unknown[0]!r}")
+    missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in facts]
+    if missing:
+        raise ValueError(f"{path}: row {name}: {missing[0]} is missing")
+    if facts["check"] not in CHECKS:
+        raise ValueError(f"{path}: row {name}: check is {facts['check']!r}, must be one of {', '.join(CHECKS)}")
+    if facts["check"] == "data" and not facts.get("weights"):
+        raise ValueError(f"{path}: row {name}: a score needs the name of its weights")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    values["value"] = float(facts["value"])
+    return Record(**values)
+
+
+def _rows(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every number with what its table, curve or setting says about it."""
+    for table in data.get("table", ()):
+        shared = {key: value for key, value in table.items() if key != "rows"}
+        for row in table["rows"]:
+            yield {**shared, **row}
+    shared = data.get("trimap_shared", {})
+    for curve in data.get("trimap", ()):
+        own = {key: value for key, value in curve.items() if key not in ("ids", "values")}
+        names = curve.get("ids", {})
+        for width, value in enumerate(curve["values"], 1):
+            name = names.get(str(width), f"{curve['id']}.{width:02d}")
+            options = f"void dilated by square 2w+1, w={width}"
+            yield {**shared, **own, "id": name, "options": options, "value": value, "series": curve["id"]}
+    for setting in data.get("crf", ()):
+        yield from _setting(setting)
+
+
+def _setting(setting: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The six parameters of a CRF setting as rows of their own."""
+    bilateral = zip(("bilateral_weight", "bilateral_xy_std", "bilateral_rgb_std"), setting["bilateral"], strict=True)
+    gaussian = zip(("gaussian_weight", "gaussian_xy_std"), setting["gaussian"], strict=True)
+    for metric, value in (*bilateral, *gaussian, ("iterations", setting["iterations"])):
+        yield {
+            "id": f"CRF.{setting['preset']}.{metric}",
+            "paper": "crf",
+            "source": "Settings of the dense CRF",
+            "model": setting["model"],
+            "metric": metric,
+            "unit": {"xy_std": "px", "rgb_std": "grey levels"}.get(metric.partition("_")[2], ""),
+            "value": value,
+            "check": "here",
+            "quantity": "crf_parameter",
+            "of": setting["preset"],
+            "evidence": setting["evidence"],
+            "series": setting["preset"],
+        }

@@ -1,0 +1,59 @@
+"""The net that a weight file fits: the published one, or the same net with other numbers of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deeplab_repro import zoo
+from deeplab_repro.network import CaffeNet
+from prototxt_import import NetSpec, make_net
+from prototxt_import.spec import Array
+from prototxt_import.weights import read_weights, with_weights
+
+
+def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tuple[CaffeNet | None, str]:
+    """The zoo's net `model` with the weights of a file, and what tells a stand-in from the original (empty for that).
+
+    A stand-in has the layers of the original and other numbers of channels, which are read off the file.
+    build: False to learn only the latter. Raises CaffeFormatError for a file that is no model, ValueError for one that
+    lacks layers or has another number of classes."""
+    stored = read_weights(path)
+    published = zoo.spec(model, dataset=classes)
+    spec = with_channels(published, stored, str(path))
+    outputs = spec.blobs[zoo.score_blob(spec)][1]
+    if outputs != zoo.DATASETS[classes]:
+        raise ValueError(f"{path}: scores {outputs} classes, {classes} has {zoo.DATASETS[classes]}")
+    spec = with_weights(spec, stored, str(path))
+    if spec.missing_weights:
+        raise ValueError(f"{path}: holds no weights for the layers {', '.join(spec.missing_weights)} of {model}")
+    return CaffeNet(spec) if build else None, _difference(spec, published)
+
+
+def with_channels(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: str) -> NetSpec:
+    """The net with the output channels that the convolutions' stored weights have, shapes inferred again.
+
+    Raises ValueError for a convolution without weights, CaffeFormatError naming the first layer that does not fit."""
+    by_name: dict[str, int] = {}
+    layers = []
+    for layer in spec.layers:
+        if layer.type == "Convolution":
+            shared = layer.params[0].name
+            blobs = stored.get(layer.name, ())
+            outputs = int(blobs[0].shape[0]) if blobs and blobs[0].ndim == 4 else by_name.get(shared)
+            if outputs is None:
+                raise ValueError(f"{source}: holds no weights for the layer {layer.name} of {spec.name}")
+            if shared:
+                by_name.setdefault(shared, outputs)
+            layer = replace(layer, options=replace(layer.options, num_output=outputs))
+        layers.append(layer)
+    return make_net(spec.name, spec.inputs, layers, spec.phase, spec.dialect)
+
+
+def _difference(found: NetSpec, published: NetSpec) -> str:
+    for layer, shapes in published.param_shapes.items():
+        if found.param_shapes[layer] != shapes:
+            ours, theirs = ("x".join(map(str, each[layer][0])) for each in (found.param_shapes, published.param_shapes))
+            return f"{layer} is {ours}, the original's {theirs}"
+    return ""

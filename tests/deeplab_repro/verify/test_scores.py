@@ -1,0 +1,174 @@
+"""Scores of weight files on a data set: what they are, and that a run can be killed, shared and gone on with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deeplab_repro import zoo
+from deeplab_repro.catalog import Store, read_catalog
+from deeplab_repro.metrics import ConfusionMatrix, trimap_band
+from deeplab_repro.verify import read_published, scores
+from deeplab_repro.verify.stand_in import fitting_net
+from deeplab_repro.verify.voc import VocFolder
+from prototxt_import import CaffeFormatError, read_weights, write_weights
+
+from .conftest import ANSWER, NAMES
+
+RECORDS = read_published().records
+
+
+@pytest.fixture
+def runs(voc, weights_folder):
+    found = scores.plan(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc.folder})
+    return {run.weights: (run, group) for run, group in found}
+
+
+def _expected(voc, width=0):
+    matrix = ConfusionMatrix(21)
+    for truth in voc.truths.values():
+        kept = trimap_band(truth, width) if width else np.ones(truth.shape, bool)
+        matrix.update(np.full(kept.sum(), ANSWER, np.uint8), truth[kept])
+    return matrix
+
+
+def test_one_run_gives_all_numbers_of_its_weights(runs):
+    run, group = runs["v1_largefov_train"]
+    assert {record.id for record in group} == {"R007", "R008", "R031", "R040", "R041", "R042"}
+    assert (run.crfs, run.boundaries, run.input) == (("v1_largefov",), False, 513)
+    run, group = runs["v1_deeplab_train"]
+    assert run.boundaries
+    assert sum(record.width > 0 for record in group) == 240
+
+
+def test_scores_and_boundaries_are_those_of_the_labels(runs, voc, tmp_path):
+    run, group = runs["v1_deeplab_train"]
+    scores.count(run, tmp_path / "work")
+    found = scores.gather(run, tmp_path / "work")
+    assert found.images == 3
+    assert "conv1_1 is 1x3x3x3" in found.stand_in
+    for name, width in (("R001", 0), ("R002", 0), ("R110", 1), ("R115", 30)):
+        record = next(record for record in group if record.id == name)
+        value, per_class = found.value(record)
+        matrix = _expected(voc, width)
+        assert value == pytest.approx(100 * matrix.miou("nan" if width else "zero"))
+        assert per_class[ANSWER] == pytest.approx(100 * matrix.per_class()[ANSWER])
+        assert per_class[3] is None
+    accuracy = next(record for record in group if record.metric == "trimap_pixel_acc" and record.width == 5)
+    assert found.value(accuracy)[0] == pytest.approx(100 * _expected(voc, 5).pixel_accuracy())
+    classes = next(record for record in group if record.metric == "trimap_class_acc" and record.width == 5)
+    assert found.value(classes)[0] == pytest.approx(100 * _expected(voc, 5).mean_accuracy())
+
+
+def test_finished_images_are_not_counted_again(runs, tmp_path, monkeypatch):
+    run, _ = runs["v1_largefov_train"]
+    scores.count(run, tmp_path, share=(1, 3))
+    assert [path.stem for path in run.folder(tmp_path).glob("*.npz")] == [NAMES[1]]
+    done = []
+    count_image = scores.count_image
+    monkeypatch.setattr(
+        scores, "count_image", lambda run, name, *rest: done.append(name) or count_image(run, name, *rest)
+    )
+    scores.count(run, tmp_path)
+    assert done == [NAMES[0], NAMES[2]]
+    assert scores.gather(run, tmp_path).images == 3
+
+
+def test_processes_share_the_images(runs, tmp_path):
+    run, _ = runs["v1_largefov_train"]
+    scores.count(run, tmp_path / "two", processes=2)
+    scores.count(run, tmp_path / "one")
+    two, one = (scores.gather(run, tmp_path / name) for name in ("two", "one"))
+    for preset, counts in one.counts.items():
+        assert np.array_equal(two.counts[preset], counts)
+
+
+def test_other_weights_have_other_counts(runs, voc, weights_folder):
+    run, _ = runs["v1_largefov_train"]
+    work = weights_folder / "work"
+    assert run.folder(work) != replace(run, digest="other").folder(work)
+    assert run.folder(work) != replace(run, crfs=()).folder(work)
+    assert run.folder(work) == replace(run, path=weights_folder / "elsewhere").folder(work)
+
+
+def test_missing_and_damaged_counts_are_named(runs, tmp_path):
+    run, _ = runs["v1_largefov_train"]
+    run.folder(tmp_path).mkdir()
+    with pytest.raises(ValueError, match=rf"{NAMES[0]}\.npz: no counts"):
+        scores.gather(run, tmp_path)
+    (run.folder(tmp_path) / f"{NAMES[0]}.npz").write_bytes(b"PK broken")
+    with pytest.raises(ValueError, match=rf"{NAMES[0]}\.npz: .*delete it"):
+        scores.gather(run, tmp_path)
+
+
+def test_labels_that_are_no_classes_name_their_file(runs, voc, tmp_path):
+    from deeplab_repro.palette import save_label_png
+
+    run, _ = runs["v1_largefov_train"]
+    save_label_png(np.full((30, 41), 77, np.uint8), voc.root / "SegmentationClass" / f"{NAMES[0]}.png")
+    with pytest.raises(ValueError, match=rf"{NAMES[0]}\.png: .*77"):
+        scores.count(run, tmp_path)
+
+
+def test_list_may_be_deeplabs_own(voc):
+    listing = voc.root / "ImageSets" / "Segmentation" / "val.txt"
+    listing.write_text("".join(f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png\n" for name in NAMES))
+    assert VocFolder.find(voc.folder, "VOC2012", "val").names == NAMES
+    assert VocFolder.find(voc.root, "VOC2012", "val").names == NAMES
+
+
+def test_what_the_list_names_must_be_there(voc):
+    for path, word in (
+        ("JPEGImages/2007_000002.jpg", "2007_000002.jpg"),
+        ("ImageSets/Segmentation/val.txt", "val.txt"),
+    ):
+        (voc.root / path).unlink()
+        with pytest.raises(FileNotFoundError, match=word):
+            VocFolder.find(voc.folder, "VOC2012", "val")
+    (voc.root / "ImageSets/Segmentation/val.txt").write_text("\n \n")
+    with pytest.raises(ValueError, match="holds no image ids"):
+        VocFolder.find(voc.folder, "VOC2012", "val")
+
+
+def test_stand_in_channels_are_read_off_the_file(weights_folder):
+    net, difference = fitting_net(weights_folder / "v1_largefov_train.caffemodel", "deeplab_largefov", "voc12")
+    assert net.params["conv5_1"][0].shape == (8, 8, 3, 3)
+    assert net.spec.outputs == ("fc8_interp",)
+    assert difference == "conv1_1 is 1x3x3x3, the original's 64x3x3x3"
+
+
+def test_shared_scales_need_their_weights_once(tmp_path):
+    spec = zoo.spec("deeplab_resnet101_aspp_msc", width=1 / 32, depths=(3, 4, 23, 3))
+    rng = np.random.default_rng(0)
+    weights = {
+        layer: [rng.random(shape, np.float32) for shape in shapes]
+        for layer, shapes in spec.param_shapes.items()
+        if shapes and not layer.endswith(("_res05", "_res075"))
+    }
+    write_weights(weights, None, tmp_path / "w.caffemodel")
+    net, difference = fitting_net(tmp_path / "w.caffemodel", "deeplab_resnet101_aspp_msc", "voc12")
+    assert net.params["res2a_branch2a_res05"][0] is net.params["res2a_branch2a"][0]
+    assert difference.startswith("conv1 is 2x3x7x7")
+
+
+def test_weights_of_another_net_are_refused(weights_folder, tmp_path):
+    path = weights_folder / "v1_largefov_train.caffemodel"
+    with pytest.raises(CaffeFormatError):
+        fitting_net(path, "deeplab", "voc12")
+    with pytest.raises(ValueError, match="no weights for the layer fc8_cityscapes"):
+        fitting_net(path, "deeplab_largefov", "cityscapes")
+    stored = read_weights(path)
+    few = {
+        **stored,
+        "fc8_voc12": [
+            blob[..., :7, :, :, :] if blob.ndim == 4 and blob.shape[0] == 21 else blob[..., :7]
+            for blob in stored["fc8_voc12"]
+        ],
+    }
+    write_weights(few, None, tmp_path / "few.caffemodel")
+    with pytest.raises(ValueError, match="scores 7 classes, voc12 has 21"):
+        fitting_net(tmp_path / "few.caffemodel", "deeplab_largefov", "voc12")
+    stored.pop("conv3_2")
+    write_weights(stored, None, tmp_path / "w.caffemodel")
+    with pytest.raises(ValueError, match="no weights for the layer conv3_2"):
+        fitting_net(tmp_path / "w.caffemodel", "deeplab_largefov", "voc12")
