@@ -1,4 +1,4 @@
-"""python -m benchmarks.run [conv] [crf] [net] [importer]: tables on standard output, JSON where asked."""
+"""python -m benchmarks.run [conv] [crf] [net] [importer] [data]: tables on standard output, JSON where asked."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import torch
 from .cases import LARGE_NET_CASES, NET_CASES, conv_cases, crf_cases
 from .conv import DIRECTIONS, PRECISIONS, bench_conv
 from .crf import bench_crf
+from .data import bench_data
 from .importer import bench_importer
 from .machine import machine_record
 from .net import bench_net
 
-FAMILIES = ("conv", "crf", "net", "importer")
+FAMILIES = ("conv", "crf", "net", "importer", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +63,8 @@ def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], N
         return bench_crf(crf_cases(options.full, tuple(options.batch)), options.device, options.seconds * 4, progress)
     if family == "importer":
         return bench_importer(options.seconds * 4, progress)
+    if family == "data":
+        return bench_data(options.seconds, progress)
     if family == "net":
         cases = NET_CASES if options.device == "cpu" else LARGE_NET_CASES
         precisions = [each for each in options.precision if each != "fp16"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from deeplab_repro import images as image_files
 from deeplab_repro.crf import CRFParams, DenseCRF
-from deeplab_repro.files import replacing
+from deeplab_repro.files import check_record as check_settings
 from deeplab_repro.formats import SCORE_SUFFIXES, read_scores, write_bin, write_mat, write_npy
 from deeplab_repro.palette import save_label_png
 from deeplab_repro.processes import worker_pool
@@ -104,6 +103,14 @@ def pair_files(images: Path, scores: Path, partner: str = "scores") -> list[tupl
     return [(name, pictures[name], found[name]) for name in sorted(found)]
 
 
+def scores_by_id(folder: Path) -> dict[str, Path]:
+    """The score files of a folder by id; errors as `pair_files`."""
+    found = _by_id(folder, SCORE_SUFFIXES)
+    if not found:
+        raise ValueError(f"{folder}: no scores ({', '.join(SCORE_SUFFIXES)}) in this folder")
+    return found
+
+
 def _by_id(folder: Path, suffixes: Sequence[str], wanted: set[str] | None = None) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -117,25 +124,8 @@ def _by_id(folder: Path, suffixes: Sequence[str], wanted: set[str] | None = None
 
 
 def check_record(folder: Path, settings: Settings, overwrite: bool) -> None:
-    """Keep results of different settings apart: note the settings in the folder, or compare with those noted there.
-
-    Raises ValueError when they differ, unless everything is written anew."""
-    file = folder / RECORD
-    record = json.loads(json.dumps(settings.record()))
-    if file.is_file() and not overwrite:
-        try:
-            known = json.loads(file.read_text())
-        except ValueError as error:
-            raise ValueError(f"{file}: no record of settings: {error}") from error
-        if known != record:
-            changed = [key for key in record if not isinstance(known, dict) or known.get(key) != record[key]]
-            raise ValueError(
-                f"{folder}: holds results of other settings ({', '.join(changed)} differ); choose another folder, or "
-                "--overwrite"
-            )
-        return
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    """`files.check_record` for a folder of refined scores."""
+    check_settings(folder / RECORD, settings.record(), overwrite)
 
 
 def refine_all(jobs: Sequence[Job], settings: Settings, processes: int = 1) -> Iterator[tuple[Job, Exception | None]]:

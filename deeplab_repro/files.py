@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -55,3 +57,24 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             with suppress(OSError):
                 each.rmdir()
         raise
+
+
+def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False) -> None:
+    """Keep results of different settings apart: note the settings in `file`, or compare with those noted there.
+
+    Raises ValueError when they differ, unless everything is written anew."""
+    asked = json.loads(json.dumps(record))
+    if file.is_file() and not overwrite:
+        try:
+            known = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file}: no record of settings: {error}") from error
+        if known != asked:
+            changed = [key for key in asked if not isinstance(known, dict) or known.get(key) != asked[key]]
+            raise ValueError(
+                f"{file.parent}: holds results of other settings ({', '.join(changed)} differ); choose another folder, "
+                "or --overwrite"
+            )
+        return
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(asked, indent=1) + "\n")

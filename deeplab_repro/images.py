@@ -37,8 +37,8 @@ def _is_cut_short(data: bytes) -> bool:
     return False
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """The image as RGB uint8 [H, W, 3]; grey ones get three equal channels, alpha is dropped, EXIF turns are applied.
+def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """The image as OpenCV decodes it, EXIF turns applied: BGR uint8 [H, W, 3], or what another IMREAD mode gives.
 
     Raises OSError when the file cannot be read, ValueError naming it when it is no image or a damaged one."""
     data = Path(path).read_bytes()
@@ -50,12 +50,19 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         data += b"\n"  # OpenCV refuses a text file whose last number ends with the file
     with _quiet_opencv():
         try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
         except cv2.error:
             image = None
     if image is None:
         raise ValueError(f"{path}: no image that can be read ({', '.join(s[1:] for s in SUFFIXES)}), or a damaged one")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """The image as RGB uint8 [H, W, 3]; grey ones get three equal channels, alpha is dropped, EXIF turns are applied.
+
+    Errors as `read_bgr`."""
+    return cv2.cvtColor(read_bgr(path), cv2.COLOR_BGR2RGB)
 
 
 def read_labels(path: str | os.PathLike[str]) -> np.ndarray:

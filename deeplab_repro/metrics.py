@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -100,6 +101,31 @@ def trimap_band(truth: ArrayLike, width: int, ignore_index: int = 255) -> NDArra
         lower = np.take(sums - ignored, np.maximum(places - width, 0), axis)
         ignored = upper > lower
     return ignored
+
+
+def trimap_width(truth: ArrayLike, ignored: ArrayLike) -> NDArray[np.float32]:
+    """The least width whose trimap band holds a pixel: chessboard distance to the nearest pixel of the mask `ignored`
+    [H, W]; float32 [H, W], infinite where there is none.
+
+    `trimap_band(truth, w)` is where this is at most w, for every w at once."""
+    mask = np.asarray(ignored, bool)
+    if mask.shape != np.shape(truth) or mask.ndim != 2:
+        raise ValueError(f"trimap_width: needs a mask [H, W] of truth's shape, got {list(mask.shape)}")
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_C, 3)
+
+
+def label_edges(truth: ArrayLike) -> NDArray[np.bool_]:
+    """Pixels of a label map [H, W] that differ from the one to their right or below them, and those: bool [H, W]."""
+    labels = np.asarray(truth)
+    edges = np.zeros(labels.shape, bool)
+    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    edges[1:] |= down
+    edges[:-1] |= down
+    edges[:, 1:] |= right
+    edges[:, :-1] |= right
+    return edges
 
 
 _ABSENT: dict[str, float] = {"zero": 0.0, "nan": float("nan"), "one": 1.0}

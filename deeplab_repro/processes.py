@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-import torch
-
 
 @contextmanager
-def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes that share this one's torch threads; leaving the block drops work not yet begun."""
-    threads = max(1, torch.get_num_threads() // processes)
+def worker_pool(processes: int, torch_threads: bool = True) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh processes; leaving the block drops work not yet begun.
+
+    torch_threads: whether they share this process's torch threads; without, they load no torch of their own accord."""
+    threads = 0
+    if torch_threads:
+        import torch
+
+        threads = max(1, torch.get_num_threads() // processes)
     # A forked process would inherit torch's threads and CUDA context, neither of which survives.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(threads,))
@@ -26,7 +31,12 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(threads: int) -> None:
-    torch.set_num_threads(threads)
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    # An interrupt is for the parent, which ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Workers wait for work for ever when their parent is killed: nobody else tells them.
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 

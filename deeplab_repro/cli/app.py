@@ -21,6 +21,8 @@ VERBS = {
     "segment": "Images",
     "crf": "Images",
     "crf-search": "Images",
+    "eval": "Data sets",
+    "trimap": "Data sets",
     "convert": "Caffe files",
     "export": "Caffe files",
     "inspect": "Caffe files",

@@ -54,3 +54,11 @@ def parse_phase(phase: str) -> str:
     if phase.upper() not in ("TRAIN", "TEST"):
         raise ValueError(f"--phase {phase}: must be TRAIN or TEST")
     return phase.upper()
+
+
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Numbers with commas between them; ValueError naming the option for anything else."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option} {text}: must be numbers with commas between them") from error

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deeplab_repro.files import check_output_file, replacing
@@ -57,6 +58,17 @@ def progress(items: Iterable[Item], description: str, total: int | None = None) 
         yield from items
         return
     yield from track(items, description, total=total, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def progress_steps(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total) that moves a bar on standard error; quiet when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _plain(value: Any) -> Any:

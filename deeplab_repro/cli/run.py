@@ -21,6 +21,7 @@ from deeplab_repro.cli.options import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from deeplab_repro.data.feeds import Feeds
     from deeplab_repro.network import CaffeNet
 
 
@@ -43,7 +44,8 @@ def run(
     ] = None,
     passes: Annotated[int, typer.Option("--passes", min=1, help="Forward passes, joined along axis 0.")] = 1,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of fillers and dropout masks.", show_default=False)
+        int | None,
+        typer.Option("--seed", help="Of data layers and dropout masks, as in Caffe; of fillers.", show_default=False),
     ] = None,
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
@@ -55,12 +57,17 @@ def run(
     Inputs are .npy arrays as Caffe takes them: float [N, C, H, W], BGR, mean subtracted. Any size the net's layers
     allow will do. An in-place chain's blob holds its final value.
 
+    Data layers (ImageSegData, ImageData, HDF5Data, DummyData, MatRead) run from their own files unless --input gives
+    their tops; MemoryData takes its batches from --input. With a seed they choose, cut and mirror as Caffe does from
+    the same random_seed.
+
     [dim]deeplab run deploy.prototxt w.caffemodel --input data=x.npy --blobs fc6,fc8 -o out.npz[/dim]
     """
     import numpy as np
     import torch
 
     from deeplab_repro.cli.output import progress, shape_text
+    from deeplab_repro.data.feeds import draw_masks_from
     from deeplab_repro.files import check_output_file
     from deeplab_repro.formats import write_npz
     from deeplab_repro.network import load_caffe
@@ -73,20 +80,25 @@ def run(
     chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
     where = pick_device(device)
     loaded = loaded.to(where)
-    feed = {name: torch.from_numpy(values).to(where) for name, values in _read_inputs(loaded, inputs).items()}
+    arrays = _read_inputs(loaded, inputs)
     kept: dict[str, list[np.ndarray]] = {}
-    with torch.no_grad():
+    with _feeds(loaded, arrays, seed) as feeds, torch.no_grad():
+        fixed = {name: torch.from_numpy(values) for name, values in arrays.items() if name not in feeds.tops}
+        _check_inputs(loaded, (*fixed, *feeds.tops))
+        if seed is not None:
+            draw_masks_from(loaded, feeds.rng)
         for _ in progress(range(passes), "running", passes):
+            feed = {name: value.to(where) for name, value in {**fixed, **feeds.next()}.items()}
             result = loaded(**feed, blobs=chosen)
             # With its inputs among them, the file of all blobs is one that `deeplab diff` can read.
             for name, value in ({**feed, **result} if chosen == "all" else result).items():
                 kept.setdefault(name, []).append(value.detach().float().cpu().numpy())
-    arrays = {
+    joined = {
         name: np.concatenate(values) if values[0].ndim else np.array([value.item() for value in values])
         for name, values in kept.items()
     }
-    write_npz(arrays, output)
-    for name, values in arrays.items():
+    write_npz(joined, output)
+    for name, values in joined.items():
         print(f"{name} {shape_text(values.shape)}")
 
 
@@ -108,7 +120,20 @@ def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray
         if isinstance(values, dict) or values.dtype.kind not in "fiub":
             raise ValueError(f"{file}: must be one .npy array of numbers")
         arrays[name] = np.ascontiguousarray(values, np.float32)
-    lacking = [f"{name} {list(shape)}" for name, shape in net.inputs.items() if name not in arrays]
+    return arrays
+
+
+def _feeds(net: CaffeNet, arrays: dict[str, np.ndarray], seed: int | None) -> Feeds:
+    """The data layers whose tops are not all given; a MemoryData layer takes its batches from arrays that are."""
+    from deeplab_repro.data.feeds import open_feeds
+
+    memory = {top for layer in net.spec.layers if layer.type == "MemoryData" for top in layer.tops}
+    rows = {name: values for name, values in arrays.items() if name in memory}
+    return open_feeds(net.spec, seed, arrays=rows, given=tuple(set(arrays) - memory))
+
+
+def _check_inputs(net: CaffeNet, known: tuple[str, ...]) -> None:
+    """ValueError unless everything the net reads is given or read from files."""
+    lacking = [f"{name} {list(shape)}" for name, shape in net.inputs.items() if name not in known]
     if lacking:
         raise ValueError(f"the net needs --input for {', '.join(lacking)}")
-    return arrays

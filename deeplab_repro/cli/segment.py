@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_numbers, parse_variables
 
 if TYPE_CHECKING:
     from deeplab_repro.predict import Segmentation
@@ -64,7 +64,7 @@ def segment(
     from deeplab_repro.resolve import check_model
 
     check_json(json)
-    factors, means = _numbers("--scales", scales), _numbers("--mean", mean) if mean else None
+    factors, means = parse_numbers("--scales", scales), parse_numbers("--mean", mean) if mean else None
     files = find_images(images)
     names = _distinct_names(files)
     check_model(model, weights)
@@ -125,13 +125,6 @@ def _save(file: Path, found: Segmentation, labels: Path, overlay: Path, opacity:
 def _shares(shares: dict[str, float], most: int = 4) -> str:
     texts = [f"{name} {share:.1%}" for name, share in list(shares.items())[:most]]
     return ", ".join(texts + (["..."] if len(shares) > most else []))
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"{option} {text}: must be numbers with commas between them") from error
 
 
 def _distinct_names(files: list[Path]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.benchmarks import conv, crf, importer, run, small_run, timing
+from deeplab_repro.benchmarks import conv, crf, data, importer, run, small_run, timing
 from deeplab_repro.benchmarks.cases import CONV_CASES, MOST_ENERGIES, ConvCase, CrfCase, conv_cases, crf_cases
 
 TINY = ConvCase("tiny", 8, 6, 3, 2, 7)
@@ -120,3 +120,9 @@ def test_importer_case_is_of_resnet_101s_size():
     spec = importer.resnet_spec()
     sizes = [np.prod(shape) for shapes in spec.param_shapes.values() for shape in shapes]
     assert 43_500_000 < sum(sizes) < 44_500_000
+
+
+def test_data_rows_compare_batches_and_name_every_loader():
+    rows = data.bench_data(seconds=0, workers=(("thread", 0), ("thread", 1)), images=10)
+    assert [row["passed"] for row in rows] == [True, True]
+    assert "port" in data.format_row(rows[0])

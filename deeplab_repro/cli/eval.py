@@ -1,0 +1,164 @@
+"""`deeplab eval`: a model, stored scores or stored labels against a data set's truth."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeplab_repro.cli.eval_options import (
+    ClassesOption,
+    CrfOption,
+    DatasetArgument,
+    FlipOption,
+    LabelsOption,
+    ModelOption,
+    OutputOption,
+    PresetOption,
+    RootOption,
+    ScalesOption,
+    ScoresOption,
+    SplitOption,
+    TileOption,
+    WeightsOption,
+)
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+
+if TYPE_CHECKING:
+    from deeplab_repro.evaluate import Result
+
+
+class AbsentRule(StrEnum):
+    """What a class that neither truth nor prediction holds counts in the mean."""
+
+    devkit = "devkit"
+    drop = "drop"
+    segaccuracy = "segaccuracy"
+
+
+def eval(
+    dataset: DatasetArgument,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    scores: ScoresOption = None,
+    labels: LabelsOption = None,
+    split: SplitOption = "val",
+    classes: ClassesOption = None,
+    root: RootOption = None,
+    scales: ScalesOption = "1",
+    flip: FlipOption = False,
+    tile: TileOption = None,
+    crf: CrfOption = False,
+    preset: PresetOption = None,
+    absent: Annotated[
+        AbsentRule,
+        typer.Option("--absent", help="A class that occurs nowhere is 0 (devkit), left out (drop), 1 (segaccuracy)."),
+    ] = AbsentRule.devkit,
+    store_scores: Annotated[
+        Path | None,
+        typer.Option("--store-scores", metavar="DIR", help="Keep the network's scores as ID.npy.", show_default=False),
+    ] = None,
+    write_labels: Annotated[
+        Path | None,
+        typer.Option("--write-labels", metavar="DIR", help="Keep the final labels as PNGs.", show_default=False),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option("--layout", help="Of these: plain, voc (comp6_SPLIT_cls), cityscapes (label ids).")
+    ] = "plain",
+    output: OutputOption = None,
+    variables: VariablesOption = None,
+    device: DeviceOption = Device.auto,
+    json: JsonOption = None,
+) -> None:
+    """Score a model on a data set: pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU, IoU by class.
+
+    One confusion matrix over all images; void pixels are left out; before and after the CRF where one is asked for. A
+    class that occurs in neither truth nor prediction counts 0, as in VOC's development kit, unless --absent says
+    otherwise. In place of a model, stored scores or labels can be scored.
+
+    With -o, result.json and confusion.png are written, and every finished image is noted: repeat the command after an
+    interruption and it goes on. Under torchrun the images are shared out; the counts are the same.
+
+    [dim]deeplab eval VOCdevkit/VOC2012 --model deploy.prototxt --weights w.caffemodel --preset v2_vgg16 -o out[/dim]
+
+    [dim]torchrun --nproc-per-node 2 --no-python deeplab eval cityscapes --model m.safetensors --tile 721x1281+128[/dim]
+    """
+    from deeplab_repro.cli.eval_options import job_ranks, pick_crf, pick_source, rank_device
+    from deeplab_repro.cli.output import check_json, progress_steps
+    from deeplab_repro.data.datasets import open_dataset
+    from deeplab_repro.evaluate import ABSENT_RULES, evaluate
+    from deeplab_repro.evaluate_files import label_writer
+
+    check_json(json)
+    data = open_dataset(dataset, split, classes, root)
+    source, own, facts = pick_source(
+        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), rank_device(device)
+    )
+    params = pick_crf(own, crf, preset)
+    writer = None if write_labels is None else label_writer(write_labels, data, layout)
+    for folder in filter(None, (output, store_scores)):
+        folder.mkdir(parents=True, exist_ok=True)
+    with job_ranks() as (rank, world), progress_steps("evaluating") as progress:
+        result = evaluate(
+            source,
+            data,
+            params,
+            (),
+            rank,
+            world,
+            resume=output,
+            settings={**facts, "data": str(dataset), "split": split, "crf": _params(params)},
+            store_scores=store_scores,
+            on_labels=writer,
+            progress=progress,
+        )
+    if rank == 0:
+        answer = {
+            "data": dataset,
+            "split": split,
+            "images": result.images,
+            "absent_rule": absent.value,
+            **facts,
+            "crf_parameters": _params(params),
+            "stages": result.summary(ABSENT_RULES[absent.value]),
+        }
+        _report(answer, result, output, json)
+
+
+def _params(params: Any) -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    return None if params is None else asdict(params)
+
+
+def _report(answer: dict[str, Any], result: Result, output: Path | None, json: str | None) -> None:
+    from deeplab_repro.cli.output import console, table, write_json
+    from deeplab_repro.evaluate_plots import save_confusion
+
+    if output is not None:
+        for name, counts in result.counts.items():
+            answer.setdefault("confusion", {})[name] = counts[0]
+        write_json(answer, str(output / "result.json"))
+        final = answer["stages"][list(result.counts)[-1]]
+        title = f"{answer['images']} images, mean IoU {100 * final['miou']:.2f} %"
+        save_confusion(result.confusion.matrix, result.class_names, output / "confusion.png", title)
+    if not write_json(answer, json):
+        return
+    stages = answer["stages"]
+    columns = ("", *stages)
+    rows = [
+        (text, *(f"{100 * stage[key]:.2f}" for stage in stages.values()))
+        for key, text in (
+            ("miou", f"mean IoU, % (absent classes: {answer['absent_rule']})"),
+            ("pixel_accuracy", "pixel accuracy, %"),
+            ("mean_accuracy", "mean accuracy, %"),
+            ("fwiou", "frequency-weighted IoU, %"),
+        )
+    ]
+    rows += [
+        (f"  {name}", *(f"{100 * stage['per_class'][name]:.2f}" for stage in stages.values()))
+        for name in result.class_names
+    ]
+    console().print(table(columns, rows, left=("",), title=f"{answer['images']} images"))

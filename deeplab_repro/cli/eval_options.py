@@ -1,0 +1,153 @@
+"""What `deeplab eval` and `deeplab trimap` share: options, and from them what is evaluated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deeplab_repro.crf import CRFParams
+    from deeplab_repro.data.datasets import SegmentationDataset
+    from deeplab_repro.evaluate import Source
+    from deeplab_repro.predict import Segmenter
+
+DatasetArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DATASET", help="A VOC-style or Cityscapes folder, or a list file.", show_default=False),
+]
+SplitOption = Annotated[str, typer.Option("--split", help="Which of the folder's lists.")]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option("--classes", metavar="N|JSON", help="Their number or names, if not told by the folder."),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="DIR", help="Where a list file's names begin.", show_default=False),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME|FILE", help="bundled, a zoo name, a .prototxt or .safetensors checkpoint."),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="W", help="The .caffemodel of a prototxt or zoo name.", show_default=False),
+]
+ScoresOption = Annotated[
+    Path | None,
+    typer.Option("--scores", metavar="DIR", help="Stored scores, ID.npy, .mat, .bin, in place of a model."),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="DIR", help="Stored labels, ID.png, in place of a model."),
+]
+ScalesOption = Annotated[str, typer.Option("--scales", metavar="S,S", help="Relative image sizes, fused by maximum.")]
+FlipOption = Annotated[bool, typer.Option("--flip", help="Average with the mirror image's scores.")]
+TileOption = Annotated[
+    str | None,
+    typer.Option("--tile", metavar="HxW+O", help="Overlapping tiles of that size and overlap, e.g. 721x1281+128."),
+]
+CrfOption = Annotated[bool, typer.Option("--crf/--no-crf", help="Also refine by the dense CRF and score that.")]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="Published CRF parameters; implies --crf.", show_default=False),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="DIR", help="Results and pictures; makes the run resumable."),
+]
+
+
+@contextmanager
+def job_ranks() -> Iterator[tuple[int, int]]:
+    """(rank, world) of the job that torchrun's environment describes, connected for the block; (0, 1) without one.
+
+    Only counts travel, so gloo serves whatever the device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield 0, 1
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    try:
+        yield dist.get_rank(), dist.get_world_size()
+    finally:
+        dist.destroy_process_group()
+
+
+def parse_tile(text: str | None) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """HxW+O as ((height, width), (overlap, overlap)); ValueError for anything else."""
+    if text is None:
+        return None
+    try:
+        size, _, shared = text.partition("+")
+        height, width = (int(part) for part in size.split("x"))
+        overlap = int(shared or 0)
+    except ValueError as error:
+        raise ValueError(f"--tile {text}: must be HEIGHTxWIDTH+OVERLAP, such as 721x1281+128") from error
+    if not 0 <= overlap < min(height, width):
+        raise ValueError(f"--tile {text}: the overlap must lie below both sides")
+    return (height, width), (overlap, overlap)
+
+
+def rank_device(device: str) -> str:
+    """The device of this process: with torchrun on CUDA each takes its own."""
+    from deeplab_repro.resolve import pick_device
+
+    picked = pick_device(device)
+    return f"cuda:{os.environ['LOCAL_RANK']}" if picked.type == "cuda" and "LOCAL_RANK" in os.environ else str(picked)
+
+
+def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams | None:
+    """The CRF's parameters: a preset's, else the model's own, else the defaults; None without --crf and --preset."""
+    from deeplab_repro.crf import CRFParams
+
+    if preset is not None:
+        return CRFParams.preset(preset)
+    return (own or CRFParams()) if crf else None
+
+
+def pick_source(
+    dataset: SegmentationDataset,
+    model: str | None,
+    weights: Path | None,
+    scores: Path | None,
+    labels: Path | None,
+    scales: str,
+    flip: bool,
+    tile: str | None,
+    variables: dict[str, str],
+    device: str,
+) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
+    """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
+    from deeplab_repro.evaluate import from_labels, from_scores, from_segmenter
+
+    if sum(each is not None for each in (model, scores, labels)) > 1:
+        raise ValueError("--model, --scores and --labels exclude each other")
+    for folder in (scores, labels):
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder")
+    if scores is not None:
+        return from_scores(scores), None, {"scores": str(scores.resolve())}
+    if labels is not None:
+        return from_labels(labels, dataset), None, {"labels": str(labels.resolve())}
+
+    from deeplab_repro.cli.options import parse_numbers
+    from deeplab_repro.predict import Segmenter
+
+    factors = parse_numbers("--scales", scales)
+    segmenter = Segmenter(model or "bundled", weights, scales=factors, flip=flip, device=device, variables=variables)
+    own = segmenter.crf
+    classes = segmenter.net.spec.blobs[segmenter.score_blob][1]
+    if classes != dataset.num_classes:
+        raise ValueError(
+            f"model {model or 'bundled'} tells {classes} classes, the data set has {dataset.num_classes}; "
+            "choose the model that was trained for it, or give --classes"
+        )
+    facts = {"model": model, "weights": weights and str(weights), "scales": factors, "flip": flip, "tile": tile}
+    cut = parse_tile(tile)
+    return (segmenter if cut is None else from_segmenter(segmenter, *cut)), own, facts

@@ -1,0 +1,64 @@
+"""Caffe's random generator: std::mt19937 seeded with one 32-bit number, and what its layers draw from it.
+
+numpy's MT19937 is the same generator; its distributions are not Boost's, so those stand here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TOP = 0xFFFFFFFF  # the largest output
+
+
+class CaffeRng:
+    """The generator of `caffe_rng_rand`, seeded as std::mt19937 is; a seed counts modulo 2^32.
+
+    Source: src/caffe/common.cpp and util/rng.hpp of the forks; the draws of Boost 1.5x and later."""
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.MT19937()
+        # MT19937's own seeding is another; the legacy class has Matsumoto's, which the standard prescribes.
+        self._bits.state = np.random.RandomState(seed & _TOP).get_state(legacy=False)
+
+    def next(self) -> int:
+        """The next output, 0 to 2^32 - 1."""
+        return int(self._bits.random_raw())
+
+    def draw(self, count: int) -> NDArray[np.uint32]:
+        """The next `count` outputs, uint32 [count]."""
+        return self._bits.random_raw(count).astype(np.uint32)
+
+    def uniform_int(self, high: int) -> int:
+        """Evenly 0 to `high`, both included, as boost::uniform_int draws it: outputs that would favour some value are
+        drawn again."""
+        width = _TOP // (high + 1) + (_TOP % (high + 1) == high)
+        while True:
+            value = self.next() // width
+            if value <= high:
+                return value
+
+    def shuffle(self, order: NDArray[np.int64]) -> None:
+        """Caffe's shuffle in place: from the last place down, swap with one drawn among itself and those before."""
+        for i in range(len(order) - 1, 0, -1):
+            j = self.uniform_int(i)
+            order[i], order[j] = order[j], order[i]
+
+    def keep_mask(self, count: int, ratio: float) -> NDArray[np.bool_]:
+        """Which of `count` values a Dropout layer of that ratio keeps, bool [count]; one output each, in memory order.
+
+        boost::bernoulli_distribution<float>: output and bound are rounded to single precision."""
+        share = np.float32(1.0 - float(np.float32(ratio)))
+        return self.draw(count).astype(np.float32) <= share * np.float32(_TOP)
+
+    def state(self) -> dict[str, Any]:
+        """The generator's place, in plain Python numbers; for `restore`."""
+        inner = self._bits.state["state"]
+        return {"key": inner["key"].tolist(), "pos": int(inner["pos"])}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a place that `state` gave."""
+        inner = {"key": np.array(state["key"], np.uint32), "pos": int(state["pos"])}
+        self._bits.state = {"bit_generator": "MT19937", "state": inner}

@@ -1,0 +1,67 @@
+"""List files of Caffe's data layers: one image and its label a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prototxt_import.paths import named_file
+
+
+@dataclass(frozen=True)
+class ListItem:
+    """One line: image file; label map's file, integer, or None; `where` names list and line for errors."""
+
+    image: Path
+    label: Path | int | None
+    where: str
+
+
+def read_list(name: str, source: str, root: str = "", label: str = "PIXEL") -> list[ListItem]:
+    """The entries of the list file that the prototxt `source` names.
+
+    root: put before every name as it stands, as Caffe does; relative names are looked up beside the prototxt, else in
+    the current folder. label: what the second column is, PIXEL a label map, IMAGE an integer, NONE nothing.
+    Raises CaffeFormatError for a list that is missing or lies elsewhere, ValueError for one that is empty or has a line
+    without what the label asks for."""
+    file = named_file(name, source)
+    pairs = read_pairs(file, 1 if label == "NONE" else 2)
+    base = _base(root + pairs[0][1][0], source)
+    items = []
+    for line, words in pairs:
+        where = f"{name}:{line}"
+        second: Path | int | None = None
+        if label == "PIXEL":
+            second = base / (root + words[1])
+        elif label == "IMAGE":
+            try:
+                second = int(words[1])
+            except ValueError:
+                raise ValueError(f"{where}: the label must be an integer, found {words[1]!r}") from None
+        items.append(ListItem(base / (root + words[0]), second, where))
+    return items
+
+
+def read_pairs(file: Path, words: int = 2) -> list[tuple[int, list[str]]]:
+    """(line number, words) of every line that is not blank, each with at least so many words.
+
+    Raises OSError when the file cannot be read, ValueError naming it and the line otherwise."""
+    try:
+        lines = file.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not a text file: {error.reason}") from error
+    pairs = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not pairs:
+        raise ValueError(f"{file}: the list is empty")
+    for number, found in pairs:
+        if len(found) < words:
+            raise ValueError(f"{file}:{number}: a line holds an image and its label, found {' '.join(found)[:80]!r}")
+    return pairs
+
+
+def _base(first: str, source: str) -> Path:
+    """The folder that relative names are under, told from the first of them."""
+    if Path(first).is_absolute():
+        return Path("/")
+    beside = Path(source).parent
+    return beside if (beside / first).exists() else Path()

@@ -1,0 +1,238 @@
+"""Scores of a segmenter on a data set: confusion matrices over all of it and in trimap bands, before and after the CRF.
+
+Counts are integers, image by image, so that any split of the images over processes gives the same sums; every image's
+are noted in a folder where asked, so that an interrupted evaluation goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from deeplab_repro.crf import CRFParams, DenseCRF
+from deeplab_repro.data.datasets import Sample, SegmentationDataset
+from deeplab_repro.evaluate_state import Record
+from deeplab_repro.files import check_record
+from deeplab_repro.formats import write_npy
+from deeplab_repro.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
+from deeplab_repro.predict import Segmenter
+
+Counts = NDArray[np.int64]
+# What an image is turned into: scores float [L, H, W], or labels, integers [H, W].
+Source = Callable[[Sample, NDArray[np.uint8]], NDArray[Any]]
+# Stages of an answer, in this order.
+NETWORK, REFINED = "network", "crf"
+# Absent classes: the rule's name for people, and what `ConfusionMatrix` calls it.
+ABSENT_RULES: dict[str, Absent] = {"devkit": "zero", "drop": "nan", "segaccuracy": "one"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """counts: by stage ("network", "crf") int64 [1 + W, C, C + 1]: over all pixels, then in each trimap band; rows
+    truth, columns prediction, the last column predictions that are no class. images: how many were counted."""
+
+    class_names: tuple[str, ...]
+    images: int
+    widths: tuple[int, ...]
+    counts: Mapping[str, Counts]
+
+    @property
+    def confusion(self) -> ConfusionMatrix:
+        """Over all pixels, after the CRF where there was one."""
+        return self.stage(list(self.counts)[-1])
+
+    def stage(self, name: str) -> ConfusionMatrix:
+        """Over all pixels, "network" or "crf"."""
+        return matrix_of(self.counts[name][0])
+
+    def trimap(self, name: str) -> list[ConfusionMatrix]:
+        """Within each width of `widths` of the boundaries."""
+        return [matrix_of(each) for each in self.counts[name][1:]]
+
+    def summary(self, absent: Absent = "zero") -> dict[str, Any]:
+        """The usual figures of each stage, 0..1; `absent` is what a class without a union gets."""
+        return {name: figures(self.stage(name), self.class_names, absent) for name in self.counts}
+
+
+def matrix_of(counts: Counts) -> ConfusionMatrix:
+    """A confusion matrix from counts [C, C + 1]."""
+    matrix = ConfusionMatrix(len(counts))
+    matrix.matrix, matrix.missed = counts[:, :-1].copy(), counts[:, -1].copy()
+    return matrix
+
+
+def figures(matrix: ConfusionMatrix, class_names: Sequence[str], absent: Absent) -> dict[str, Any]:
+    """Pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU and IoU by class."""
+    return {
+        "pixel_accuracy": matrix.pixel_accuracy(),
+        "mean_accuracy": matrix.mean_accuracy(),
+        "miou": matrix.miou(absent),
+        "fwiou": matrix.fwiou(),
+        "per_class": dict(zip(class_names, matrix.per_class(absent).tolist(), strict=True)),
+    }
+
+
+def evaluate(
+    segmenter: Segmenter | Source,
+    dataset: SegmentationDataset,
+    crf: CRFParams | None = None,
+    trimap_widths: Iterable[int] = (),
+    rank: int = 0,
+    world: int = 1,
+    *,
+    boundary: Literal["void", "edges"] = "void",
+    resume: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    store_scores: Path | None = None,
+    on_labels: Callable[[Sample, NDArray[Any]], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Result:
+    """Score every image of a data set.
+
+    segmenter: a Segmenter (its own CRF is left aside), or a function from sample and RGB image to scores or labels.
+    crf: refine scores by it and count both answers. trimap_widths: also count within so many pixels of the boundaries,
+    which `boundary` takes from void pixels (VOC) or from where labels change.
+    rank, world: this process takes every world-th image; the counts are summed over an initialised torch.distributed
+    group and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
+    not change. store_scores: folder for ID.npy, the network's scores. on_labels: gets each image's final labels.
+
+    Raises ValueError naming image or label file for what does not fit; errors of the segmenter and of reading files."""
+    widths = tuple(sorted(set(trimap_widths)))
+    if widths and widths[0] < 0:
+        raise ValueError(f"trimap widths must be 0 or more, got {widths[0]}")
+    source = from_segmenter(segmenter) if isinstance(segmenter, Segmenter) else segmenter
+    stages = (NETWORK,) if crf is None else (NETWORK, REFINED)
+    shape = (len(stages), 1 + len(widths), dataset.num_classes, dataset.num_classes + 1)
+    record = None
+    if resume is not None:
+        if rank == 0:
+            facts = {"stages": stages, "trimap": widths, "boundary": boundary, "classes": dataset.num_classes}
+            check_record(resume / "settings.json", {**facts, **(settings or {})})
+        record = Record(resume, rank, shape)
+    device = segmenter.device if isinstance(segmenter, Segmenter) else torch.device("cpu")
+    total = np.zeros(shape, np.int64)
+    own = dataset.samples[rank::world]
+    for done, sample in enumerate(own):
+        counts = None if record is None else record.known(sample.name)
+        if counts is None:
+            image, truth = dataset.image(sample), dataset.truth(sample)
+            answers = _answers(source, sample, image, crf, device, store_scores)
+            counts = np.stack([count(labels, truth, dataset, widths, boundary, sample) for labels in answers])
+            if on_labels is not None:
+                on_labels(sample, answers[-1])
+            if record is not None:
+                record.add(sample.name, counts)
+        total += counts
+        progress(done + 1, len(own))
+    if world > 1:
+        summed = torch.from_numpy(total)
+        dist.all_reduce(summed)
+        total = summed.numpy()
+    return Result(dataset.class_names, len(dataset), widths, dict(zip(stages, total, strict=True)))
+
+
+def _answers(
+    source: Source,
+    sample: Sample,
+    image: NDArray[np.uint8],
+    crf: CRFParams | None,
+    device: torch.device,
+    store: Path | None,
+) -> list[NDArray[Any]]:
+    """Labels [H, W] of the network and, where asked, of the CRF."""
+    answer = source(sample, image)
+    if answer.shape[-2:] != image.shape[:2]:
+        size = "{} x {}".format(*answer.shape[-2:])
+        raise ValueError(f"{sample.image}: the answer has {size} pixels, the image {image.shape[0]} x {image.shape[1]}")
+    if answer.ndim == 2:
+        if crf is not None or store is not None:
+            raise ValueError("labels alone have no scores to refine or to store; give scores or a model")
+        return [answer]
+    if store is not None:
+        write_npy(answer, store / f"{sample.name}.npy")
+    labels = [answer.argmax(0)]
+    if crf is not None:
+        with torch.no_grad():
+            refined = DenseCRF(crf)(torch.from_numpy(image).to(device), torch.from_numpy(answer).to(device))
+        labels.append(refined.argmax(0).cpu().numpy())
+    return labels
+
+
+def count(
+    labels: NDArray[Any],
+    truth: NDArray[np.uint8],
+    dataset: SegmentationDataset,
+    widths: Sequence[int] = (),
+    boundary: Literal["void", "edges"] = "void",
+    sample: Sample | None = None,
+) -> Counts:
+    """Counts int64 [1 + W, C, C + 1] of one image, as `Result` has them; ValueError where the maps differ in size."""
+    if labels.shape != truth.shape:
+        where = "" if sample is None else f"{sample.label}: "
+        raise ValueError(f"{where}truth has {truth.shape[0]} x {truth.shape[1]} pixels, the answer {labels.shape}")
+    rings = [_count(labels, truth, dataset)]
+    if widths:
+        lines = np.isin(truth, dataset.void) if boundary == "void" else label_edges(truth)
+        nearness = trimap_width(truth, lines)
+        last = -1.0
+        for width in widths:
+            ring = (nearness <= width) & (nearness > last)
+            rings.append(_count(labels[ring], truth[ring], dataset))
+            last = float(width)
+        # Bands contain those before them.
+        rings[1:] = list(np.cumsum(rings[1:], axis=0))
+    return np.stack(rings)
+
+
+def _count(labels: NDArray[Any], truth: NDArray[np.uint8], dataset: SegmentationDataset) -> Counts:
+    matrix = ConfusionMatrix(dataset.num_classes, dataset.void)
+    matrix.update(labels, truth)
+    return np.concatenate([matrix.matrix, matrix.missed[:, None]], axis=1)
+
+
+def from_segmenter(
+    segmenter: Segmenter, tile: tuple[int, int] | None = None, overlap: tuple[int, int] = (0, 0)
+) -> Source:
+    """Scores by a segmenter, of the whole image or of overlapping tiles of (height, width). Its CRF is switched off."""
+    from deeplab_repro.tiles import tiled_scores
+
+    segmenter.crf = None
+
+    def scores(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
+        if tile is not None:
+            return tiled_scores(segmenter, image, tile, overlap)
+        return segmenter(image).scores
+
+    return scores
+
+
+def from_scores(folder: Path, probabilities: bool | None = None) -> Source:
+    """Scores stored as ID.npy, .npz, .mat, .bin or ID_blob_0.mat; the part beyond an image in a .mat is cut off."""
+    from deeplab_repro.crf_folder import scores_by_id
+    from deeplab_repro.formats import read_scores
+
+    files = scores_by_id(folder)
+
+    def scores(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
+        if sample.name not in files:
+            raise ValueError(f"{folder}: no scores of {sample.name}")
+        return read_scores(files[sample.name], probabilities).cropped(*image.shape[:2]).logits()
+
+    return scores
+
+
+def from_labels(folder: Path, dataset: SegmentationDataset) -> Source:
+    """Labels stored as ID.png, numbered as the data set's own files are."""
+    from deeplab_repro.data.items import read_label_map
+
+    def labels(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
+        found = read_label_map(folder / f"{sample.name}.png")
+        return found if dataset.from_file is None else dataset.from_file[found]
+
+    return labels

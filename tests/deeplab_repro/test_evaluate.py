@@ -1,0 +1,238 @@
+"""Evaluation of segmenters, stored scores and stored labels."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_repro.crf import CRFParams
+from deeplab_repro.data.datasets import open_dataset
+from deeplab_repro.data.scenes import draw_scene
+from deeplab_repro.evaluate import count, evaluate, from_labels, from_scores
+from deeplab_repro.images import write_image
+from deeplab_repro.metrics import ConfusionMatrix, trimap_band
+from deeplab_repro.palette import save_label_png
+
+CLASSES = 10
+CRF = CRFParams(iterations=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Five scenes in VOC's layout with void outlines, scores as .npy beside them, and answers as PNGs."""
+    root = tmp_path_factory.mktemp("voc")
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "scores", "labels"):
+        (root / name).mkdir(parents=True)
+    random = np.random.default_rng(2)
+    names = [f"s{i}" for i in range(5)]
+    for i, name in enumerate(names):
+        image, labels = draw_scene(i, 40, 50 + i)
+        labels[random.random(labels.shape) < 0.02] = 255
+        write_image(image, root / "JPEGImages" / f"{name}.png")
+        save_label_png(labels, root / "SegmentationClass" / f"{name}.png")
+        scores = random.normal(size=(CLASSES, *labels.shape)).astype(np.float32)
+        scores[1:] += 2 * (labels[None] == np.arange(1, CLASSES)[:, None, None])
+        np.save(root / "scores" / f"{name}.npy", scores)
+        save_label_png(scores.argmax(0), root / "labels" / f"{name}.png")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n".join(names) + "\n")
+    (root / "classes.json").write_text(json.dumps({"classes": [f"c{i}" for i in range(CLASSES)]}))
+    return root
+
+
+@pytest.fixture
+def dataset(folder):
+    return open_dataset(folder)
+
+
+def same(a, b):
+    return set(a.counts) == set(b.counts) and all(np.array_equal(a.counts[k], b.counts[k]) for k in a.counts)
+
+
+def test_counts_are_those_of_one_confusion_matrix(folder, dataset):
+    matrix = ConfusionMatrix(CLASSES)
+    for sample in dataset.samples:
+        matrix.update(np.load(folder / "scores" / f"{sample.name}.npy").argmax(0), dataset.truth(sample))
+    result = evaluate(from_scores(folder / "scores"), dataset)
+    np.testing.assert_array_equal(result.confusion.matrix, matrix.matrix)
+    assert result.images == 5
+    assert result.summary()["network"]["miou"] == pytest.approx(matrix.miou("zero"))
+
+
+def test_stored_labels_count_like_the_scores_they_came_from(folder, dataset):
+    assert same(
+        evaluate(from_labels(folder / "labels", dataset), dataset), evaluate(from_scores(folder / "scores"), dataset)
+    )
+
+
+def test_the_crf_is_counted_beside_the_network(folder, dataset):
+    result = evaluate(from_scores(folder / "scores"), dataset, CRF)
+    assert list(result.counts) == ["network", "crf"]
+    assert result.confusion.miou() > result.stage("network").miou()
+
+
+@pytest.mark.parametrize("boundary", ["void", "edges"])
+def test_trimap_bands_are_the_squares_around_void(folder, dataset, boundary):
+    sample = dataset.samples[0]
+    labels, truth = np.load(folder / "scores" / "s0.npy").argmax(0), dataset.truth(sample)
+    widths = (0, 1, 3, 200)
+    got = count(labels, truth, dataset, widths, boundary)
+    for width, counts in zip(widths, got[1:], strict=True):
+        band = trimap_band(truth, width)
+        if boundary == "edges":
+            edges = np.zeros(truth.shape, bool)
+            for y, x in np.ndindex(truth.shape):
+                near = truth[max(y - 1, 0) : y + 2, x], truth[y, max(x - 1, 0) : x + 2]
+                edges[y, x] = any((each != truth[y, x]).any() for each in near)
+            band = trimap_band(np.where(edges, 255, 0), width)
+        matrix = ConfusionMatrix(CLASSES)
+        matrix.update(labels[band], truth[band])
+        np.testing.assert_array_equal(counts[:, :-1], matrix.matrix)
+    np.testing.assert_array_equal(got[-1], got[0])
+
+
+def test_truth_without_void_has_empty_void_bands(dataset):
+    truth = np.zeros((5, 6), np.uint8)
+    assert count(truth, truth, dataset, (1, 40))[1:].sum() == 0
+
+
+def test_parts_of_the_set_add_up_to_the_whole(folder, dataset, monkeypatch):
+    source = from_scores(folder / "scores")
+    whole = evaluate(source, dataset, trimap_widths=(1, 2))
+    parts = []
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: parts.append(tensor.numpy().copy()))
+    for rank in range(3):
+        evaluate(source, dataset, None, (1, 2), rank, 3)
+    np.testing.assert_array_equal(sum(parts)[0], whole.counts["network"])
+
+
+def test_an_interrupted_run_goes_on_and_notes_of_any_split_serve(folder, dataset, tmp_path):
+    asked = []
+    inner = from_scores(folder / "scores")
+
+    def source(sample, image):
+        asked.append(sample.name)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return inner(sample, image)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(source, dataset, CRF, (1, 2), resume=tmp_path)
+    # What a kill in the middle of a line leaves.
+    with (tmp_path / "counts.0.jsonl").open("a") as file:
+        file.write('{"name": "s2", "pla')
+    result = evaluate(source, dataset, CRF, (1, 2), resume=tmp_path)
+    assert asked[3:] == ["s2", "s3", "s4"]
+    assert same(result, evaluate(inner, dataset, CRF, (1, 2)))
+    asked.clear()
+    assert same(evaluate(source, dataset, CRF, (1, 2), resume=tmp_path), result)
+    assert not asked
+
+
+def test_other_settings_are_not_mixed_into_a_folder(folder, dataset, tmp_path):
+    evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
+    with pytest.raises(ValueError, match="other settings"):
+        evaluate(from_scores(folder / "scores"), dataset, CRF, resume=tmp_path)
+
+
+def test_a_broken_note_is_named(folder, dataset, tmp_path):
+    evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
+    (tmp_path / "counts.0.jsonl").write_text('{"name": "s0", "places": [99999], "values": [1]}\n')
+    with pytest.raises(ValueError, match=r"counts.0.jsonl:1"):
+        evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
+
+
+def test_errors_name_the_files(folder, dataset):
+    lost = replace(dataset.samples[0], name="none")
+    with pytest.raises(ValueError, match="no scores of none"):
+        evaluate(from_scores(folder / "scores"), replace(dataset, samples=(lost,)))
+    with pytest.raises(ValueError, match=r"s0.png: the answer has 3 x 3"):
+        evaluate(lambda sample, image: np.zeros((3, 3), np.uint8), dataset)
+    with pytest.raises(ValueError, match=r"SegmentationClass/s0.png: holds label 9"):
+        evaluate(lambda sample, image: image[..., 0], replace(dataset, class_names=dataset.class_names[:9]))
+    with pytest.raises(ValueError, match="no scores to refine"):
+        evaluate(lambda sample, image: image[..., 0], dataset, CRF)
+
+
+def test_the_verb_writes_figures_pictures_scores_and_submissions(folder, deeplab, tmp_path):
+    out, labels = tmp_path / "out", tmp_path / "labels"
+    result = deeplab(
+        "eval", folder, "--scores", folder / "scores", "-o", out, "--write-labels", labels, "--layout", "voc",
+        "--store-scores", tmp_path / "again", "--json", tmp_path / "a.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    answer = json.loads((tmp_path / "a.json").read_text())
+    assert answer["absent_rule"] == "devkit"
+    assert set(answer["stages"]["network"]) == {"pixel_accuracy", "mean_accuracy", "miou", "fwiou", "per_class"}
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    written = labels / "results" / "VOC2012" / "Segmentation" / "comp6_val_cls" / "s0.png"
+    assert written.read_bytes() == (folder / "labels" / "s0.png").read_bytes()
+    np.testing.assert_array_equal(np.load(tmp_path / "again" / "s1.npy"), np.load(folder / "scores" / "s1.npy"))
+
+
+def test_the_bundled_model_is_scored_single_scale_msc_flip_and_in_tiles(folder, deeplab):
+    for more in ((), ("--scales", "1,0.5", "--flip", "--crf"), ("--tile", "33x33+8")):
+        result = deeplab("eval", folder, "--json", "-", "--device", "cpu", *more)
+        assert result.exit_code == 0, result.output
+        stages = json.loads(result.stdout)["stages"]
+        assert set(stages) == ({"network", "crf"} if "--crf" in more else {"network"})
+        assert 0 < stages["network"]["pixel_accuracy"] <= 1
+
+
+def test_absent_rules_differ_where_a_class_occurs_nowhere(tmp_path, deeplab, folder):
+    found = {}
+    for rule in ("devkit", "drop", "segaccuracy"):
+        more = (
+            "eval",
+            folder,
+            "--labels",
+            folder / "SegmentationClass",
+            "--classes",
+            20,
+            "--absent",
+            rule,
+            "--json",
+            "-",
+        )
+        found[rule] = json.loads(deeplab(*more).stdout)["stages"]["network"]["miou"]
+    assert found["drop"] == found["segaccuracy"] == 1
+    assert found["devkit"] <= 0.5
+
+
+def test_the_trimap_verb_writes_its_curve(folder, deeplab, tmp_path):
+    result = deeplab("trimap", folder, "--scores", folder / "scores", "--widths", "1:4", "-o", tmp_path / "t")
+    assert result.exit_code == 0, result.output
+    answer = json.loads((tmp_path / "t" / "trimap.json").read_text())
+    assert answer["widths"] == [1, 2, 3, 4]
+    assert len(answer["curves"]["network"]) == 4
+    assert (tmp_path / "t" / "trimap.png").is_file()
+
+
+def test_unfit_command_lines_are_refused(folder, refused, tmp_path):
+    refused("exclude", "eval", folder, "--scores", folder / "scores", "--labels", folder / "labels")
+    refused("no such list", "eval", folder, "--split", "other", "--labels", folder / "labels")
+    refused("--tile", "eval", folder, "--tile", "9")
+    refused("layout", "eval", folder, "--labels", folder / "labels", "--write-labels", tmp_path, "--layout", "x")
+    refused("10 classes", "eval", folder, "--classes", "12")
+    refused("--widths", "trimap", folder, "--widths", "5:1", "--labels", folder / "labels")
+
+
+def test_two_processes_count_what_one_does(folder, tmp_path):
+    """torchrun with gloo; both ranks take part in the sums and one reports."""
+    command = ["eval", str(folder), "--scores", str(folder / "scores"), "--crf"]
+    code = "import sys; from deeplab_repro.cli import main; main()"
+    script = tmp_path / "verb.py"
+    script.write_text(code)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    answers = {}
+    for name, start in (("one", [sys.executable]), ("two", torchrun)):
+        out = tmp_path / name
+        subprocess.run([*start, str(script), *command, "-o", str(out)], check=True, env=environment, timeout=120)
+        answers[name] = json.loads((out / "result.json").read_text())
+    assert answers["one"]["confusion"] == answers["two"]["confusion"]
+    assert {file.name for file in (tmp_path / "two").glob("counts.*")} == {"counts.0.jsonl", "counts.1.jsonl"}
