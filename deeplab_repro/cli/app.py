@@ -26,6 +26,7 @@ VERBS = {
     "inspect": "Caffe files",
     "run": "Caffe files",
     "diff": "Caffe files",
+    "train": "Training",
     "bench": "Measurements",
 }
 
