@@ -16,6 +16,7 @@ from deeplab_repro.crf_unrolled import meanfield_backward, meanfield_unrolled, s
 __all__ = [
     "PACKED_METHODS",
     "Lattice",
+    "add_bias_",
     "atrous_conv2d",
     "atrous_conv2d_packed",
     "col2im",
@@ -173,6 +174,14 @@ def atrous_conv2d_packed(
     """
     window = _pair(stride), _pair(padding), _pair(dilation)
     return torch.ops.deeplab.atrous_conv2d_packed(x, weight, packed, bias, *window, groups, method, relu)
+
+
+def add_bias_(maps: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """maps [N, F, H, W] += bias [F] in place, then max(0, .) if `relu`: one pass where maps are channels_last.
+
+    Any floating dtype; no gradients. Raises RuntimeError naming the rule and the value found."""
+    torch.ops.deeplab.add_bias_(maps, bias, relu)
+    return maps
 
 
 def shift_add(values: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:

@@ -35,6 +35,8 @@ TORCH_LIBRARY(deeplab, m) {
       "atrous_conv2d_packed(Tensor input, Tensor weight, Tensor packed, "
       "Tensor? bias, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
       "SymInt groups, str method, bool relu) -> Tensor");
+  // maps [N, F, H, W] += bias [F]; then max(0, .) if relu. No gradients.
+  m.def("add_bias_(Tensor(a!) maps, Tensor bias, bool relu) -> ()");
   // values [N, H, W, T, F] -> [N, F, H, W]: sum over taps t of the value at
   // (y + offset_h[t], x + offset_w[t]), 0 outside.
   m.def("shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");
