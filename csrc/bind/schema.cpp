@@ -58,9 +58,11 @@ TORCH_LIBRARY(deeplab, m) {
       "bool reverse=False) -> Tensor");
   // unary [B, L, P], features of each kernel [B or 1, P, d] -> marginals
   // [B, L, P]. Weights: one per kernel, or image after image one per kernel.
+  // storage "float16" keeps marginals and lattice values in half precision.
   m.def(
       "meanfield(Tensor unary, Tensor[] features, float[] kernel_weights, "
-      "Tensor? compatibility, str normalization, int iterations) -> Tensor");
+      "Tensor? compatibility, str normalization, int iterations, "
+      "str storage=\"same\") -> Tensor");
   // As meanfield, over all pairs of points; pairs of 64-point blocks whose
   // weights all lie below skip_below are left out. error_bound [B] float64
   // bounds what that did to any marginal.

@@ -12,3 +12,9 @@
 #else
 #define DEEPLAB_HD inline
 #endif
+
+#if defined(__CUDACC__)
+#define DEEPLAB_UNROLL _Pragma("unroll")
+#else
+#define DEEPLAB_UNROLL
+#endif
