@@ -35,6 +35,17 @@ TORCH_LIBRARY(deeplab, m) {
       "atrous_conv2d_packed(Tensor input, Tensor weight, Tensor packed, "
       "Tensor? bias, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
       "SymInt groups, str method, bool relu) -> Tensor");
+  // The ways "direct", "winograd2" and "winograd4" go on CUDA, on the CPU: for
+  // tests.
+  m.def(
+      "atrous_conv2d_batched(Tensor input, Tensor weight, Tensor? bias, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
+      "SymInt groups, str method, bool relu) -> Tensor");
+  m.def(
+      "atrous_conv2d_batched_backward(Tensor grad, Tensor input, "
+      "Tensor weight, SymInt[2] stride, SymInt[2] padding, "
+      "SymInt[2] dilation, SymInt groups, str method, bool[3] output_mask) "
+      "-> (Tensor, Tensor, Tensor)");
   // values [N, H, W, T, F] -> [N, F, H, W]: sum over taps t of the value at
   // (y + offset_h[t], x + offset_w[t]), 0 outside.
   m.def("shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");
