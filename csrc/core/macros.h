@@ -5,6 +5,8 @@
 
 #if defined(__CUDACC__)
 #define DEEPLAB_HD __host__ __device__ __forceinline__
+// Arrays indexed by an unrolled loop's variable stay in registers.
+#define DEEPLAB_UNROLL _Pragma("unroll")
 #elif defined(__GNUC__)
 // Always inlined, so that code compiled for an instruction set takes its
 // formulas along.
@@ -13,8 +15,6 @@
 #define DEEPLAB_HD inline
 #endif
 
-#if defined(__CUDACC__)
-#define DEEPLAB_UNROLL _Pragma("unroll")
-#else
+#if !defined(DEEPLAB_UNROLL)
 #define DEEPLAB_UNROLL
 #endif
