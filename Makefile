@@ -23,8 +23,9 @@ ext: $(STAMP)
 demo: build
 	$(BIN)/deeplab demo -o demo-out
 
+# A worker process a core, so one thread each; tests of several threads set their own number.
 test: build cpp-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 cpp-test: $(STAMP)
 	PYTHON=$(BIN)/python bash tests/cpp/run.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,28 +44,35 @@ class ConvCase:
         return (inside / (self.kernel * self.size)) ** 2
 
 
-def _both_sizes(*arguments: Any) -> list[ConvCase]:
-    return [ConvCase(*arguments, size) for size in (41, 65)]
+def _sizes(*arguments: Any) -> list[ConvCase]:
+    """Maps of 321, 513 and 769 pixels at stride 8."""
+    return [ConvCase(*arguments, size) for size in (41, 65, 97)]
 
 
 # fc6 has 1024 outputs throughout, so that rates and kernels compare (the published 4x4 and 7x7 nets have 4096).
 CONV_CASES: tuple[ConvCase, ...] = (
-    *(case for rate in (6, 12, 18, 24) for case in _both_sizes("fc6", 512, 1024, 3, rate)),
-    *_both_sizes("conv5", 512, 512, 3, 2),
-    *_both_sizes("res5", 512, 512, 3, 4),
-    *_both_sizes("res4", 256, 256, 3, 2),
-    *_both_sizes("fc6", 512, 1024, 4, 4),
-    *_both_sizes("fc6", 512, 1024, 4, 8),
-    ConvCase("fc6", 512, 1024, 7, 4, 41),
+    *(case for rate in (6, 12, 18, 24) for case in _sizes("fc6", 512, 1024, 3, rate)),
+    *_sizes("conv5", 512, 512, 3, 2),
+    *_sizes("res5", 512, 512, 3, 4),
+    *_sizes("res4", 256, 256, 3, 2),
+    *_sizes("fc6", 512, 1024, 4, 4),
+    *_sizes("fc6", 512, 1024, 4, 8),
+    *_sizes("fc6", 512, 1024, 7, 4),
 )
 
 _FEW = {("fc6", 3, 6), ("fc6", 3, 12), ("fc6", 3, 24), ("conv5", 3, 2), ("res4", 3, 2), ("fc6", 4, 4)}
 
 
-def conv_cases(full: bool = False, batches: tuple[int, ...] = (1,)) -> list[ConvCase]:
-    """All shapes, or the six that stand for them on the 41 x 41 map."""
-    chosen = [case for case in CONV_CASES if full or (case.size == 41 and (case.layer, case.kernel, case.rate) in _FEW)]
-    return [replace(case, batch=batch) for batch in batches for case in chosen]
+def conv_cases(full: bool = False, batches: tuple[int, ...] = (1,), only: str = "") -> list[ConvCase]:
+    """All shapes, or the six that stand for them on the 41 x 41 map; of all, those whose names match the regular
+    expression `only`, if there is one."""
+    chosen = [
+        case
+        for case in CONV_CASES
+        if full or only or (case.size == 41 and (case.layer, case.kernel, case.rate) in _FEW)
+    ]
+    batched = [replace(case, batch=batch) for batch in batches for case in chosen]
+    return [case for case in batched if re.search(only, case.name)]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from deeplab_repro.atrous import AtrousConv2d
 from deeplab_repro.ops import atrous_conv2d, plan
 
 from .cases import ConvCase
-from .timing import Timing, alternate
+from .memory import extra_mib
+from .timing import Timing, alternate, peak_gflops
 
 # Error relative to max|y| that a precision may have: of outputs, and of gradients, which sum over whole maps.
 TOLERANCES = {
@@ -43,10 +44,12 @@ def bench_conv(
     """One row per case, precision and direction: errors against float64, then times; no times where an error is
     beyond its tolerance. "tf32" exists on CUDA only; `im2col` on the CPU takes float32 only."""
     rows = []
-    for case in cases:
-        for precision in precisions:
+    for precision in precisions:
+        with settings(precision):
+            peak = peak_gflops(device, PRECISIONS[precision])
+        for case in cases:
             for direction in directions:
-                row = _bench_case(case, device, precision, direction, seconds)
+                row = _bench_case(case, device, precision, direction, seconds, peak)
                 progress(format_row(row))
                 rows.append(row)
     return rows
@@ -64,6 +67,7 @@ def format_row(row: dict[str, Any]) -> str:
         for method, choice in row.get("choices", {}).items()
         if choice["slower"] > _CHOSE_WRONG
     ]
+    cells += [f"auto at {row['of_peak']['auto']:.0%} of {row['peak_gflops']:.0f} GFLOP/s"]
     return f"{head} valid {row['valid']:.2f}  " + "  ".join(cells)
 
 
@@ -71,7 +75,9 @@ def format_row(row: dict[str, Any]) -> str:
 _CHOSE_WRONG = 1.05
 
 
-def _bench_case(case: ConvCase, device: str, precision: str, direction: str, seconds: float) -> dict[str, Any]:
+def _bench_case(
+    case: ConvCase, device: str, precision: str, direction: str, seconds: float, peak: float
+) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(case.rate * 1000 + case.size)
     shapes = (
         (case.batch, case.channels, case.size, case.size),
@@ -86,9 +92,7 @@ def _bench_case(case: ConvCase, device: str, precision: str, direction: str, sec
     with settings(precision):
         grad = torch.randn(case.batch, case.filters, case.size, case.size, generator=generator).to(tensors[0])
         calls = _variants(case, tensors, grad, device, precision, direction)
-        exact = _calls(case, F.conv2d, [tensor.double() for tensor in tensors], grad, direction)()
-        errors = {name: max(map(_error, call(), exact)) for name, call in calls.items()}
-        del exact
+        errors = _errors(case, calls, tensors, grad, direction)
         wrong = [
             f"{name} {error:.1e}"
             for name, error in errors.items()
@@ -113,12 +117,32 @@ def _bench_case(case: ConvCase, device: str, precision: str, direction: str, sec
             if "direct" in times and direction == "forward":
                 row["choices"] = _choices(case, *tensors[:2], times)
             row["gflops"] = {name: products / t.median_ms / 1e6 for name, t in times.items()}
+            row["peak_gflops"] = peak
+            row["of_peak"] = {name: case.valid * each / peak for name, each in row["gflops"].items()}
+            if device == "cpu":
+                row["extra_mib"] = {name: extra_mib(call) for name, call in calls.items()}
     return row
+
+
+def _errors(
+    case: ConvCase, calls: dict[str, Call], tensors: list[Tensor], grad: Tensor, direction: str
+) -> dict[str, float]:
+    """Largest error of each call relative to the largest exact value. Outputs of a batch: its first and last image."""
+    ends = slice(None)
+    if direction == "forward" and case.batch > 2:
+        ends = slice(None, None, case.batch - 1)
+    exact = _calls(case, F.conv2d, [tensors[0][ends].double(), *(t.double() for t in tensors[1:])], grad, direction)()
+    return {
+        name: max(_error(result[ends] if direction == "forward" else result, want)
+                  for result, want in zip(call(), exact, strict=True))
+        for name, call in calls.items()
+    }  # fmt: skip
 
 
 # Ways that "auto" may choose, and "fast" besides.
 _EXACT_WAYS = ("direct", "winograd2", "library")
 _WAYS = (*_EXACT_WAYS, "winograd4")
+_MOST_FOR_ALL_WAYS = 4
 
 
 def _variants(
@@ -129,7 +153,8 @@ def _variants(
         "nchw": _calls(case, F.conv2d, tensors, grad, direction),
         "nhwc": _calls(case, F.conv2d, last, grad, direction),
     }
-    own = device == "cpu" and precision == "fp32"
+    # Large batches are for the choices, not for every way.
+    own = device == "cpu" and precision == "fp32" and case.batch <= _MOST_FOR_ALL_WAYS
     methods = ["auto", "fast", *(["direct"] if own else [])]
     if own and direction == "forward":
         methods += ["winograd2", "winograd4", "library"] if case.kernel == 3 else ["library"]
@@ -139,7 +164,7 @@ def _variants(
             calls[method] = _layer(case, last, method)
         else:
             calls[method] = _calls(case, _method(method), last, grad, direction)
-    if device != "cpu" or precision == "fp32":
+    if device != "cpu" or own:
         calls["im2col"] = _calls(case, _method("im2col"), tensors, grad, direction)
     return calls
 

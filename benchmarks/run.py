@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,11 +67,20 @@ def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], N
     if family == "data":
         return bench_data(options.seconds, progress)
     if family == "net":
-        cases = NET_CASES if options.device == "cpu" else LARGE_NET_CASES
+        chosen = NET_CASES if options.device == "cpu" else LARGE_NET_CASES
+        cases = [case for case in chosen if re.search(options.only, case.name)]
         precisions = [each for each in options.precision if each != "fp16"]
         return bench_net(cases, options.device, precisions, options.batch, options.seconds * 6, progress)
-    cases = conv_cases(options.full, tuple(options.batch))
+    cases = conv_cases(options.full, tuple(options.batch), options.only)
     return bench_conv(cases, options.device, options.precision, options.direction, options.seconds, progress)
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -78,6 +88,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; default all")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--full", action="store_true", help="every convolution shape, not the six that stand for them")
+    parser.add_argument(
+        "--only", type=_regex, metavar="REGEX", default="", help="of conv and net, the cases whose names match"
+    )
     parser.add_argument("--batch", nargs="+", type=int, default=[1])
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=tuple(PRECISIONS))
     parser.add_argument("--direction", nargs="+", default=["forward"], choices=DIRECTIONS)

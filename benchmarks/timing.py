@@ -44,6 +44,16 @@ def alternate(
     return {name: _summary(values) for name, values in samples.items()}
 
 
+def peak_gflops(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
+    """GFLOP/s of the fastest of torch's square matrix products: what a convolution could reach at most."""
+    best = 0.0
+    for side in (512, 1024) if device == "cpu" else (4096, 8192):
+        a = torch.ones(side, side, device=device, dtype=dtype)
+        timing = alternate({"mm": lambda a=a: torch.mm(a, a)}, device, rounds=200, seconds=seconds / 2)["mm"]
+        best = max(best, 2 * side**3 / timing.best_ms / 1e6)
+    return best
+
+
 def _repeats(call: Callable[[], object], device: str) -> int:
     if device == "cpu":
         return 1

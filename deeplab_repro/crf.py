@@ -131,13 +131,21 @@ class DenseCRF(nn.Module):
     without gradients, in time that grows with the square of their number. It leaves out pairs of pixel blocks whose
     weights all lie below ``skip_below``; ``error_bound`` [N] then bounds what that did to any marginal of an image in
     the last call.
+    ``storage``: "float16" keeps the lattice's values in half precision, on CUDA, for float32 scores (`ops.meanfield`);
+    "same" is the scores' own.
     Source: DeepLab v1 section 4.2 and v2 section 3.3; arithmetic of the original densecrf program.
     """
 
     METHODS: ClassVar[tuple[str, ...]] = ("lattice", "exact")
+    STORAGES: ClassVar[tuple[str, ...]] = ("same", "float16")
 
     def __init__(
-        self, params: CRFParams | None = None, method: str = "lattice", prune: float = 0.0, skip_below: float = 0.0
+        self,
+        params: CRFParams | None = None,
+        method: str = "lattice",
+        prune: float = 0.0,
+        skip_below: float = 0.0,
+        storage: str = "same",
     ) -> None:
         super().__init__()
         if method not in self.METHODS:
@@ -148,6 +156,11 @@ class DenseCRF(nn.Module):
         self.method = method
         if not 0 <= skip_below < 1:
             raise ValueError(f"DenseCRF: skip_below must lie in 0..1, 1 left out, got {skip_below}")
+        if storage not in self.STORAGES:
+            raise ValueError(f"DenseCRF: storage must be one of {', '.join(self.STORAGES)}, got {storage!r}")
+        if storage != "same" and method != "lattice":
+            raise ValueError(f"DenseCRF: storage {storage!r} is the lattice's, not of method {method!r}")
+        self.storage = storage
         self.prune = prune
         self.skip_below = skip_below
         self.error_bound: Tensor | None = None
@@ -188,7 +201,9 @@ class DenseCRF(nn.Module):
         if self.method == "exact":
             return self._infer_exact(unary, features, weights, compatibility)
         params = self.params
-        return ops.meanfield(unary, features, weights, compatibility, params.normalization, params.iterations)
+        return ops.meanfield(
+            unary, features, weights, compatibility, params.normalization, params.iterations, self.storage
+        )
 
     def _infer_exact(
         self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None

@@ -114,12 +114,14 @@ def _meta(*tensors: Tensor | None) -> list[Tensor | None]:
 
 def save_problem(ctx, inputs, output) -> None:
     """Keep the arguments of the operator `meanfield` for its gradient."""
-    unary, features, ctx.weights, compatibility, ctx.normalization, ctx.iterations = inputs
+    unary, features, ctx.weights, compatibility, ctx.normalization, ctx.iterations, ctx.storage = inputs
     ctx.save_for_backward(unary, compatibility, *features)
 
 
 def meanfield_backward(ctx, grad: Tensor):
-    """Gradients of the operator `meanfield`: the unrolled steps, run again, one set of marginals kept an iteration."""
+    """Gradients of the operator `meanfield`: the unrolled steps, run again, one set of marginals kept an iteration.
+
+    In full precision also where the operator stored half."""
     unary, compatibility, *features = ctx.saved_tensors
     for_unary, for_features, _, for_compatibility, *_ = ctx.needs_input_grad
     if any(for_features):
@@ -138,4 +140,6 @@ def meanfield_backward(ctx, grad: Tensor):
         found.pop(0) if for_compatibility else None,
         None,
         None,
+        # The dispatcher leaves an argument with its default value out of what autograd counts.
+        *([] if ctx.storage == "same" else [None]),
     )

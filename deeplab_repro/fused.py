@@ -22,8 +22,8 @@ _CANDIDATES = {
     "auto": ("library", "direct", "winograd2"),
     "fast": ("library", "direct", "winograd2", "winograd4"),
 }
-# Timed runs of each candidate, the fastest counts: two neighbours on the machine seldom disturb all.
-_ROUNDS = 2
+# Timed runs of each candidate, the fastest counts: neighbours on the machine seldom disturb all.
+_ROUNDS = 4
 # Outputs up to which merged branches win where nothing was timed.
 _FEW_OUTPUTS = 64
 _choosing: ContextVar[dict[tuple[object, ...], Any] | None] = ContextVar("choosing", default=None)
@@ -71,6 +71,11 @@ class Window(NamedTuple):
     groups: int
 
 
+_POINTWISE = Window((1, 1), (0, 0), (1, 1), 1)
+# A 1x1 convolution as one matrix product of the whole map.
+_PRODUCT = "product"
+
+
 class Weights(nn.Module):
     """A convolution's weight and bias, and the weight packed for each method in use."""
 
@@ -87,9 +92,9 @@ class Weights(nn.Module):
 
     def matrix(self) -> Tensor:
         """The weight of a 1x1 convolution, [channels, filters]."""
-        if "matrix" not in self._packed:
-            self._packed["matrix"] = self.weight[:, :, 0, 0].t().contiguous()
-        return self._packed["matrix"]
+        if _PRODUCT not in self._packed:
+            self._packed[_PRODUCT] = self.weight[:, :, 0, 0].t().contiguous()
+        return self._packed[_PRODUCT]
 
     def forget(self, method: str) -> None:
         """Free the weight packed for a method; it is packed again when needed."""
@@ -130,6 +135,17 @@ def _activate(y: Tensor, slope: float | None) -> Tensor:
     return F.leaky_relu_(y, slope) if slope else y.relu_()
 
 
+def _finish(y: Tensor, bias: Tensor, slope: float | None) -> Tensor:
+    """Bias and ReLU of a tensor nobody else holds."""
+    ops.add_bias_(y, bias, slope == 0)
+    return y if slope == 0 else _activate(y, slope)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Pixels of channels_last maps, [N H W, C]."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
 class FusedConvolution(_Fused):
     """A convolution with bias and ReLU; policy: the method of `ops.atrous_conv2d` that chooses for it."""
 
@@ -147,6 +163,10 @@ class FusedConvolution(_Fused):
             packed = self.weights.packed(method, self.window.groups)
             y = ops.atrous_conv2d_packed(x, weight, packed, bias, *self.window, method, self.slope == 0)
             return y if self.slope == 0 else _activate(y, self.slope)
+        if method == _PRODUCT:
+            y = x.new_empty(x.shape[0], *x.shape[2:], weight.shape[0])
+            torch.mm(_rows(x), self.weights.matrix(), out=y.view(-1, weight.shape[0]))
+            return _finish(y.permute(0, 3, 1, 2), bias, self.slope)
         if method == "library":
             return _activate(F.conv2d(x, weight, bias, *self.window), self.slope)
         return _activate(ops.atrous_conv2d(x, weight, bias, *self.window, method), self.slope)
@@ -162,6 +182,8 @@ class FusedConvolution(_Fused):
     def _fastest(self, x: Tensor) -> str:
         weight = self.weights.weight
         tried = {ops.plan(x, weight, *self.window, method=one, packed=True) for one in _CANDIDATES[self.policy]}
+        if weight.shape[2:] == (1, 1) and self.window == _POINTWISE:
+            tried.add(_PRODUCT)
         key = (x.shape, weight.shape, self.window, self.policy)
         chosen = _fastest(key, {one: lambda one=one: self._run(x, one) for one in sorted(tried)})
         for method in tried - {chosen}:
@@ -214,11 +236,9 @@ class SummedConvolutions(_Fused):
         return y
 
     def _merged(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 1)
-        products = torch.mm(rows.reshape(-1, rows.shape[-1]), self.taps).to(self.bias.dtype)
-        y = ops.shift_add(products.view(*rows.shape[:3], len(self.offsets), -1), self.offsets)
-        y += self.bias[:, None, None]
-        return y.to(x.dtype)
+        products = torch.mm(_rows(x), self.taps).to(self.bias.dtype)
+        y = ops.shift_add(products.view(x.shape[0], *x.shape[2:], len(self.offsets), -1), self.offsets)
+        return ops.add_bias_(y, self.bias).to(x.dtype)
 
 
 class Sum(_Fused):
@@ -261,10 +281,8 @@ class Residual(_Fused):
 
     def _product(self, x: Tensor, y: Tensor) -> Tensor:
         weights = self.convolution.weights
-        rows = y.permute(0, 2, 3, 1)
-        rows.view(-1, rows.shape[-1]).addmm_(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]), weights.matrix())
-        y += weights.bias[:, None, None]
-        return _activate(y, self.slope)
+        y.permute(0, 2, 3, 1).view(-1, y.shape[1]).addmm_(_rows(x), weights.matrix())
+        return _finish(y, weights.bias, self.slope)
 
 
 class ChannelMap(_Fused):

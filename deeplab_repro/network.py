@@ -164,16 +164,7 @@ class CaffeNet(nn.Module):
         plan = self._plan(blobs, given)
         self._check_fit(plan, given)
         values: dict[str, Tensor] = dict(given)
-        loss: Tensor | None = None
-        for step in plan.steps:
-            tops = self._run(step, values, masks)
-            for i, weight in enumerate(step.layer.loss_weights[: len(tops)]):
-                if weight:
-                    part = tops[i].sum() if weight == 1 else (tops[i] * weight).sum()
-                    loss = part if loss is None else loss + part
-            values.update(zip(step.layer.tops, tops, strict=False))
-            for name in step.free:
-                values.pop(name, None)
+        loss = self._run_steps(plan.steps, values, masks)
         out = Blobs((name, values[name]) for name in plan.keep if name in values)
         if plan.with_loss:
             out.loss = loss
@@ -207,12 +198,31 @@ class CaffeNet(nn.Module):
 
         return prepare(self, inputs, precision, blobs)
 
+    def _run_steps(
+        self, steps: Sequence[_Step], values: dict[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """Run steps on the blobs in `values`, which then holds theirs; the sum of their weighted losses, if any."""
+        loss: Tensor | None = None
+        for step in steps:
+            tops = self._run(step, values, masks)
+            for i, weight in enumerate(step.layer.loss_weights[: len(tops)]):
+                if weight:
+                    part = tops[i].sum() if weight == 1 else (tops[i] * weight).sum()
+                    loss = part if loss is None else loss + part
+            values.update(zip(step.layer.tops, tops, strict=False))
+            for name in step.free:
+                values.pop(name, None)
+        return loss
+
     def _run(self, step: _Step, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         layer, module = step.layer, self.layers[step.module]
         bottoms = [values[name] for name in layer.bottoms]
         for i, back in enumerate(layer.propagate_down):
             if not back:
                 bottoms[i] = bottoms[i].detach()
+        if any(layer.loss_weights) and torch.is_autocast_enabled(bottoms[0].device.type):
+            # Autocast leaves some of a loss's steps in half precision on the CPU; its sums need more digits.
+            bottoms = [x.float() for x in bottoms]
         mask = masks.get(layer.name) if module.takes_mask else None
         tops = module(*bottoms) if mask is None else module(*bottoms, mask=mask)
         return tops if isinstance(tops, tuple) else (tops,)

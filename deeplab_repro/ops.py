@@ -16,6 +16,7 @@ from deeplab_repro.crf_unrolled import meanfield_backward, meanfield_unrolled, s
 __all__ = [
     "PACKED_METHODS",
     "Lattice",
+    "add_bias_",
     "atrous_conv2d",
     "atrous_conv2d_packed",
     "col2im",
@@ -175,6 +176,14 @@ def atrous_conv2d_packed(
     return torch.ops.deeplab.atrous_conv2d_packed(x, weight, packed, bias, *window, groups, method, relu)
 
 
+def add_bias_(maps: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """maps [N, F, H, W] += bias [F] in place, then max(0, .) if `relu`: one pass where maps are channels_last.
+
+    Any floating dtype; no gradients. Raises RuntimeError naming the rule and the value found."""
+    torch.ops.deeplab.add_bias_(maps, bias, relu)
+    return maps
+
+
 def shift_add(values: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
     """Sum of shifted maps: values [N, H, W, T, F], T offsets (dy, dx) -> [N, F, H, W], channels_last.
 
@@ -221,6 +230,7 @@ def meanfield(
     compatibility: Tensor | None = None,
     normalization: str = "after",
     iterations: int = 10,
+    storage: str = "same",
 ) -> Tensor:
     """Mean-field marginals [B, L, P] of a fully connected CRF with energies ``unary`` [B, L, P].
 
@@ -230,9 +240,14 @@ def meanfield(
     Potts' -1. ``normalization``: "no", "before", "after" or "symmetric". Differentiable in ``unary`` and
     ``compatibility`` (`meanfield_unrolled` also in the weights); no gradient to the features: backward raises
     RuntimeError. Source: Kraehenbuehl and Koltun 2011; self term included as in their code.
+
+    ``storage="float16"``, on CUDA and for float32 alone, keeps marginals and lattice values in half precision between
+    the steps (sums in float32): half the memory traffic, marginals off by some 1e-2 where iterations amplify it. Other
+    devices refuse it. CUDA takes at most 8 kernels; a batch that does not fit its memory runs in parts, one image that
+    does not fit raises torch.cuda.OutOfMemoryError.
     """
     return torch.ops.deeplab.meanfield(
-        unary, list(features), list(kernel_weights), compatibility, normalization, iterations
+        unary, list(features), list(kernel_weights), compatibility, normalization, iterations, storage
     )
 
 

@@ -6,7 +6,7 @@ from prototxt_import.layers import Options, layer_type
 from prototxt_import.model_writer import write_weights
 from prototxt_import.net import parse_net, read_net
 from prototxt_import.solver import SolverSpec, read_solver
-from prototxt_import.solverstate import SolverState, read_solverstate
+from prototxt_import.solverstate import SolverState, read_solverstate, write_solverstate
 from prototxt_import.spec import Filler, LayerSpec, NetSpec, ParamSpec
 from prototxt_import.weights import read_mean, read_weights
 from prototxt_import.writer import net_text, write_net
@@ -31,5 +31,6 @@ __all__ = [
     "read_solverstate",
     "read_weights",
     "write_net",
+    "write_solverstate",
     "write_weights",
 ]

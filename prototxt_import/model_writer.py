@@ -57,7 +57,7 @@ def _write_binary(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, 
     for name, message in _messages(weights, spec, dialect):
         payload: list[bytes | memoryview] = [message.SerializeToString()]
         for blob in weights.get(name, ()):
-            payload += encode_bytes(blobs_number, *_encode_blob(blob, dialect))
+            payload += encode_bytes(blobs_number, *encode_blob(blob, dialect))
         for piece in encode_bytes(number, *payload):
             stream.write(piece)
 
@@ -82,7 +82,8 @@ def _drop_unnumbered(message: Any, layer: LayerSpec, dialect: str) -> None:
         message.ClearField(field)
 
 
-def _encode_blob(blob: Array, dialect: str) -> list[bytes | memoryview]:
+def encode_blob(blob: Array, dialect: str) -> list[bytes | memoryview]:
+    """A BlobProto of single-precision numbers, as the pieces to write in order."""
     shape = np.shape(blob)
     data = np.ascontiguousarray(blob, dtype="<f4").reshape(-1)
     pieces: list[bytes | memoryview] = []

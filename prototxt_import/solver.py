@@ -44,6 +44,7 @@ class SolverSpec:
     test_iter: tuple[int, ...] = ()
     test_interval: int = 0
     test_initialization: bool = True
+    test_compute_loss: bool = False
     train_state: NetState = NetState()
     test_state: tuple[NetState, ...] = ()
     base_lr: float = 0.0
@@ -71,6 +72,7 @@ class SolverSpec:
     solver_mode: str = "GPU"
     device_id: int = 0
     random_seed: int = -1
+    debug_info: bool = False
     type: str = "SGD"
     weights: tuple[str, ...] = ()
     source: str = dataclasses.field(default="", compare=False)

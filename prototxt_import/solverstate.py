@@ -1,17 +1,21 @@
-"""Snapshots of a solver: .solverstate (binary) and .solverstate.h5."""
+"""Snapshots of a solver: .solverstate (binary) and .solverstate.h5, read and written."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from prototxt_import.errors import complain
 from prototxt_import.hdf5 import Reader, holds, is_hdf5, member, opened
+from prototxt_import.model_writer import encode_blob
 from prototxt_import.spec import Array
 from prototxt_import.weights import read_blob
-from prototxt_import.wire import VARINT, Wire
+from prototxt_import.wire import VARINT, Wire, encode_bytes, encode_key, encode_varint
+from prototxt_import.writer import check_dialect, replace_file
 
 MAX_NAME = 4096
 _ITER, _LEARNED_NET, _HISTORY, _CURRENT_STEP = 1, 2, 3, 4
@@ -37,6 +41,43 @@ def read_solverstate(path: str | Path) -> SolverState:
 
     Raises CaffeFormatError with file name and place for anything else."""
     return _read_hdf5(path) if is_hdf5(path) else _read_binary(path)
+
+
+def write_solverstate(state: SolverState, path: str | Path, dialect: str = "v2") -> None:
+    """Write a .solverstate, or where the name ends in .h5 an HDF5 one; history as float32, whole or not at all.
+
+    dialect: "v1" gives binary blobs four legacy dimensions, the others their own shape.
+    Raises CaffeFormatError for an unknown dialect or a file that cannot be written."""
+    check_dialect(dialect)
+    if str(path).endswith(".h5"):
+        replace_file(path, lambda stream: _write_hdf5(state, stream, str(path)))
+    else:
+        replace_file(path, lambda stream: _write_binary(state, stream, dialect))
+
+
+def _write_binary(state: SolverState, stream: BinaryIO, dialect: str) -> None:
+    stream.write(encode_key(_ITER, VARINT) + encode_varint(state.iter))
+    pieces = encode_bytes(_LEARNED_NET, state.learned_net.encode())
+    for blob in state.history:
+        pieces += encode_bytes(_HISTORY, *encode_blob(blob, dialect))
+    for piece in pieces:
+        stream.write(piece)
+    stream.write(encode_key(_CURRENT_STEP, VARINT) + encode_varint(state.current_step))
+
+
+def _write_hdf5(state: SolverState, stream: BinaryIO, source: str) -> None:
+    try:
+        import h5py
+    except ImportError:
+        raise complain("HDF5 states are written by h5py; `pip install h5py`", source=source) from None
+    with h5py.File(stream, "w") as file:
+        file["iter"] = np.array([state.iter], "<i4")
+        file["current_step"] = np.array([state.current_step], "<i4")
+        # Caffe reads a string of fixed length only.
+        file["learned_net"] = np.bytes_(state.learned_net.encode())
+        history = file.create_group("history")
+        for index, blob in enumerate(state.history):
+            history.create_dataset(str(index), data=np.asarray(blob, dtype="<f4"))
 
 
 def _read_binary(path: str | Path) -> SolverState:

@@ -95,6 +95,10 @@ bool can_pack(ConvMethod method, const at::Tensor& input);
 ConvPath choose_path(ConvMethod method, const at::Tensor& input,
                      const Conv2dShape& shape, bool packed);
 
+// choose_path's part for CUDA: `method` is none of "im2col", "interlace".
+ConvPath choose_cuda_path(ConvMethod method, const at::Tensor& input,
+                          const Conv2dShape& shape, bool packed);
+
 // Its name as a method.
 const char* path_name(ConvPath path);
 

@@ -199,13 +199,16 @@ ConvPath choose_path(ConvMethod method, const at::Tensor& input,
         shape.window.h.stride == 1 && shape.window.w.stride == 1;
     return dense_steps ? ConvPath::kInterlace : ConvPath::kLibrary;
   }
+#ifdef WITH_CUDA
+  if (input.is_cuda()) return choose_cuda_path(method, input, shape, packed);
+#endif
   if (!can_pack(method, input)) return ConvPath::kLibrary;
   if (method == ConvMethod::kDirect) return ConvPath::kDirect;
   using Paths = std::initializer_list<ConvPath>;
   const ConvConditions conditions = {
       packed, input.suggest_memory_format() == at::MemoryFormat::ChannelsLast};
   const auto cheapest = [&](const Paths& paths) {
-    return cheapest_path(shape, conditions, paths);
+    return cheapest_path(shape, ConvCost(shape, conditions), paths);
   };
   switch (method) {
     case ConvMethod::kWinograd:
@@ -246,7 +249,11 @@ const char* path_name(ConvPath path) {
 ConvPath check_pack(const char* op, const at::Tensor& weight,
                     const SymInt& groups, std::string_view method) {
   check_dim(op, "weight", weight, 4, "[F, C / groups, kernel_h, kernel_w]");
-  check_float_or_double(op, "weight", weight);
+  const bool any_type =
+      weight.is_cuda() && method == path_name(ConvPath::kDirect);
+  TORCH_CHECK(!any_type || at::isFloatingType(weight.scalar_type()), op,
+              ": weight must be floating point, got ", weight.scalar_type());
+  if (!any_type) check_float_or_double(op, "weight", weight);
   TORCH_SYM_CHECK(groups.sym_ge(1), op, ": groups must be positive, got ",
                   groups);
   TORCH_SYM_CHECK((weight.sym_size(0) % groups).sym_eq(0), op,

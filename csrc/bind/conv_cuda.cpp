@@ -1,6 +1,8 @@
 // CUDA registrations of im2col, col2im and atrous_conv2d.
 #ifdef WITH_CUDA
 
+#include "csrc/bind/conv_cuda.h"
+
 #include <ATen/Dispatch.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
@@ -14,7 +16,9 @@
 
 #include "csrc/bind/checks.h"
 #include "csrc/bind/conv.h"
+#include "csrc/bind/conv_batched.h"
 #include "csrc/bind/cuda_check.h"
+#include "csrc/bind/for_each_index.h"
 #include "csrc/cuda/conv.h"
 
 namespace deeplab {
@@ -25,20 +29,6 @@ using c10::SymIntArrayRef;
 
 // Bound of the column buffer where more than one image would fit it.
 constexpr int64_t kColumnBytes = int64_t{256} << 20;
-
-// The CUDA toolkit's type for a torch scalar type.
-template <typename T>
-struct CudaType {
-  using Type = T;
-};
-template <>
-struct CudaType<at::Half> {
-  using Type = __half;
-};
-template <>
-struct CudaType<at::BFloat16> {
-  using Type = __nv_bfloat16;
-};
 
 void im2col_into(const Window2d& window, int64_t planes,
                  const at::Tensor& images, const at::Tensor& columns) {
@@ -236,8 +226,14 @@ at::Tensor atrous_conv2d_cuda_kernel(const at::Tensor& input,
   const Conv2dShape shape = make_shape(arguments);
   const ConvPath path = choose_path(checked.method, input, shape, false);
   if (path == ConvPath::kInterlace) return interlaced_conv2d(arguments, bias);
-  if (path != ConvPath::kIm2col) return library_conv2d(arguments, bias);
-  return conv_by_im2col(shape, input.contiguous(), weight.contiguous(), bias);
+  if (path == ConvPath::kLibrary) return library_conv2d(arguments, bias);
+  const ProductPrecision precision;
+  if (path == ConvPath::kIm2col) {
+    return conv_by_im2col(shape, input.contiguous(), weight.contiguous(), bias);
+  }
+  return batched_conv2d(path, shape, input,
+                        batched_weight(weight, shape.groups, path), bias, false)
+      .contiguous(result_format(checked.method, input));
 }
 
 Gradients atrous_conv2d_backward_cuda_kernel(
@@ -261,8 +257,15 @@ Gradients atrous_conv2d_backward_cuda_kernel(
   if (path == ConvPath::kInterlace) {
     return interlaced_conv2d_backward(arguments, grad, output_mask);
   }
+  const ProductPrecision precision;
   if (path != ConvPath::kIm2col) {
-    return library_conv2d_backward(arguments, grad, output_mask);
+    const ConvPath input_path =
+        shape.window.h.stride == 1 && shape.window.w.stride == 1
+            ? choose_path(checked.method, grad, mirrored_shape(shape), false)
+            : ConvPath::kLibrary;
+    return batched_conv2d_backward(
+        arguments, shape, grad, input_path,
+        makes_weight_gradient(checked.method, input, shape), output_mask);
   }
   const at::Tensor grads = grad.contiguous();
   Gradients result;

@@ -78,20 +78,6 @@ at::Tensor pack_view(const at::Tensor& weight, int64_t groups, ConvPath path,
   return packed;
 }
 
-// The convolution that makes the input gradient of `shape` (stride 1) from the
-// output gradient.
-Conv2dShape mirrored_shape(const Conv2dShape& shape) {
-  const auto mirrored = [](const WindowAxis& axis) {
-    const int64_t reach = axis.dilation * (axis.kernel - 1);
-    return WindowAxis{axis.output,          axis.kernel,   1,
-                      reach - axis.padding, axis.dilation, axis.input};
-  };
-  Conv2dShape result = shape;
-  std::swap(result.channels, result.filters);
-  result.window = {mirrored(shape.window.h), mirrored(shape.window.w)};
-  return result;
-}
-
 at::Tensor weight_gradient(const ConvArguments& arguments,
                            const Conv2dShape& shape, const at::Tensor& grad) {
   const at::Tensor& weight = arguments.weight;

@@ -7,23 +7,10 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
-#include <tuple>
-
 #include "csrc/bind/checks.h"
 #include "csrc/cpu/lattice.h"
-#ifdef WITH_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
-#include "csrc/bind/cuda_check.h"
-#include "csrc/cuda/lattice.h"
-#endif
 
 namespace deeplab {
-namespace {
-
-using BuildResult = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor,
-                               at::Tensor, at::Tensor>;
 
 void check_features(const char* op, const at::Tensor& features) {
   check_dim(op, "features", features, 2, "[N, d]");
@@ -49,65 +36,11 @@ void check_entry_count(const char* op, std::int64_t points, std::int64_t d) {
               "standard deviation near 0");
 }
 
-LatticeTensors allocate(const at::Tensor& features) {
-  const std::int64_t points = features.size(0);
-  const std::int64_t corners = features.size(1) + 1;
-  const std::int64_t entries = points * corners;
-  const auto ints = features.options().dtype(at::kInt);
-  return {at::empty({points, corners}, ints),
-          at::empty({points, corners}, features.options()),
-          at::empty({entries, corners, 2}, ints),
-          at::empty({entries}, ints),
-          at::empty({entries + 1}, ints),
-          0};
-}
-
-BuildResult as_result(const LatticeTensors& lattice) {
-  return {
-      lattice.vertices,
-      lattice.weights,
-      lattice.neighbors,
-      lattice.entries,
-      lattice.offsets,
-      at::full({1}, lattice.count, lattice.weights.options().dtype(at::kLong))};
-}
-
-template <typename scalar_t>
-LatticeBuffers<scalar_t> buffers(LatticeTensors& lattice) {
-  return {lattice.vertices.mutable_data_ptr<std::int32_t>(),
-          lattice.weights.mutable_data_ptr<scalar_t>(),
-          lattice.neighbors.mutable_data_ptr<std::int32_t>(),
-          lattice.entries.mutable_data_ptr<std::int32_t>(),
-          lattice.offsets.mutable_data_ptr<std::int32_t>()};
-}
-
-BuildResult lattice_build_cpu_op(const at::Tensor& features) {
-  LatticeTensors lattice = build_lattice_cpu("lattice_build", features);
-  const std::int64_t total = lattice.entries.numel();
-  lattice.neighbors.narrow(0, lattice.count, total - lattice.count).fill_(-1);
-  lattice.offsets.narrow(0, lattice.count, total + 1 - lattice.count)
-      .fill_(total);
-  return as_result(lattice);
-}
-
-BuildResult lattice_build_meta_op(const at::Tensor& features) {
-  check_features("lattice_build", features);
-  const auto points = features.sym_size(0);
-  const auto corners = features.sym_size(1) + 1;
-  const auto entries = points * corners;
-  const auto ints = features.options().dtype(at::kInt);
-  return {at::empty_symint({points, corners}, ints),
-          at::empty_symint({points, corners}, features.options()),
-          at::empty_symint({entries, corners, 2}, ints),
-          at::empty_symint({entries}, ints),
-          at::empty_symint({entries + 1}, ints),
-          at::empty({1}, features.options().dtype(at::kLong))};
-}
-
-void check_filter(const at::Tensor& values, const at::Tensor& vertices,
-                  const at::Tensor& weights, const at::Tensor& neighbors,
-                  const at::Tensor& entries, const at::Tensor& offsets,
-                  const at::Tensor& count) {
+void check_lattice_filter(const at::Tensor& values, const at::Tensor& vertices,
+                          const at::Tensor& weights,
+                          const at::Tensor& neighbors,
+                          const at::Tensor& entries, const at::Tensor& offsets,
+                          const at::Tensor& count) {
   constexpr const char* op = "lattice_filter";
   check_dim(op, "values", values, 2, "[N, C]");
   check_float_or_double(op, "values", values);
@@ -136,6 +69,63 @@ void check_filter(const at::Tensor& values, const at::Tensor& vertices,
       op,
       ": the lattice must be what lattice_build returned; its "
       "tensors' sizes do not belong together");
+}
+
+namespace {
+
+LatticeTensors allocate(const at::Tensor& features) {
+  const std::int64_t points = features.size(0);
+  const std::int64_t corners = features.size(1) + 1;
+  const std::int64_t entries = points * corners;
+  const auto ints = features.options().dtype(at::kInt);
+  return {at::empty({points, corners}, ints),
+          at::empty({points, corners}, features.options()),
+          at::empty({entries, corners, 2}, ints),
+          at::empty({entries}, ints),
+          at::empty({entries + 1}, ints),
+          0};
+}
+
+LatticeResult as_result(const LatticeTensors& lattice) {
+  return {
+      lattice.vertices,
+      lattice.weights,
+      lattice.neighbors,
+      lattice.entries,
+      lattice.offsets,
+      at::full({1}, lattice.count, lattice.weights.options().dtype(at::kLong))};
+}
+
+template <typename scalar_t>
+LatticeBuffers<scalar_t> buffers(LatticeTensors& lattice) {
+  return {lattice.vertices.mutable_data_ptr<std::int32_t>(),
+          lattice.weights.mutable_data_ptr<scalar_t>(),
+          lattice.neighbors.mutable_data_ptr<std::int32_t>(),
+          lattice.entries.mutable_data_ptr<std::int32_t>(),
+          lattice.offsets.mutable_data_ptr<std::int32_t>()};
+}
+
+LatticeResult lattice_build_cpu_op(const at::Tensor& features) {
+  LatticeTensors lattice = build_lattice_cpu("lattice_build", features);
+  const std::int64_t total = lattice.entries.numel();
+  lattice.neighbors.narrow(0, lattice.count, total - lattice.count).fill_(-1);
+  lattice.offsets.narrow(0, lattice.count, total + 1 - lattice.count)
+      .fill_(total);
+  return as_result(lattice);
+}
+
+LatticeResult lattice_build_meta_op(const at::Tensor& features) {
+  check_features("lattice_build", features);
+  const auto points = features.sym_size(0);
+  const auto corners = features.sym_size(1) + 1;
+  const auto entries = points * corners;
+  const auto ints = features.options().dtype(at::kInt);
+  return {at::empty_symint({points, corners}, ints),
+          at::empty_symint({points, corners}, features.options()),
+          at::empty_symint({entries, corners, 2}, ints),
+          at::empty_symint({entries}, ints),
+          at::empty_symint({entries + 1}, ints),
+          at::empty({1}, features.options().dtype(at::kLong))};
 }
 
 // Tables that came from elsewhere must not make the kernels read outside.
@@ -176,7 +166,8 @@ at::Tensor lattice_filter_cpu_op(const at::Tensor& values,
                                  const at::Tensor& entries,
                                  const at::Tensor& offsets,
                                  const at::Tensor& count, bool reverse) {
-  check_filter(values, vertices, weights, neighbors, entries, offsets, count);
+  check_lattice_filter(values, vertices, weights, neighbors, entries, offsets,
+                       count);
   const LatticeTensors lattice =
       gather(vertices, weights, neighbors, entries, offsets, count);
   check_tables(lattice);
@@ -199,43 +190,10 @@ at::Tensor lattice_filter_meta_op(const at::Tensor& values,
                                   const at::Tensor& entries,
                                   const at::Tensor& offsets,
                                   const at::Tensor& count, bool /*reverse*/) {
-  check_filter(values, vertices, weights, neighbors, entries, offsets, count);
+  check_lattice_filter(values, vertices, weights, neighbors, entries, offsets,
+                       count);
   return at::empty_symint(values.sym_sizes(), values.options());
 }
-
-#ifdef WITH_CUDA
-BuildResult lattice_build_cuda_op(const at::Tensor& features) {
-  return as_result(build_lattice_cuda("lattice_build", features));
-}
-
-at::Tensor lattice_filter_cuda_op(const at::Tensor& values,
-                                  const at::Tensor& vertices,
-                                  const at::Tensor& weights,
-                                  const at::Tensor& neighbors,
-                                  const at::Tensor& entries,
-                                  const at::Tensor& offsets,
-                                  const at::Tensor& count, bool reverse) {
-  check_filter(values, vertices, weights, neighbors, entries, offsets, count);
-  const c10::cuda::CUDAGuard guard(values.device());
-  const LatticeTensors lattice =
-      gather(vertices, weights, neighbors, entries, offsets, count);
-  const at::Tensor input = values.contiguous();
-  at::Tensor out = at::empty(input.sizes(), input.options());
-  if (out.numel() == 0) return out;
-  const std::int64_t width = input.size(1);
-  const at::Tensor rows = at::empty({2, lattice.count, width}, input.options());
-  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_filter", [&] {
-    check_cuda(
-        "lattice_filter",
-        lattice_filter_cuda<scalar_t>(
-            lattice_view<scalar_t>(lattice), input.const_data_ptr<scalar_t>(),
-            nullptr, width, reverse, rows.mutable_data_ptr<scalar_t>(),
-            out.mutable_data_ptr<scalar_t>(),
-            c10::cuda::getCurrentCUDAStream()));
-  });
-  return out;
-}
-#endif
 
 }  // namespace
 
@@ -253,33 +211,6 @@ LatticeTensors build_lattice_cpu(const char* op, const at::Tensor& features) {
   return lattice;
 }
 
-#ifdef WITH_CUDA
-LatticeTensors build_lattice_cuda(const char* op, const at::Tensor& features) {
-  check_features(op, features);
-  const c10::cuda::CUDAGuard guard(features.device());
-  const at::Tensor input = features.contiguous();
-  const std::int64_t points = input.size(0);
-  const int d = static_cast<int>(input.size(1));
-  check_entry_count(op, points, d);
-  LatticeTensors lattice = allocate(input);
-  const at::Tensor count = at::empty({1}, input.options().dtype(at::kLong));
-  const at::Tensor workspace = at::empty({lattice_workspace_bytes(points, d)},
-                                         input.options().dtype(at::kByte));
-  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_build", [&] {
-    check_cuda(op, lattice_build_cuda<scalar_t>(
-                       input.const_data_ptr<scalar_t>(), points, d,
-                       buffers<scalar_t>(lattice),
-                       count.mutable_data_ptr<std::int64_t>(),
-                       workspace.mutable_data_ptr(), workspace.numel(),
-                       c10::cuda::getCurrentCUDAStream()));
-  });
-  // The one synchronisation: the rows to allocate depend on the count.
-  lattice.count = count.item<std::int64_t>();
-  if (lattice.count < 0) refuse_features(op);
-  return lattice;
-}
-#endif
-
 }  // namespace deeplab
 
 TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
@@ -291,10 +222,3 @@ TORCH_LIBRARY_IMPL(deeplab, Meta, m) {
   m.impl("lattice_build", &deeplab::lattice_build_meta_op);
   m.impl("lattice_filter", &deeplab::lattice_filter_meta_op);
 }
-
-#ifdef WITH_CUDA
-TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
-  m.impl("lattice_build", &deeplab::lattice_build_cuda_op);
-  m.impl("lattice_filter", &deeplab::lattice_filter_cuda_op);
-}
-#endif

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <tuple>
+
 #include "csrc/core/lattice.h"
 
 namespace deeplab {
@@ -19,9 +21,18 @@ struct LatticeTensors {
 // Checks features [N, d] and builds; rows past the count are not written on
 // the CPU. Raises where a feature is not finite or too far from the origin.
 LatticeTensors build_lattice_cpu(const char* op, const at::Tensor& features);
-#ifdef WITH_CUDA
-LatticeTensors build_lattice_cuda(const char* op, const at::Tensor& features);
-#endif
+
+// Checks and results that the devices share.
+using LatticeResult = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor,
+                                 at::Tensor, at::Tensor>;
+void check_features(const char* op, const at::Tensor& features);
+void check_entry_count(const char* op, std::int64_t points, std::int64_t d);
+[[noreturn]] void refuse_features(const char* op);
+void check_lattice_filter(const at::Tensor& values, const at::Tensor& vertices,
+                          const at::Tensor& weights,
+                          const at::Tensor& neighbors,
+                          const at::Tensor& entries, const at::Tensor& offsets,
+                          const at::Tensor& count);
 
 template <typename scalar_t>
 LatticeView<scalar_t> lattice_view(const LatticeTensors& lattice) {

@@ -12,38 +12,9 @@
 
 #include "csrc/bind/lattice.h"
 #include "csrc/bind/meanfield_checks.h"
-#ifdef WITH_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
-#include "csrc/bind/cuda_check.h"
-#include "csrc/cuda/meanfield.h"
-#endif
 
 namespace deeplab {
 namespace {
-
-// The kernels' weights for one image: those of all, or its own where each image
-// brings some, one image after the other.
-at::ArrayRef<double> weights_of(at::ArrayRef<double> kernel_weights,
-                                std::size_t kernels, int64_t image) {
-  return kernel_weights.size() == kernels
-             ? kernel_weights
-             : kernel_weights.slice(image * kernels, kernels);
-}
-
-void check(const at::Tensor& unary, at::TensorList features,
-           at::ArrayRef<double> kernel_weights,
-           const std::optional<at::Tensor>& compatibility,
-           c10::string_view normalization, int64_t iterations) {
-  const std::size_t kernels = features.size();
-  const bool own = kernel_weights.size() > kernels && kernels > 0 &&
-                   unary.dim() == 3 &&
-                   unary.sym_size(0) * kernels == kernel_weights.size();
-  check_meanfield("meanfield", unary, features,
-                  own ? kernel_weights.slice(0, kernels) : kernel_weights,
-                  compatibility, normalization, iterations);
-}
 
 // Calls run(image, lattices) for each image; a kernel whose features are
 // shared by the batch is built once.
@@ -90,10 +61,13 @@ MeanfieldProblem<scalar_t> problem_of(
 at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
                             at::ArrayRef<double> kernel_weights,
                             const std::optional<at::Tensor>& compatibility,
-                            c10::string_view normalization,
-                            int64_t iterations) {
-  check(unary, features, kernel_weights, compatibility, normalization,
-        iterations);
+                            c10::string_view normalization, int64_t iterations,
+                            c10::string_view storage) {
+  check_meanfield_batch(unary, features, kernel_weights, compatibility,
+                        normalization, iterations, storage);
+  TORCH_CHECK(
+      storage == "same",
+      "meanfield: storage 'float16' is for CUDA; on the CPU pass 'same'");
   const at::Tensor energies = unary.contiguous();
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
@@ -114,45 +88,12 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
 at::Tensor meanfield_meta_op(const at::Tensor& unary, at::TensorList features,
                              at::ArrayRef<double> kernel_weights,
                              const std::optional<at::Tensor>& compatibility,
-                             c10::string_view normalization,
-                             int64_t iterations) {
-  check(unary, features, kernel_weights, compatibility, normalization,
-        iterations);
+                             c10::string_view normalization, int64_t iterations,
+                             c10::string_view storage) {
+  check_meanfield_batch(unary, features, kernel_weights, compatibility,
+                        normalization, iterations, storage);
   return at::empty_symint(unary.sym_sizes(), unary.options());
 }
-
-#ifdef WITH_CUDA
-at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
-                             at::ArrayRef<double> kernel_weights,
-                             const std::optional<at::Tensor>& compatibility,
-                             c10::string_view normalization,
-                             int64_t iterations) {
-  check(unary, features, kernel_weights, compatibility, normalization,
-        iterations);
-  const c10::cuda::CUDAGuard guard(unary.device());
-  const at::Tensor energies = unary.contiguous();
-  const auto matrix = made_contiguous(compatibility);
-  at::Tensor out = at::empty(energies.sizes(), energies.options());
-  if (out.numel() == 0) return out;
-  AT_DISPATCH_FLOATING_TYPES(energies.scalar_type(), "meanfield", [&] {
-    for_each_image(
-        energies, features, build_lattice_cuda,
-        [&](int64_t image, const auto& lattices) {
-          const auto problem =
-              problem_of<scalar_t>(energies, image, lattices, kernel_weights,
-                                   matrix, normalization, iterations);
-          const at::Tensor workspace = at::empty(
-              {meanfield_workspace_size(problem)}, energies.options());
-          check_cuda(
-              "meanfield",
-              meanfield_cuda(problem, workspace.mutable_data_ptr<scalar_t>(),
-                             out[image].mutable_data_ptr<scalar_t>(),
-                             c10::cuda::getCurrentCUDAStream()));
-        });
-  });
-  return out;
-}
-#endif
 
 }  // namespace
 }  // namespace deeplab
@@ -164,9 +105,3 @@ TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
 TORCH_LIBRARY_IMPL(deeplab, Meta, m) {
   m.impl("meanfield", &deeplab::meanfield_meta_op);
 }
-
-#ifdef WITH_CUDA
-TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
-  m.impl("meanfield", &deeplab::meanfield_cuda_op);
-}
-#endif

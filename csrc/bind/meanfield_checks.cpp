@@ -60,4 +60,31 @@ void check_meanfield(const char* op, const at::Tensor& unary,
   parse_normalization(op, normalization);
 }
 
+void check_meanfield_batch(const at::Tensor& unary, at::TensorList features,
+                           at::ArrayRef<double> kernel_weights,
+                           const std::optional<at::Tensor>& compatibility,
+                           c10::string_view normalization, int64_t iterations,
+                           c10::string_view storage) {
+  const std::size_t kernels = features.size();
+  const bool own = kernel_weights.size() > kernels && kernels > 0 &&
+                   unary.dim() == 3 &&
+                   unary.sym_size(0) * kernels == kernel_weights.size();
+  check_meanfield("meanfield", unary, features,
+                  own ? kernel_weights.slice(0, kernels) : kernel_weights,
+                  compatibility, normalization, iterations);
+  TORCH_CHECK(storage == "same" || storage == "float16",
+              "meanfield: storage must be 'same' or 'float16', got '", storage,
+              "'");
+  TORCH_CHECK(storage == "same" || unary.scalar_type() == at::kFloat,
+              "meanfield: storage 'float16' is for float32 problems, got ",
+              unary.scalar_type());
+}
+
+at::ArrayRef<double> weights_of(at::ArrayRef<double> kernel_weights,
+                                std::size_t kernels, int64_t image) {
+  return kernel_weights.size() == kernels
+             ? kernel_weights
+             : kernel_weights.slice(image * kernels, kernels);
+}
+
 }  // namespace deeplab

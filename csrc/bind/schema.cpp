@@ -35,6 +35,19 @@ TORCH_LIBRARY(deeplab, m) {
       "atrous_conv2d_packed(Tensor input, Tensor weight, Tensor packed, "
       "Tensor? bias, SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
       "SymInt groups, str method, bool relu) -> Tensor");
+  // maps [N, F, H, W] += bias [F]; then max(0, .) if relu. No gradients.
+  m.def("add_bias_(Tensor(a!) maps, Tensor bias, bool relu) -> ()");
+  // The ways "direct", "winograd2" and "winograd4" go on CUDA, on the CPU: for
+  // tests.
+  m.def(
+      "atrous_conv2d_batched(Tensor input, Tensor weight, Tensor? bias, "
+      "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, "
+      "SymInt groups, str method, bool relu) -> Tensor");
+  m.def(
+      "atrous_conv2d_batched_backward(Tensor grad, Tensor input, "
+      "Tensor weight, SymInt[2] stride, SymInt[2] padding, "
+      "SymInt[2] dilation, SymInt groups, str method, bool[3] output_mask) "
+      "-> (Tensor, Tensor, Tensor)");
   // values [N, H, W, T, F] -> [N, F, H, W]: sum over taps t of the value at
   // (y + offset_h[t], x + offset_w[t]), 0 outside.
   m.def("shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");
@@ -56,9 +69,11 @@ TORCH_LIBRARY(deeplab, m) {
       "bool reverse=False) -> Tensor");
   // unary [B, L, P], features of each kernel [B or 1, P, d] -> marginals
   // [B, L, P]. Weights: one per kernel, or image after image one per kernel.
+  // storage "float16" keeps marginals and lattice values in half precision.
   m.def(
       "meanfield(Tensor unary, Tensor[] features, float[] kernel_weights, "
-      "Tensor? compatibility, str normalization, int iterations) -> Tensor");
+      "Tensor? compatibility, str normalization, int iterations, "
+      "str storage=\"same\") -> Tensor");
   // As meanfield, over all pairs of points; pairs of 64-point blocks whose
   // weights all lie below skip_below are left out. error_bound [B] float64
   // bounds what that did to any marginal.

@@ -1,17 +1,21 @@
 // Registrations of shift_add and shift_gather: float32 and float64 on the CPU
-// by our kernels, everything else by torch's ops.
+// row by row (csrc/cpu/shift_add.h), everything else by the functors of
+// csrc/core/shift.h.
 #include "csrc/cpu/shift_add.h"
 
+#include <ATen/DeviceGuard.h>
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/SymBool.h>
 #include <torch/library.h>
 
 #include <algorithm>
 
 #include "csrc/bind/checks.h"
+#include "csrc/bind/for_each_index.h"
+#include "csrc/core/shift.h"
+#include "csrc/core/window.h"
 
 namespace deeplab {
 namespace {
@@ -64,32 +68,29 @@ bool has_kernel(const at::Tensor& tensor) {
                              tensor.scalar_type() == at::kDouble);
 }
 
-// Where outputs and what they meet overlap along one axis.
-struct Overlap {
-  Overlap(int64_t size, int64_t offset)
-      : output(std::min(size, std::max<int64_t>(0, -offset))),
-        length(std::max<int64_t>(0, size - std::abs(offset))),
-        met(output + offset) {}
-
-  int64_t output;
-  int64_t length;
-  int64_t met;
-};
-
-// Calls body(part of maps [N, h, w, F], part of values [N, h, w, F]) per tap.
+// Calls body(geometry, shifts) for as many taps at a time as Shifts holds.
 template <typename Body>
-void for_each_overlap(const at::Tensor& maps, const at::Tensor& values,
-                      at::IntArrayRef offset_h, at::IntArrayRef offset_w,
-                      const Body& body) {
-  const at::Tensor last = maps.permute({0, 2, 3, 1});
-  for (size_t t = 0; t < offset_h.size(); ++t) {
-    const Overlap h(last.size(1), offset_h[t]);
-    const Overlap w(last.size(2), offset_w[t]);
-    if (h.length == 0 || w.length == 0) continue;
-    body(last.narrow(1, h.output, h.length).narrow(2, w.output, w.length),
-         values.select(3, static_cast<int64_t>(t))
-             .narrow(1, h.met, h.length)
-             .narrow(2, w.met, w.length));
+void for_each_shifts(const at::Tensor& values, at::IntArrayRef offset_h,
+                     at::IntArrayRef offset_w, const Body& body) {
+  const auto within_map = [](int64_t offset, int64_t size) {
+    // Beyond the map all offsets are alike.
+    return static_cast<int32_t>(std::clamp(offset, -size, size));
+  };
+  ShiftedMaps maps = {values.size(1), values.size(2), values.size(3), 0,
+                      values.size(4)};
+  TORCH_CHECK(std::max(maps.height, maps.width) <= kMaxWindowValue,
+              "shift_add: maps must be at most ", kMaxWindowValue,
+              " high and wide, got ", values.sizes());
+  for (; maps.first_tap < maps.taps; maps.first_tap += Shifts::kMost) {
+    Shifts shifts;
+    shifts.count = static_cast<int>(
+        std::min<int64_t>(Shifts::kMost, maps.taps - maps.first_tap));
+    for (int t = 0; t < shifts.count; ++t) {
+      const auto tap = static_cast<size_t>(maps.first_tap + t);
+      shifts.h[t] = within_map(offset_h[tap], maps.height);
+      shifts.w[t] = within_map(offset_w[tap], maps.width);
+    }
+    body(maps, shifts);
   }
 }
 
@@ -110,11 +111,28 @@ at::Tensor shift_add(const at::Tensor& values, at::IntArrayRef offset_h,
                     dense.const_data_ptr<scalar_t>(),
                     maps.data_ptr<scalar_t>());
     });
-  } else {
+  } else if (offset_h.empty()) {
     maps.zero_();
-    for_each_overlap(
-        maps, values, offset_h, offset_w,
-        [](const at::Tensor& sums, const at::Tensor& met) { sums.add_(met); });
+  } else if (maps.numel() > 0) {
+    const at::OptionalDeviceGuard guard(at::device_of(values));
+    const at::Tensor dense = values.contiguous();
+    AT_DISPATCH_FLOATING_TYPES_AND2(
+        at::kHalf, at::kBFloat16, values.scalar_type(), "shift_add", [&] {
+          with_type_there<scalar_t>(values, [&](auto value) {
+            using T = decltype(value);
+            for_each_shifts(
+                values, offset_h, offset_w,
+                [&](const ShiftedMaps& geometry, const Shifts& shifts) {
+                  for_each_index(
+                      "shift_add", maps, maps.numel(),
+                      ShiftAdd<T>{geometry, shifts, Divider(geometry.filters),
+                                  Divider(geometry.width),
+                                  Divider(geometry.height),
+                                  geometry.first_tap > 0,
+                                  const_data_as<T>(dense), data_as<T>(maps)});
+                });
+          });
+        });
   }
   return maps;
 }
@@ -131,11 +149,25 @@ at::Tensor shift_gather(const at::Tensor& maps, at::IntArrayRef offset_h,
                        last.const_data_ptr<scalar_t>(),
                        values.data_ptr<scalar_t>());
     });
-  } else {
-    values.zero_();
-    for_each_overlap(
-        maps, values, offset_h, offset_w,
-        [](const at::Tensor& sums, const at::Tensor& met) { met.copy_(sums); });
+  } else if (values.numel() > 0) {
+    const at::OptionalDeviceGuard guard(at::device_of(maps));
+    const at::Tensor last = maps.contiguous(at::MemoryFormat::ChannelsLast);
+    AT_DISPATCH_FLOATING_TYPES_AND2(
+        at::kHalf, at::kBFloat16, maps.scalar_type(), "shift_gather", [&] {
+          with_type_there<scalar_t>(maps, [&](auto value) {
+            using T = decltype(value);
+            for_each_shifts(
+                values, offset_h, offset_w,
+                [&](const ShiftedMaps& geometry, const Shifts& shifts) {
+                  for_each_index(
+                      "shift_gather", maps, maps.numel(),
+                      ShiftGather<T>{
+                          geometry, shifts, Divider(geometry.filters),
+                          Divider(geometry.width), Divider(geometry.height),
+                          const_data_as<T>(last), data_as<T>(values)});
+                });
+          });
+        });
   }
   return values;
 }

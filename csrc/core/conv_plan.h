@@ -181,11 +181,11 @@ class ConvCost {
   ConvConditions conditions_;
 };
 
-// The cheapest of `paths`; the first where they cost the same.
-template <typename Paths>
-ConvPath cheapest_path(const Conv2dShape& shape,
-                       const ConvConditions& conditions, const Paths& paths) {
-  const ConvCost cost(shape, conditions);
+// The cheapest of `paths` that apply; the first where they cost the same. Cost
+// has of(path).
+template <typename Cost, typename Paths>
+ConvPath cheapest_path(const Conv2dShape& shape, const Cost& cost,
+                       const Paths& paths) {
   ConvPath best = ConvPath::kLibrary;
   double least = -1;
   for (const ConvPath path : paths) {

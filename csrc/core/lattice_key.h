@@ -16,11 +16,13 @@ struct KeyPacking {
   std::int32_t low[kMaxFeatures];
   int shift[kMaxFeatures];
   std::uint64_t ones;  // 1 in every coordinate
+  int bits;            // of the whole key
 };
 
 // The packing for d features within [least, most] (each [d], finite).
 template <typename scalar_t>
-KeyPacking key_packing(const scalar_t* least, const scalar_t* most, int d) {
+DEEPLAB_HD KeyPacking key_packing(const scalar_t* least, const scalar_t* most,
+                                  int d) {
   KeyPacking packing{};
   // Elevated coordinate j is the sum of c_k, k >= j, less j c_{j - 1}, with
   // c_k = scale_k f_k; a vertex and its neighbours lie within 3 (d + 1).
@@ -49,6 +51,7 @@ KeyPacking key_packing(const scalar_t* least, const scalar_t* most, int d) {
     bits += width;
   }
   packing.fits = true;
+  packing.bits = bits;
   return packing;
 }
 

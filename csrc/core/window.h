@@ -117,4 +117,19 @@ struct Conv2dShape {
   }
 };
 
+// The convolution that makes the input gradient of `shape` (stride 1) from the
+// output gradient; its padding may be negative.
+inline Conv2dShape mirrored_shape(const Conv2dShape& shape) {
+  const auto mirrored = [](const WindowAxis& axis) {
+    const std::int64_t reach = axis.dilation * (axis.kernel - 1);
+    return WindowAxis{axis.output,          axis.kernel,   1,
+                      reach - axis.padding, axis.dilation, axis.input};
+  };
+  Conv2dShape result = shape;
+  result.channels = shape.filters;
+  result.filters = shape.channels;
+  result.window = {mirrored(shape.window.h), mirrored(shape.window.w)};
+  return result;
+}
+
 }  // namespace deeplab

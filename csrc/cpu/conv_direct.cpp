@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "csrc/cpu/buffer.h"
 #include "csrc/cpu/conv_pack.h"
 #include "csrc/cpu/conv_packed.h"
 #include "csrc/cpu/parallel.h"
@@ -7,9 +8,11 @@
 namespace deeplab {
 namespace {
 
-// Outputs of a task: their sums over one filter block fill half a first-level
-// cache, while a tap's weights stay in the second level.
+// Outputs of a task: their sums over one filter block fill a first-level cache,
+// while a tap's weights stay in the second level.
 constexpr std::int64_t kTilePixels = 128;
+// Rows of a product in registers.
+constexpr std::int64_t kRegisterRows = 6;
 
 struct Range {
   std::int64_t begin;
@@ -39,24 +42,38 @@ class Tiling {
     // Equal pieces of a wide row: few different sizes for the matrix product.
     const std::int64_t pieces = (w.output + kTilePixels - 1) / kTilePixels;
     columns_ = (w.output + pieces - 1) / pieces;
+    if (pieces > 1) {
+      columns_ = (columns_ + kRegisterRows - 1) / kRegisterRows * kRegisterRows;
+    }
     row_tiles_ = (shape.window.h.output + rows_ - 1) / rows_;
     column_tiles_ = (w.output + columns_ - 1) / columns_;
     blocks_ = (shape.group_filters() + kFilterBlock - 1) / kFilterBlock;
+    share_inputs_ = rows_ * columns_ > shape.window.taps() * kFilterBlock;
   }
+
+  // Outputs of a task at most.
+  std::int64_t pixels() const { return rows_ * columns_; }
 
   std::int64_t count() const {
     return shape_.batch * shape_.groups * blocks_ * row_tiles_ * column_tiles_;
   }
 
-  // Neighbouring tasks share their weights.
+  // Neighbouring tasks share their weights, or their inputs where these are
+  // more.
   Tile at(std::int64_t task) const {
     Tile tile;
+    if (share_inputs_) {
+      tile.filter = task % blocks_ * kFilterBlock;
+      task /= blocks_;
+    }
     const std::int64_t column = task % column_tiles_ * columns_;
     task /= column_tiles_;
     const std::int64_t row = task % row_tiles_ * rows_;
     task /= row_tiles_;
-    tile.filter = task % blocks_ * kFilterBlock;
-    task /= blocks_;
+    if (!share_inputs_) {
+      tile.filter = task % blocks_ * kFilterBlock;
+      task /= blocks_;
+    }
     tile.filters = std::min(kFilterBlock, shape_.group_filters() - tile.filter);
     tile.group = task % shape_.groups;
     tile.image = task / shape_.groups;
@@ -73,41 +90,53 @@ class Tiling {
   std::int64_t row_tiles_;
   std::int64_t column_tiles_;
   std::int64_t blocks_;
+  bool share_inputs_;
 };
 
 template <typename T>
-void compute(const PackedConv<T>& conv, const Tile& tile) {
+void write_outputs(const PackedConv<T>& conv, const Tile& tile, const T* sums) {
+  const std::int64_t first_filter =
+      tile.group * conv.shape.group_filters() + tile.filter;
+  T* output =
+      conv.output + tile.image * conv.shape.output_size() + first_filter;
+  const T* bias = conv.bias == nullptr ? nullptr : conv.bias + first_filter;
+  for (std::int64_t row = tile.rows.begin; row < tile.rows.end; ++row) {
+    for (std::int64_t column = tile.columns.begin; column < tile.columns.end;
+         ++column, sums += tile.filters) {
+      T* to = output +
+              (row * conv.shape.window.w.output + column) * conv.shape.filters;
+      for (std::int64_t f = 0; f < tile.filters; ++f) {
+        const T sum = bias == nullptr ? sums[f] : sums[f] + bias[f];
+        to[f] = conv.relu && sum < 0 ? T(0) : sum;
+      }
+    }
+  }
+}
+
+// sums: scratch memory of the tile's outputs, [pixels, filters]. Rows of the
+// output itself may lie a multiple of 4 KiB apart, where a few of them already
+// push each other out of the first-level cache.
+template <typename T>
+void compute(const PackedConv<T>& conv, const Tile& tile, T* sums) {
   const Conv2dShape& shape = conv.shape;
   const WindowAxis& h = shape.window.h;
   const WindowAxis& w = shape.window.w;
   const std::int64_t channels = shape.channels / shape.groups;
-  const std::int64_t first_filter =
-      tile.group * shape.group_filters() + tile.filter;
   const PackedLayout layout = {shape.window.taps(), shape.group_filters(),
                                channels};
   const T* weights = conv.packed + layout.block(tile.group, tile.filter);
   const T* input =
       conv.input + tile.image * shape.input_size() + tile.group * channels;
-  T* output = conv.output + tile.image * shape.output_size() + first_filter;
-  const auto output_at = [&](std::int64_t row, std::int64_t column) {
-    return output + (row * w.output + column) * shape.filters;
-  };
-  for (std::int64_t row = tile.rows.begin; row < tile.rows.end; ++row) {
-    for (std::int64_t i = tile.columns.begin; i < tile.columns.end; ++i) {
-      if (conv.bias == nullptr) {
-        std::fill_n(output_at(row, i), tile.filters, T(0));
-      } else {
-        std::copy_n(conv.bias + first_filter, tile.filters, output_at(row, i));
-      }
-    }
-  }
+  const std::int64_t width = tile.columns.end - tile.columns.begin;
+  const std::int64_t pixels = (tile.rows.end - tile.rows.begin) * width;
   TileProduct<T> product;
   product.lda = w.stride * shape.channels;
   product.ldb = tile.filters;
-  product.ldc = shape.filters;
+  product.ldc = tile.filters;
   product.n = tile.filters;
   product.k = channels;
-  product.accumulate = true;
+  product.accumulate = !shape.window.is_pointwise();
+  if (product.accumulate) std::fill_n(sums, pixels * tile.filters, T(0));
   for (std::int64_t tap_h = 0; tap_h < h.kernel; ++tap_h) {
     const Range rows =
         tile.rows.within({h.first_inside(tap_h), h.end_inside(tap_h)});
@@ -122,20 +151,14 @@ void compute(const PackedConv<T>& conv, const Tile& tile) {
         product.a = input + (h.position(row, tap_h) * w.input +
                              w.position(columns.begin, tap_w)) *
                                 shape.channels;
-        product.c = output_at(row, columns.begin);
+        product.c = sums + ((row - tile.rows.begin) * width + columns.begin -
+                            tile.columns.begin) *
+                               tile.filters;
         conv.multiply(product);
       }
     }
   }
-  if (!conv.relu) return;
-  for (std::int64_t row = tile.rows.begin; row < tile.rows.end; ++row) {
-    for (std::int64_t i = tile.columns.begin; i < tile.columns.end; ++i) {
-      T* values = output_at(row, i);
-      for (std::int64_t f = 0; f < tile.filters; ++f) {
-        values[f] = values[f] < 0 ? T(0) : values[f];
-      }
-    }
-  }
+  write_outputs(conv, tile, sums);
 }
 
 }  // namespace
@@ -152,8 +175,10 @@ void conv_direct_cpu(const PackedConv<T>& original) {
   }
   const Tiling tiling(conv.shape);
   parallel_tasks(tiling.count(), [&](TaskQueue& queue) {
+    const auto sums = make_buffer<T>(
+        tiling.pixels() * std::min(kFilterBlock, conv.shape.group_filters()));
     std::int64_t task;
-    while (queue.take(&task)) compute(conv, tiling.at(task));
+    while (queue.take(&task)) compute(conv, tiling.at(task), sums.get());
   });
 }
 

@@ -26,8 +26,8 @@ struct PackedConv {
 };
 
 // Taps over valid rectangles: every tap is a matrix product over the outputs
-// whose sample lies inside the input, summed up in place. Any window; no
-// scratch memory.
+// whose sample lies inside the input. Any window; 32 KiB of scratch memory a
+// thread.
 template <typename T>
 void conv_direct_cpu(const PackedConv<T>& conv);
 

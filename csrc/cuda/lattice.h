@@ -1,46 +1,47 @@
-// CUDA launchers of the permutohedral lattice; the algorithm and the results'
-// order are those of the CPU launchers. Asynchronous on `stream`.
+// CUDA launchers of the permutohedral lattice of a batch. Asynchronous on
+// `stream`; the same bits every time.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
-#include <cstddef>
 #include <cstdint>
 
-#include "csrc/core/lattice.h"
+#include "csrc/core/batch_sequence.h"
 
 namespace deeplab {
 
-// Bytes of device memory lattice_build_cuda needs besides its outputs.
-std::int64_t lattice_workspace_bytes(std::int64_t points, int d);
-
-// Builds the lattice of features [N, d]; writes the vertex count to `count`
-// (device memory), -1 when a feature is not finite or too far out. Neighbours
-// past the count are -1, offsets past it N (d + 1).
+// Bytes of scratch memory that numbering and linking share.
 template <typename scalar_t>
-cudaError_t lattice_build_cuda(const scalar_t* features, std::int64_t points,
-                               int d, const LatticeBuffers<scalar_t>& out,
-                               std::int64_t* count, void* workspace,
-                               std::int64_t workspace_bytes,
-                               cudaStream_t stream);
+std::int64_t lattice_build_bytes(const BatchBuild<scalar_t>& build);
 
-// Splats values [N, width], each point's scaled by point_scale [N] unless
-// null, into rows [2, V, width] and blurs them; returns through `blurred`
-// which half holds the result.
+// Embeds the points of `build` (its scratch arrays unset) and numbers the
+// vertices; writes their count to device memory.
 template <typename scalar_t>
-cudaError_t lattice_splat_blur_cuda(const LatticeView<scalar_t>& lattice,
-                                    const scalar_t* values,
-                                    const scalar_t* point_scale,
-                                    std::int64_t width, bool reverse,
-                                    scalar_t* rows, const scalar_t** blurred,
-                                    cudaStream_t stream);
+cudaError_t lattice_number_cuda(BatchBuild<scalar_t> build, void* scratch,
+                                cudaStream_t stream);
 
-// out [N, width] = splat, blur, slice; rows is scratch [2, V, width].
+// Links the vertices, once their count is known; scratch as numbering left it.
 template <typename scalar_t>
-cudaError_t lattice_filter_cuda(const LatticeView<scalar_t>& lattice,
-                                const scalar_t* values,
-                                const scalar_t* point_scale, std::int64_t width,
-                                bool reverse, scalar_t* rows, scalar_t* out,
+cudaError_t lattice_link_cuda(BatchBuild<scalar_t> build,
+                              const BatchLinks& links, void* scratch,
+                              cudaStream_t stream);
+
+// Fills the splat's reading list of a linked lattice.
+template <typename scalar_t>
+std::int64_t splat_list_bytes(const BatchLattice<scalar_t>& lattice);
+template <typename scalar_t>
+cudaError_t splat_list_cuda(const BatchLattice<scalar_t>& lattice,
+                            const std::int32_t* entries, void* scratch,
+                            cudaStream_t stream);
+
+// out [points, channels] = splat, blur, slice of values.
+template <typename scalar_t>
+std::int64_t lattice_filter_bytes(const BatchLattice<scalar_t>& lattice,
+                                  std::int64_t channels);
+template <typename scalar_t>
+cudaError_t lattice_filter_cuda(const BatchLattice<scalar_t>& lattice,
+                                const scalar_t* values, std::int64_t channels,
+                                bool reverse, void* scratch, scalar_t* out,
                                 cudaStream_t stream);
 
 }  // namespace deeplab

@@ -1,24 +1,26 @@
-// CUDA launcher of mean-field inference over built lattices. Asynchronous on
-// `stream`; the same bits every time.
+// CUDA launcher of mean-field inference over the lattices of a batch.
+// Asynchronous on `stream`; the same bits every time.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
 
-#include "csrc/core/meanfield.h"
+#include "csrc/core/batch_inference.h"
 
 namespace deeplab {
 
-// Values of device memory meanfield_cuda needs besides its output.
+// Bytes of scratch memory on the current device. half_storage keeps marginals
+// and rows in half precision, for float problems alone.
 template <typename scalar_t>
-std::int64_t meanfield_workspace_size(
-    const MeanfieldProblem<scalar_t>& problem);
+std::int64_t meanfield_bytes(const BatchProblem<scalar_t>& problem,
+                             bool half_storage);
 
-// Writes the marginals [L, P].
+// Writes the marginals [images, labels, image_points]. The iterations are
+// replays of one graph, so `stream` must not be under capture.
 template <typename scalar_t>
-cudaError_t meanfield_cuda(const MeanfieldProblem<scalar_t>& problem,
-                           scalar_t* workspace, scalar_t* out,
+cudaError_t meanfield_cuda(const BatchProblem<scalar_t>& problem,
+                           bool half_storage, void* scratch, scalar_t* out,
                            cudaStream_t stream);
 
 }  // namespace deeplab

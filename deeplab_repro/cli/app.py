@@ -28,6 +28,7 @@ VERBS = {
     "inspect": "Caffe files",
     "run": "Caffe files",
     "diff": "Caffe files",
+    "train": "Training",
     "weights": "Published results",
     "verify": "Published results",
     "bench": "Measurements",

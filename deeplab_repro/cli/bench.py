@@ -18,6 +18,9 @@ def bench(
     full: Annotated[
         bool, typer.Option("--full", help="Every convolution shape, not the few that stand for them.")
     ] = False,
+    only: Annotated[
+        str, typer.Option("--only", metavar="REGEX", help="Of convolutions and nets, those whose names match.")
+    ] = "",
     batch: Annotated[
         list[int] | None, typer.Option("--batch", help="Images at once, 1 by default; may be repeated.")
     ] = None,
@@ -59,7 +62,7 @@ def bench(
     if plot is not None:
         check_output_file(plot)
     arguments = [*families, "--device", pick_device(device).type, "--seconds", str(seconds), "--threads", str(threads)]
-    arguments += ["--full"] * full
+    arguments += ["--full"] * full + (["--only", only] if only else [])
     for name, values in (("--batch", batch), ("--precision", precision), ("--direction", direction)):
         arguments += [name, *map(str, values)] if values else []
     arguments += ["--json", json] if json else []

@@ -23,11 +23,11 @@ PIPE_WIDTH = 160
 
 
 def console() -> Console:
-    """A console on standard output."""
+    """A console on standard output: tables fold to its width, lines of text (paths among them) never do."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
-    return Console(width=width, highlight=False, soft_wrap=False)
+    return Console(width=width, highlight=False, soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[str] = (), title: str = "") -> Table:

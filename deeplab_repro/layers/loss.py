@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_repro.layers.base import CaffeLayer, module
+from deeplab_repro.layers.shares import whole, whole_sum
 from prototxt_import import LayerSpec, NetSpec
 from prototxt_import.paths import named_file
 
@@ -33,15 +34,16 @@ def descending(x: Tensor, dim: int, count: int) -> tuple[Tensor, Tensor]:
 def normalizer(rule: str, weight: Tensor, items: int) -> Tensor | int:
     """What a loss over labels that count `weight` each (0 where ignored) is divided by."""
     if rule == "WEIGHTED":
-        return weight.sum()
+        return whole_sum(weight.sum())
     if rule == "VALID":
-        return weight.sum().clamp(min=1)
-    return max({"FULL": weight.numel(), "BATCH_SIZE": items, "NONE": 1}[rule], 1)
+        return whole_sum(weight.sum()).clamp(min=1)
+    return max({"FULL": whole(weight.numel()), "BATCH_SIZE": whole(items), "NONE": 1}[rule], 1)
 
 
 class _Labelled(CaffeLayer):
     """A layer that compares scores with integer labels."""
 
+    @torch.compiler.disable  # looks at values, which a compiled graph cannot
     def labels(self, blob: Tensor, count: int, classes: int, ignored: Iterable[int] = ()) -> tuple[Tensor, Tensor]:
         """The label blob as `count` integers, and which of them are not ignored.
 
@@ -117,7 +119,7 @@ class MultinomialLogisticLoss(_Labelled):
     def forward(self, p: Tensor, label: Tensor) -> Tensor:
         rows = p.flatten(1)
         target, _ = self.labels(label, rows.shape[0], rows.shape[1])
-        return -rows.gather(1, target.unsqueeze(1)).clamp(min=LOG_THRESHOLD).log().sum() / rows.shape[0]
+        return -rows.gather(1, target.unsqueeze(1)).clamp(min=LOG_THRESHOLD).log().sum() / whole(rows.shape[0])
 
 
 @module("InfogainLoss")
@@ -133,7 +135,7 @@ class InfogainLoss(_Labelled):
         rows = p.flatten(1)
         target, _ = self.labels(label, rows.shape[0], rows.shape[1])
         gain = matrix.detach().reshape(rows.shape[1], rows.shape[1])[target]
-        return -(gain * rows.clamp(min=LOG_THRESHOLD).log()).sum() / rows.shape[0]
+        return -(gain * rows.clamp(min=LOG_THRESHOLD).log()).sum() / whole(rows.shape[0])
 
 
 @module("HingeLoss")
@@ -145,7 +147,7 @@ class HingeLoss(_Labelled):
         target, _ = self.labels(label, rows.shape[0], rows.shape[1])
         sign = 1 - 2 * F.one_hot(target, rows.shape[1]).to(rows.dtype)
         margin = F.relu(1 + sign * rows)
-        return (margin * margin if self.options.norm == "L2" else margin).sum() / rows.shape[0]
+        return (margin * margin if self.options.norm == "L2" else margin).sum() / whole(rows.shape[0])
 
 
 @module("EuclideanLoss")
@@ -157,7 +159,9 @@ class EuclideanLoss(CaffeLayer):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         o = self.options
         difference = a - b.reshape(a.shape)
-        mean = (difference * difference).sum() / (a.numel() if o.normalization == "FULL" else a.shape[0])
+        mean = (difference * difference).sum() / whole(a.numel() if o.normalization == "FULL" else a.shape[0])
+        if o.square_root and whole(1) > 1:
+            raise self.fail("the root over a batch cannot be taken share by share; train it in one process")
         return mean.sqrt() if o.square_root else mean / 2
 
 
@@ -189,7 +193,7 @@ class ContrastiveLoss(CaffeLayer):
         gap = F.relu(o.margin - (square if o.legacy_version else _Distance.apply(square)))
         apart = gap if o.legacy_version else gap**2
         pairs = torch.where(similar.detach().reshape(-1).to(torch.int64) != 0, square, apart)
-        return pairs.sum() / (2 * a.shape[0])
+        return pairs.sum() / (2 * whole(a.shape[0]))
 
 
 class _Distance(torch.autograd.Function):
@@ -239,12 +243,12 @@ class Accuracy(_Labelled):
         target, valid = self.labels(label, rows.shape[0], classes, o.ignore_labels)
         _, best = descending(rows, 1, min(o.top_k, classes))
         hit = ((best == target.unsqueeze(1)).any(1) & valid).to(scores.dtype)
-        total = hit.sum() / valid.sum()
+        total = whole_sum(hit.sum()) / whole_sum(valid.sum())
         if len(self.layer.tops) < 2:
             return total
         truth = F.one_hot(target.where(valid, 0), classes).to(scores.dtype) * valid.unsqueeze(1)
-        count = truth.sum(0)
-        return total, torch.where(count > 0, (truth * hit.unsqueeze(1)).sum(0) / count.clamp(min=1), 0)
+        count, hits = whole_sum(truth.sum(0)), whole_sum((truth * hit.unsqueeze(1)).sum(0))
+        return total, torch.where(count > 0, hits / count.clamp(min=1), 0)
 
 
 @module("SegAccuracy")
@@ -264,7 +268,7 @@ class SegAccuracy(_Labelled):
         _, index = descending(scores, 1, 1)
         target, valid = self.labels(label, index.numel(), classes, self.options.ignore_labels)
         pairs = target[valid] * classes + index.reshape(-1)[valid]
-        matrix = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        matrix = whole_sum(torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes))
         if not self.options.reset:
             matrix = self.confusion = matrix if self.confusion is None else self.confusion.to(matrix.device) + matrix
         matrix = matrix.double()

@@ -78,10 +78,13 @@ def test_the_short_list_is_part_of_the_long_one():
     assert len(conv_cases()) == 6
     assert set(conv_cases()) < set(CONV_CASES) == set(conv_cases(full=True))
     assert {case.batch for case in conv_cases(batches=(1, 10))} == {1, 10}
+    assert {case.size for case in CONV_CASES} == {41, 65, 97}
+    named = conv_cases(batches=(1, 10), only=r"4x4 r8 65 n10$")
+    assert [case.name for case in named] == ["fc6 512->1024 4x4 r8 65 n10"]
 
 
 def test_run_writes_rows_and_machine(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(run, "conv_cases", lambda full, batches: [TINY])
+    monkeypatch.setattr(run, "conv_cases", lambda full, batches, only: [TINY])
     assert run.main(["conv", "--seconds", "0", "--json", str(tmp_path / "new" / "rows.json")]) == 0
     report = json.loads((tmp_path / "new" / "rows.json").read_text())
     assert report["machine"]["torch"] == torch.__version__

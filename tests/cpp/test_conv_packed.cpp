@@ -198,8 +198,9 @@ TEST(ConvPlan, SkippedPaddingAndTilesDecide) {
   };
   const ConvConditions conditions = {true, true};
   const auto chosen = [&](std::int64_t rate) {
+    const Conv2dShape conv = shape(rate);
     return cheapest_path(
-        shape(rate), conditions,
+        conv, ConvCost(conv, conditions),
         std::vector<ConvPath>{ConvPath::kDirect, ConvPath::kWinograd4});
   };
   EXPECT_EQ(chosen(6), ConvPath::kWinograd4);

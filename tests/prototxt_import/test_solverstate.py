@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prototxt_import import CaffeFormatError, read_solverstate, schema
+from prototxt_import import CaffeFormatError, SolverState, read_solverstate, schema, write_solverstate
 
 HISTORY = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([0.5], np.float32)]
 
@@ -67,3 +67,23 @@ def test_recorded_snapshots_agree_with_the_trace(shared_caffe):
     adam = read_solverstate(shared_caffe / "solver" / "adam" / "snap_iter_5.solverstate")
     half = len(adam.history) // 2
     assert [one.shape for one in adam.history[:half]] == [one.shape for one in adam.history[half:]]
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+@pytest.mark.parametrize("name", ["s.solverstate", "s.solverstate.h5"])
+def test_what_is_written_reads_back_with_the_same_bits(name, dialect, tmp_path):
+    state = SolverState(20, "snap/net_iter_20.caffemodel", 3, tuple(HISTORY))
+    write_solverstate(state, tmp_path / name, dialect)
+    read = read_solverstate(tmp_path / name)
+    assert read == state
+    assert all(np.array_equal(a.reshape(b.shape), b) for a, b in zip(read.history, HISTORY, strict=True))
+
+
+def test_written_state_parses_with_caffes_own_message(tmp_path):
+    write_solverstate(SolverState(7, "a", 0, tuple(HISTORY)), tmp_path / "s", "v1")
+    message = schema.message("v1", "SolverState")()
+    message.ParseFromString((tmp_path / "s").read_bytes())
+    assert (message.iter, message.learned_net) == (7, "a")
+    first = message.history[0]
+    assert [first.num, first.channels, first.height, first.width] == [1, 1, 2, 3]
+    assert list(first.data) == HISTORY[0].reshape(-1).tolist()

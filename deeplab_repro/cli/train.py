@@ -1,0 +1,120 @@
+"""`deeplab train`: a solver file carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+
+if TYPE_CHECKING:
+    from deeplab_repro.train.watchers import Watcher
+
+
+def train(
+    solver: Annotated[Path, typer.Argument(metavar="SOLVER", help="A solver prototxt.", show_default=False)],
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="W[,W2]", help="Models to start from, matched by layer.", show_default=False),
+    ] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            "--snapshot",
+            metavar="STATE",
+            help="Go on from a .solverstate; 'latest': from the newest of the prefix, if there is one.",
+            show_default=False,
+        ),
+    ] = None,
+    max_iter: Annotated[
+        int | None,
+        typer.Option("--max-iter", help="Stop after so many updates, with a snapshot; rates stay.", show_default=False),
+    ] = None,
+    snapshot_prefix: Annotated[
+        str | None,
+        typer.Option("--snapshot-prefix", metavar="P", help="In place of the solver's.", show_default=False),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="One JSON line an iteration.", show_default=False)
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="DIR", help="Scalars and sample pictures.", show_default=False),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Loss curve as .png, .svg or .html.", show_default=False),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read images ahead.")] = 0,
+    amp: Annotated[
+        str | None, typer.Option("--amp", metavar="bf16", help="Mixed precision; weights stay float32.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run the net through torch.compile.")] = False,
+    checkpoint_activations: Annotated[
+        bool, typer.Option("--checkpoint-activations", help="Half the memory, a third more time; same results.")
+    ] = False,
+    variables: VariablesOption = None,
+    device: DeviceOption = Device.auto,
+    json: JsonOption = None,
+) -> None:
+    """Train a net from an original solver file.
+
+    Solver and train prototxt are read as they are; updates, schedules and data order are Caffe's. Snapshots are Caffe's
+    files, too; from one of ours a run continues bit for bit. SIGINT and SIGTERM write one and stop. Exit codes 130 and
+    143 tell of those.
+
+    [dim]deeplab train solver.prototxt --weights vgg16_20M.caffemodel --log train.jsonl[/dim]
+
+    On several GPUs or machines the batch, or else iter_size, is divided:
+
+    [dim]torchrun --nproc-per-node 2 -m deeplab_repro train solver.prototxt --weights init.caffemodel[/dim]
+    """
+    from deeplab_repro.cli.output import check_json, write_json
+    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.train.ranks import joined, local_device
+    from deeplab_repro.train.settings import Settings
+    from deeplab_repro.train.trainer import Trainer
+    from prototxt_import import read_solver
+
+    check_json(json)
+    values = parse_variables(variables)
+    read = read_solver(solver, values)
+    wanted = "cpu" if device == Device.auto and read.solver_mode == "CPU" else device
+    where = local_device(pick_device(wanted))
+    settings = Settings(
+        weights=tuple(Path(name) for name in (weights or "").split(",") if name),
+        snapshot=snapshot,
+        max_iter=max_iter,
+        snapshot_prefix=snapshot_prefix,
+        variables=values,
+        device=where,
+        amp=amp,
+        compile=compiled,
+        checkpoint_activations=checkpoint_activations,
+    )
+    with joined(where) as ranks:
+        watchers = _watchers(read.display, log, tensorboard, report) if ranks.first else []
+        with Trainer(read, settings, ranks, watchers, workers) as trainer:
+            written = trainer.run()
+    if ranks.first:
+        answer = {"updates": trainer.updates, "seed": trainer.seed, "snapshots": [vars(one) for one in written]}
+        write_json(answer, json)
+    if trainer.stopped_by is not None:
+        raise typer.Exit(128 + trainer.stopped_by)
+
+
+def _watchers(display: int, log: Path | None, tensorboard: Path | None, report: Path | None) -> list[Watcher]:
+    from deeplab_repro.train.console import Console
+    from deeplab_repro.train.curve import Curve
+    from deeplab_repro.train.watchers import JsonLog, TensorBoard
+
+    watchers: list[Watcher] = [Console()]
+    if log is not None:
+        watchers.append(JsonLog(log))
+    if tensorboard is not None:
+        watchers.append(TensorBoard(tensorboard))
+    if report is not None:
+        watchers.append(Curve(report))
+    return watchers

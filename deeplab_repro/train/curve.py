@@ -1,0 +1,134 @@
+"""The loss curve of a run as a picture, or as a page with its facts and pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab_repro.files import check_output_file, replacing
+from deeplab_repro.train.watchers import Iteration, Start, Values, Watcher
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf", ".html")
+_PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
+<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#243b53}
+table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;font-weight:normal}
+figure{display:inline-block;margin:0 1rem 1rem 0}img{max-width:100%}</style>
+<h1>{{ title }}</h1>
+<table>{% for name, value in facts %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
+<p><img src="data:image/svg+xml;base64,{{ plot }}" alt="loss curve"></p>
+{% if tests %}<h2>Test nets</h2><table>
+{% for updates, index, text in tests %}<tr><td>{{ updates }}</td><td>#{{ index }}</td><td>{{ text }}</td></tr>
+{% endfor %}</table>{% endif %}
+{% for caption, data in pictures %}<figure><img src="data:image/png;base64,{{ data }}" alt="{{ caption }}">
+<figcaption>{{ caption }}</figcaption></figure>{% endfor %}
+"""
+
+
+class Curve(Watcher):
+    """Writes the loss curve at every snapshot and at the end, to .png, .svg, .pdf or .html, which also has the facts of
+    the run, the test nets' outputs and the last sample pictures. Raises ValueError for another suffix."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        if self._path.suffix not in SUFFIXES:
+            raise ValueError(f"--report {path}: must end in {', '.join(SUFFIXES)}")
+        check_output_file(path)
+        self.wants_pictures = self._path.suffix == ".html"
+        self._start: Start | None = None
+        self._rows: list[Iteration] = []
+        self._tests: list[tuple[int, int, Values]] = []
+        self._pictures: dict[str, NDArray[Any]] = {}
+
+    def started(self, start: Start) -> None:
+        self._start = start
+
+    def iterated(self, one: Iteration) -> None:
+        self._rows.append(one)
+
+    def tested(self, updates: int, index: int, outputs: Values) -> None:
+        self._tests.append((updates, index, outputs))
+
+    def pictured(self, updates: int, pictures: Mapping[str, NDArray[Any]]) -> None:
+        self._pictures = dict(pictures)
+
+    def saved(self, files: object) -> None:
+        self._write()
+
+    def closed(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        if not self._rows or self._start is None:
+            return
+        with replacing(self._path) as temporary:
+            if self._path.suffix == ".html":
+                temporary.write_text(self._page(self._start), encoding="utf-8")
+            else:
+                self._figure().savefig(temporary, dpi=150)
+
+    def _figure(self) -> Figure:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 4.2), layout="constrained")
+        axes = figure.subplots()
+        at = np.array([row.number for row in self._rows])
+        axes.plot(at, [row.loss for row in self._rows], color="#9fb3c8", linewidth=0.8, label="loss of the iteration")
+        axes.plot(at, [row.smoothed for row in self._rows], color="#1f5f8b", linewidth=1.6, label="smoothed")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("loss")
+        axes.set_ylim(bottom=0)
+        rates = axes.twinx()
+        rates.plot(at, [row.rate for row in self._rows], color="#c77700", linewidth=1, linestyle=":", label="rate")
+        rates.set_ylabel("learning rate")
+        rates.set_ylim(bottom=0)
+        lines = [*axes.get_lines(), *rates.get_lines()]
+        axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False)
+        return figure
+
+    def _page(self, start: Start) -> str:
+        import jinja2
+
+        drawn = io.BytesIO()
+        self._figure().savefig(drawn, format="svg")
+        last = self._rows[-1]
+        seconds = sum(row.seconds for row in self._rows)
+        facts = [
+            ("solver", start.solver),
+            ("parameters", f"{start.parameters:,}"),
+            ("iterations", f"{start.first} to {last.number + 1} of {start.stop}"),
+            ("seed", start.seed),
+            ("device", f"{start.device} x {start.processes}"),
+            ("time", f"{seconds:.0f} s, {seconds / len(self._rows):.3g} s an iteration"),
+            ("last loss", f"{last.smoothed:.5g} (smoothed)"),
+            *(("note", note) for note in start.notes),
+        ]
+        tests = [
+            (updates, index, ", ".join(f"{name} {' '.join(f'{v:.4g}' for v in vs)}" for name, vs in outputs.items()))
+            for updates, index, outputs in self._tests
+        ]
+        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+        return environment.from_string(_PAGE).render(
+            title=f"Training {start.net or start.solver}",
+            facts=facts,
+            tests=tests,
+            plot=base64.b64encode(drawn.getvalue()).decode("ascii"),
+            pictures=[(caption, _png(picture)) for caption, picture in self._pictures.items()],
+        )
+
+
+def _png(picture: NDArray[Any]) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

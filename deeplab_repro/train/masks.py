@@ -1,0 +1,43 @@
+"""Dropout masks as Caffe draws them from its process generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from deeplab_repro.data.caffe_rng import CaffeRng
+from deeplab_repro.network import CaffeNet
+
+Shape = tuple[int, ...]
+
+
+class DropoutMasks:
+    """Draws the masks of a TRAIN net for one forward pass after the other: layers in net order, values in memory order.
+
+    Source: SEMANTICS of Dropout in both forks, one 32-bit output of the process generator per value."""
+
+    def __init__(self, net: CaffeNet, rng: CaffeRng) -> None:
+        self._rng = rng
+        self._spec = net.spec
+        self._layers = [one for one in net.spec.layers if one.type == "Dropout"] if net.spec.phase == "TRAIN" else []
+        self._known: dict[tuple[tuple[str, Shape], ...], dict[str, Shape]] = {}
+
+    def draw(self, inputs: Mapping[str, Shape], rows: slice = slice(None)) -> dict[str, Tensor]:
+        """A mask for every Dropout layer, uint8 of its blob's shape, for a batch of inputs of these shapes.
+
+        rows: the part of the batch that this process holds; the draws are those of the whole batch all the same."""
+        masks = {}
+        for layer, shape in zip(self._layers, self._shapes(inputs), strict=True):
+            kept = self._rng.keep_mask(math.prod(shape), layer.options.ratio)
+            masks[layer.name] = torch.from_numpy(kept.reshape(shape)[rows].view("uint8"))
+        return masks
+
+    def _shapes(self, inputs: Mapping[str, Shape]) -> list[Shape]:
+        key = tuple(sorted(inputs.items()))
+        if self._layers and key not in self._known:
+            self._known[key] = dict(self._spec.with_inputs(inputs).blobs)
+        # In place or not, the blob is as large as the bottom; its last writer has not changed that.
+        return [self._known[key][layer.tops[0]] for layer in self._layers]

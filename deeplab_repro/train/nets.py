@@ -1,0 +1,103 @@
+"""The nets a solver file names, made ready: data layers opened, sizes settled, weights loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_repro.layers.data import is_source
+from deeplab_repro.network import CaffeNet
+from prototxt_import import NetSpec, SolverSpec, read_net, read_weights
+from prototxt_import.paths import named_file
+from prototxt_import.solver import NetState
+from prototxt_import.spec import Array
+from prototxt_import.weights import with_weights
+
+if TYPE_CHECKING:
+    from deeplab_repro.data.feeds import Feeds
+
+
+def train_spec(solver: SolverSpec, variables: Mapping[str, str]) -> NetSpec:
+    """The TRAIN net of a solver. Raises CaffeFormatError, or ValueError where the solver names none or two."""
+    named = [name for name in (solver.train_net, solver.net) if name]
+    if len(named) != 1:
+        what = "names no net; give train_net or net" if not named else "gives both net and train_net"
+        raise ValueError(f"{solver.source}: {what}")
+    return _read(named[0], solver, "TRAIN", solver.train_state, variables)
+
+
+def test_specs(solver: SolverSpec, variables: Mapping[str, str]) -> list[NetSpec]:
+    """The TEST nets of a solver, one per test_iter: its test_net files first, then `net` for the rest.
+
+    Raises ValueError where test_iter, test_interval and the nets do not belong together, as Caffe checks."""
+    count = len(solver.test_iter)
+    if solver.test_interval < 0 or any(each < 1 for each in solver.test_iter):
+        raise ValueError(f"{solver.source}: test_interval and test_iter must be positive")
+    files = [*solver.test_net, *[solver.net] * (count - len(solver.test_net) if solver.net else 0)]
+    if len(files) != count:
+        raise ValueError(f"{solver.source}: has {count} test_iter for {len(files)} test nets; give one for each")
+    if count and not solver.test_interval:
+        raise ValueError(f"{solver.source}: test_iter needs a test_interval")
+    if solver.test_state and len(solver.test_state) != count:
+        raise ValueError(f"{solver.source}: has {len(solver.test_state)} test_state for {count} test nets")
+    states = solver.test_state or [NetState()] * count
+    return [_read(name, solver, "TEST", state, variables) for name, state in zip(files, states, strict=True)]
+
+
+def _read(name: str, solver: SolverSpec, phase: str, state: NetState, variables: Mapping[str, str]) -> NetSpec:
+    path = named_file(name, solver.source)
+    spec = read_net(path, phase=phase, variables=variables, level=state.level, stages=state.stages)
+    fed = {top for layer in spec.layers if is_source(layer) for top in layer.tops}
+    inputs = [name for name in spec.inputs if name not in fed]
+    if inputs or not fed:
+        what = f"its input {inputs[0]!r} comes from no data layer" if inputs else "it has no data layer"
+        raise ValueError(f"{path}: {what} in phase {phase}; a solver's nets need layers that read files")
+    return spec
+
+
+def sized(spec: NetSpec, feeds: Feeds) -> NetSpec:
+    """The spec with every shape known: where the data decide, by a look at the first batch, which stays to be read."""
+    if all(layer.name in spec.param_shapes for layer in spec.layers if layer.params) and all(
+        top in spec.blobs for layer in spec.layers if is_source(layer) for top in layer.tops
+    ):
+        return spec
+    before = feeds.state_dict()
+    shapes = {name: tuple(value.shape) for name, value in feeds.next().items()}
+    feeds.load_state_dict(before)
+    return spec.with_inputs(shapes)
+
+
+def with_models(spec: NetSpec, files: Sequence[Path]) -> NetSpec:
+    """The spec with the blobs of models, matched by layer name; a later file's take the place of an earlier one's."""
+    stored: dict[str, Sequence[Array]] = {}
+    for file in files:
+        stored.update(read_weights(file))
+    return with_weights(spec, stored, ", ".join(map(str, files))) if files else spec
+
+
+def share_parameters(trained: CaffeNet, tested: CaffeNet) -> None:
+    """Let `tested` use the very blobs of `trained`, layer by name, as Caffe's test nets do; others keep their own.
+
+    Raises ValueError where a layer of that name has other blobs."""
+    for name, blobs in tested.params.items():
+        theirs = trained.params.get(name)
+        if not blobs or theirs is None:
+            continue
+        if [tuple(b.shape) for b in blobs] != [tuple(b.shape) for b in theirs]:
+            raise ValueError(
+                f"{tested.spec.source}: layer {name!r} has blobs of shapes {[list(b.shape) for b in blobs]}, the net "
+                f"that is trained {[list(b.shape) for b in theirs]}"
+            )
+        module = tested.module_of(name)
+        attributes = [key for key, value in module.named_parameters(recurse=False) if isinstance(value, nn.Parameter)]
+        for attribute, blob in zip(attributes, theirs, strict=True):
+            setattr(module, attribute, blob)
+
+
+def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The batch where the net is."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -1,0 +1,130 @@
+"""The learnable blobs of a net with their histories, moved once an iteration by a solver's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deeplab_repro.network import CaffeNet
+from deeplab_repro.train.rules import make_rule, regularize
+from deeplab_repro.train.schedule import Schedule
+from prototxt_import import SolverSpec, SolverState
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """One blob in the order of first appearance; layers that share it by name have one entry, the first's."""
+
+    layer: str
+    index: int
+    blob: nn.Parameter
+    lr_mult: float
+    decay_mult: float
+
+
+def learnables(net: CaffeNet) -> list[Learnable]:
+    """Every learnable blob once, in the order of a solver state's history; frozen ones and BatchNorm's included."""
+    found: dict[int, Learnable] = {}
+    for layer in net.spec.layers:
+        for index, (param, blob) in enumerate(zip(layer.params, net.params.get(layer.name, ()), strict=True)):
+            found.setdefault(id(blob), Learnable(layer.name, index, blob, param.lr_mult, param.decay_mult))
+    return list(found.values())
+
+
+class Optimizer:
+    """Caffe's SGDSolver and its children: clip, divide by iter_size, decay, update.
+
+    Gradients are read from the blobs' `grad`. Raises ValueError for solver values that make no sense."""
+
+    def __init__(self, net: CaffeNet, solver: SolverSpec) -> None:
+        self.solver = solver
+        self.learnables = learnables(net)
+        self.schedule = Schedule(solver)
+        self.rule = make_rule(solver)
+        # None stands for zeros: frozen blobs can be most of a net.
+        self._history: list[list[Tensor] | None] = [None] * len(self.learnables)
+        if solver.iter_size < 1:
+            raise ValueError(f"{solver.source}: iter_size must be at least 1, is {solver.iter_size}")
+        if solver.regularization_type not in ("L1", "L2", "L2sqrt"):
+            raise ValueError(f"{solver.source}: regularization_type {solver.regularization_type!r} is unknown")
+
+    @torch.no_grad()
+    def step(self, iteration: int) -> float:
+        """Move every blob by its gradient, gone afterwards; the learning rate of the iteration, counted from 0."""
+        rate = self.schedule.rate(iteration)
+        solver = self.solver
+        self._clip()
+        for at, one in enumerate(self.learnables):
+            own_rate = float(np.float32(rate) * np.float32(one.lr_mult))
+            decay = float(np.float32(solver.weight_decay) * np.float32(one.decay_mult))
+            if (
+                own_rate == 0
+                and self._history[at] is None
+                and (self.rule.lazy or (one.blob.grad is None and not decay))
+            ):
+                one.blob.grad = None
+                continue
+            diff = torch.zeros_like(one.blob) if one.blob.grad is None else one.blob.grad
+            if solver.iter_size > 1:
+                diff.mul_(1.0 / solver.iter_size)
+            if decay:
+                regularize(solver.regularization_type, one.blob, diff, decay)
+            history = self._history[at]
+            if history is None:
+                history = self._history[at] = [torch.zeros_like(one.blob) for _ in range(self.rule.slots)]
+            self.rule.update(one.blob, diff, history, own_rate, iteration)
+            one.blob.grad = None
+        return rate
+
+    def _clip(self) -> None:
+        # Before the division by iter_size, as Caffe does it.
+        limit = self.solver.clip_gradients
+        grads = [one.blob.grad for one in self.learnables if one.blob.grad is not None]
+        if limit < 0 or not grads:
+            return
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
+        if norm > limit:
+            torch._foreach_mul_(grads, limit / norm)
+
+    def history(self) -> tuple[np.ndarray, ...]:
+        """The histories as a solver state has them: for each slot of the rule one array per blob, float32."""
+        blank = [np.zeros(one.blob.shape, np.float32) for one in self.learnables]
+        return tuple(
+            blank[at] if held is None else held[slot].detach().cpu().numpy()
+            for slot in range(self.rule.slots)
+            for at, held in enumerate(self._history)
+        )
+
+    def restore(self, state: SolverState) -> None:
+        """Take over history and current_step of a solver state.
+
+        Raises ValueError where the histories are not those of this net and solver type."""
+        wanted = self.rule.slots * len(self.learnables)
+        if len(state.history) != wanted:
+            raise ValueError(
+                f"{state.source}: holds {len(state.history)} histories; this net with type {self.solver.type} "
+                f"has {wanted}; is it the state of another net or solver type?"
+            )
+        self.schedule.current_step = state.current_step
+        for at, one in enumerate(self.learnables):
+            arrays = state.history[at :: len(self.learnables)]
+            self._history[at] = self._restored(one, arrays, state.source)
+
+    def _restored(self, one: Learnable, arrays: Sequence[np.ndarray], source: str) -> list[Tensor] | None:
+        held = []
+        for array in arrays:
+            # v1 fills shapes up to four axes with ones in front.
+            shape = tuple(array.shape)
+            if (1,) * (len(shape) - one.blob.dim()) + tuple(one.blob.shape) != shape:
+                raise ValueError(
+                    f"{source}: the history of blob {one.index} of layer {one.layer!r} has shape {list(shape)}, "
+                    f"the blob {list(one.blob.shape)}; is it the state of another net?"
+                )
+            held.append(torch.tensor(np.asarray(array, np.float32).reshape(one.blob.shape)))
+        if not any(bool(each.any()) for each in held):
+            return None
+        return [each.to(one.blob.device) for each in held]

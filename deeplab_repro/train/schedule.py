@@ -1,0 +1,68 @@
+"""The learning rate of each iteration, as Caffe's SGDSolver::GetLearningRate computes it in single precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt_import import SolverSpec, read_solver
+from prototxt_import.text import nearest
+
+POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
+_ONE = np.float32(1)
+
+
+class Schedule:
+    """The policy of a solver file. `current_step` counts the steps of the rate taken; it is part of a solver state.
+
+    Raises ValueError for an unknown policy, or one whose own fields make no sense."""
+
+    def __init__(self, solver: SolverSpec) -> None:
+        self.current_step = 0
+        self._solver = solver
+        if solver.lr_policy not in POLICIES:
+            raise ValueError(
+                f"{solver.source}: lr_policy {solver.lr_policy!r} is unknown{nearest(solver.lr_policy, POLICIES)}"
+            )
+        if solver.lr_policy == "step" and solver.stepsize < 1:
+            raise ValueError(f"{solver.source}: lr_policy step needs a positive stepsize, has {solver.stepsize}")
+
+    def rate(self, iteration: int) -> float:
+        """The rate of `iteration`, counted from 0; call it once for each in order, since multistep takes at most one
+        step a call."""
+        s = self._solver
+        base, gamma, power = (np.float32(value) for value in (s.base_lr, s.gamma, s.power))
+        at = np.float32(iteration)
+        if s.lr_policy == "step":
+            self.current_step = iteration // s.stepsize
+        elif (
+            s.lr_policy == "multistep"
+            and self.current_step < len(s.stepvalue)
+            and iteration >= s.stepvalue[self.current_step]
+        ):
+            self.current_step += 1
+        with np.errstate(over="ignore"):
+            factor = {
+                "fixed": lambda: _ONE,
+                "step": lambda: gamma ** np.float32(self.current_step),
+                "multistep": lambda: gamma ** np.float32(self.current_step),
+                "exp": lambda: gamma**at,
+                "inv": lambda: (_ONE + gamma * at) ** -power,
+                "poly": lambda: (_ONE - at / np.float32(s.max_iter)) ** power,
+                "sigmoid": lambda: _ONE / (_ONE + np.exp(-gamma * (at - np.float32(s.stepsize)))),
+            }[s.lr_policy]()
+        return float(base * factor)
+
+
+def learning_rates(
+    solver: str | os.PathLike[str], n: int, variables: Mapping[str, str] | None = None
+) -> NDArray[np.float64]:
+    """The rates of the first n iterations of a solver file, [n], values of single precision.
+
+    variables: values of the ${NAME}s in it. Raises CaffeFormatError for a file that cannot be read, ValueError for a
+    policy that makes no sense."""
+    schedule = Schedule(read_solver(os.fspath(solver), variables))
+    return np.array([schedule.rate(iteration) for iteration in range(n)])

@@ -1,0 +1,162 @@
+"""Snapshots: Caffe's model and solver state, and beside them what Caffe forgets, in `<prefix>_iter_N.resume`."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deeplab_repro.export import net_arrays
+from deeplab_repro.files import check_output_file, replacing
+from deeplab_repro.network import CaffeNet
+from prototxt_import import (
+    CaffeFormatError,
+    SolverState,
+    read_solverstate,
+    write_solverstate,
+    write_weights,
+)
+from prototxt_import.paths import named_file
+
+_FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
+_STATE = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of one snapshot."""
+
+    model: Path
+    state: Path
+    resume: Path
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot that was read: its solver state, the model that belongs to it, and our own record, if there is one."""
+
+    state: SolverState
+    model: Path
+    record: Mapping[str, Any] | None
+
+
+def snapshot_files(prefix: str, iteration: int, kind: str = "BINARYPROTO") -> Snapshot:
+    """Names as Caffe gives them, N the updates done; `kind` is snapshot_format. ValueError for an unknown kind."""
+    if kind not in _FORMATS:
+        raise ValueError(f"snapshot_format {kind!r} is unknown; known are {', '.join(_FORMATS)}")
+    stem = f"{prefix}_iter_{iteration}"
+    return Snapshot(
+        Path(f"{stem}.caffemodel{_FORMATS[kind]}"), Path(f"{stem}.solverstate{_FORMATS[kind]}"), Path(f"{stem}.resume")
+    )
+
+
+def write_snapshot(files: Snapshot, net: CaffeNet, state: SolverState, record: Mapping[str, Any]) -> None:
+    """Write the three files; the solver state appears last, so that one that is there is complete.
+
+    record: what our own resume needs; numbers, strings, lists, arrays and tensors by name.
+    Raises CaffeFormatError or OSError where they cannot be written; whole files of an older snapshot may then remain,
+    never half ones."""
+    dialect = "v1" if net.spec.dialect in ("v0", "v1") else "v2"
+    check_output_file(files.state)
+    write_weights(net_arrays(net), net.spec, files.model, dialect)
+    # Hidden until the record is there: a state without it would restart the data.
+    with replacing(files.state) as hidden:
+        write_solverstate(state, hidden, dialect)
+        digests = {"model": _digest(files.model), "state": _digest(hidden)}
+        text = json.dumps(_encode({"version": _VERSION, "iteration": state.iter, "digests": digests, **record}))
+        with replacing(files.resume) as temporary:
+            temporary.write_text(text + "\n", encoding="ascii")
+
+
+def read_snapshot(path: str | os.PathLike[str]) -> Saved:
+    """A solver state, ours or Caffe's, with the model it names and the record beside it.
+
+    The model is looked up beside the state, then as the state spells it. Raises CaffeFormatError where a file is
+    missing, damaged, or the record belongs to other files."""
+    source = Path(path)
+    state = read_solverstate(source)
+    model = _model_of(state, source)
+    resume = source.with_name(re.sub(r"\.solverstate(\.h5)?$", ".resume", source.name))
+    if resume == source or not resume.is_file():
+        return Saved(state, model, None)
+    return Saved(state, model, _read_record(resume, source, model, state))
+
+
+def _model_of(state: SolverState, source: Path) -> Path:
+    if not state.learned_net:
+        raise CaffeFormatError(f"{source}: names no model (learned_net); give its .caffemodel with --weights")
+    beside = source.with_name(state.learned_net.replace("\\", "/").rpartition("/")[2])
+    return beside if beside.is_file() else named_file(state.learned_net, str(source))
+
+
+def _read_record(resume: Path, source: Path, model: Path, state: SolverState) -> Mapping[str, Any]:
+    try:
+        record = _decode(json.loads(resume.read_text(encoding="ascii")))
+        version, digests = record["version"], record["digests"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CaffeFormatError(f"{resume}: is no record of a training run: {error}") from error
+    if version != _VERSION:
+        raise CaffeFormatError(f"{resume}: has version {version}, this program knows {_VERSION}")
+    if record.get("iteration") != state.iter or digests != {"model": _digest(model), "state": _digest(source)}:
+        raise CaffeFormatError(
+            f"{resume}: belongs to other files than {source.name} and {model.name}; "
+            "remove it to go on from these with the data restarted, as Caffe does"
+        )
+    return dict(record)
+
+
+def latest_snapshot(prefix: str) -> Path | None:
+    """The solver state of the most updates under a prefix; None where there is none."""
+    found = []
+    base = Path(prefix)
+    if base.parent.is_dir():
+        for path in base.parent.glob(f"{glob.escape(base.name)}_iter_*.solverstate*"):
+            match = _STATE.search(path.name)
+            if match and path.name[: match.start()] == base.name:
+                found.append((int(match.group(1)), path))
+    return max(found)[1] if found else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+
+
+def _encode(value: Any) -> Any:
+    """JSON's own types, with arrays and tensors as {"array": dtype, "shape": ..., "data": base64}."""
+    if isinstance(value, Mapping):
+        return {str(key): _encode(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(each) for each in value]
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
+        return {"array": value.dtype.str, "shape": list(value.shape), "data": data}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"array", "shape", "data"}:
+        dtype = np.dtype(value["array"])
+        if dtype.hasobject:
+            raise ValueError("an array of objects")
+        return np.frombuffer(base64.b64decode(value["data"]), dtype).reshape(value["shape"]).copy()
+    if isinstance(value, dict):
+        return {key: _decode(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_decode(each) for each in value]
+    return value

@@ -1,0 +1,421 @@
+"""A solver file carried out: Caffe's Solver::Step, snapshots and test phases, on one process or several."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_repro.data.feeds import Feeds, open_feeds
+from deeplab_repro.layers.data import is_source
+from deeplab_repro.layers.shares import shared_batch
+from deeplab_repro.network import Blobs, CaffeNet
+from deeplab_repro.train import nets
+from deeplab_repro.train.checkpointing import CheckpointedNet
+from deeplab_repro.train.masks import DropoutMasks
+from deeplab_repro.train.optimizer import Optimizer
+from deeplab_repro.train.pictures import sample_pictures
+from deeplab_repro.train.ranks import LostRank, Ranks
+from deeplab_repro.train.settings import AMP, Settings
+from deeplab_repro.train.signals import Signals
+from deeplab_repro.train.snapshot import Saved, Snapshot, latest_snapshot, read_snapshot, snapshot_files, write_snapshot
+from deeplab_repro.train.validation import ValidationNet
+from deeplab_repro.train.watchers import Iteration, Start, Watcher
+from prototxt_import import SolverSpec, SolverState
+from prototxt_import.paths import named_file
+
+
+class NotFinite(RuntimeError):
+    """The loss, or a blob on the way to it, is NaN or infinite."""
+
+
+class Trainer:
+    """The train net of a solver with everything its updates need.
+
+    Reads the nets, opens their data layers, loads weights or a snapshot; `run` then trains. Close it afterwards, or use
+    it as a context manager.
+    Raises CaffeFormatError and ValueError for files and values that make no sense, OSError for unreadable files."""
+
+    def __init__(
+        self,
+        solver: SolverSpec,
+        settings: Settings,
+        ranks: Ranks = Ranks(),
+        watchers: Sequence[Watcher] = (),
+        workers: int = 0,
+    ) -> None:
+        self.solver, self.settings, self.ranks = solver, settings, ranks
+        self._watchers = list(watchers)
+        self.prefix = _prefix(solver, settings)
+        self.stop_at = _stop_at(solver, settings)
+        self._notes: list[str] = []
+        spec = nets.train_spec(solver, settings.variables)
+        self._by_rows = self._split(spec)
+        saved = self._saved()
+        self.seed = self._agreed_seed(saved)
+        self._feeds = self._open_feeds(spec, workers)
+        try:
+            spec = nets.with_models(nets.sized(spec, self._feeds), self._models(saved))
+            self._note_weights(spec)
+            kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
+            self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed)).to(settings.device)
+            ranks.follow([one.data for one in self.net.parameters()])
+            self._check_shares()
+            self._runner: nn.Module = torch.compile(self.net, dynamic=False) if settings.compile else self.net
+            self._loss_tops = {
+                top for one in spec.layers for top, weight in zip(one.tops, one.loss_weights, strict=False) if weight
+            }
+            self._masks = DropoutMasks(self.net, self._feeds.rng)
+            self.optimizer = Optimizer(self.net, solver)
+            self.updates = 0
+            self.stopped_by: int | None = None
+            self._suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
+            self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
+            self._tests = [
+                ValidationNet(one, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks)
+                for one, passes in zip(nets.test_specs(solver, settings.variables), solver.test_iter, strict=True)
+            ]
+            if saved is not None:
+                self._restore(saved)
+        except BaseException:
+            self._feeds.close()
+            raise
+
+    # -- setting up
+
+    def _saved(self) -> Saved | None:
+        snapshot = self.settings.snapshot
+        if snapshot == "latest":
+            found = latest_snapshot(self.prefix)
+            return None if found is None else read_snapshot(found)
+        return None if snapshot is None else read_snapshot(snapshot)
+
+    def _agreed_seed(self, saved: Saved | None) -> int:
+        if saved is not None and saved.record is not None:
+            return int(saved.record["seed"])
+        own = self.solver.random_seed if self.solver.random_seed >= 0 else secrets.randbits(32)
+        if self.ranks.world == 1:
+            return own
+        # Every process draws the whole job's numbers, so they need one seed.
+        shared = torch.tensor([own], device=self.settings.device)
+        self.ranks.follow([shared])
+        return int(shared.item())
+
+    def _models(self, saved: Saved | None) -> Sequence[Path]:
+        if saved is not None:
+            return (saved.model,)
+        if self.settings.weights:
+            return self.settings.weights
+        named = [name.strip() for entry in self.solver.weights for name in entry.split(",")]
+        return [named_file(name, self.solver.source) for name in named if name]
+
+    def _split(self, spec: Any) -> bool:
+        """Whether the ranks share each batch; else they share the passes of an iteration."""
+        world = self.ranks.world
+        sizes = [getattr(layer.options, "batch_size", 1) for layer in spec.layers if is_source(layer)]
+        if all(size % world == 0 for size in sizes):
+            return True
+        if self.solver.iter_size % world == 0:
+            return False
+        raise ValueError(
+            f"{self.solver.source}: neither batch_size {min(sizes)} nor iter_size {self.solver.iter_size} can be "
+            f"divided by the {world} processes; change one of them"
+        )
+
+    def _open_feeds(self, spec: Any, workers: int) -> Feeds:
+        rank, world = (self.ranks.rank, self.ranks.world) if self._by_rows else (0, 1)
+        return open_feeds(spec, self.seed, rank, world, workers=workers)
+
+    def _check_shares(self) -> None:
+        if self.ranks.world == 1 or not self._by_rows:
+            return
+        for layer in self.net.spec.layers:
+            if getattr(layer.options, "use_global_stats", True) is False:
+                raise ValueError(
+                    f"layer {layer.name!r} (BatchNorm): takes its statistics from the batch, which {self.ranks.world} "
+                    "processes would each see a part of; use_global_stats: true, or iter_size for batch_size"
+                )
+
+    def _note_weights(self, spec: Any) -> None:
+        if spec.missing_weights or not spec.weights:
+            drawn = spec.missing_weights or [layer.name for layer in spec.layers if layer.params]
+            self._notes.append(
+                f"drawn by fillers, from this program's generator: {_names(drawn)} (Caffe would draw other numbers)"
+            )
+            blank = [one.name for one in spec.layers if one.name in drawn and _is_blank_norm(one)]
+            if blank:
+                self._notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
+        if spec.unused_weights:
+            self._notes.append(f"stored weights that this net does not use: {_names(spec.unused_weights)}")
+        if self.solver.type == "RMSProp" and self.solver.rms_decay is None:
+            self._notes.append("rms_decay is not given: 0.99, as in BVLC's Caffe; the v2 fork took 0")
+
+    def _restore(self, saved: Saved) -> None:
+        self.optimizer.restore(saved.state)
+        self.updates = saved.state.iter
+        if saved.record is None:
+            self._notes.append(f"{saved.state.source} has no .resume beside it: the data start again, as in Caffe")
+            return
+        record = saved.record
+        if len(record["tests"]) != len(self._tests):
+            raise ValueError(
+                f"{saved.state.source}: was written with {len(record['tests'])} test nets, the solver has "
+                f"{len(self._tests)}; remove its .resume to go on with the data restarted"
+            )
+        for test, state in zip(self._tests, record["tests"], strict=True):
+            test.feeds.load_state_dict(state)
+        # Last: the test nets' layers hold the same generator.
+        self._feeds.load_state_dict(record["data"])
+        self._losses.extend(record["losses"])
+
+    # -- running
+
+    def run(self) -> list[Snapshot]:
+        """Train to the end, or until told to stop by a signal; the snapshots written.
+
+        Raises NotFinite naming iteration and layer, LostRank after a snapshot where another process is gone."""
+        first, solver = self.updates, self.solver
+        if first >= self.stop_at:
+            raise ValueError(f"{solver.source}: {first} updates are done already, it was to stop after {self.stop_at}")
+        written: list[Snapshot] = []
+        self._tell("started", self._start(first))
+        with Signals() as signals:
+            while self.updates < self.stop_at:
+                before = self._record() if self.ranks.world > 1 else {}
+                try:
+                    self._test_if_due()
+                    stop, save = self._iterate(signals)
+                    if self.ranks.world == 1:
+                        # A signal that came while watchers were told counts now, not an iteration later.
+                        stop, save = signals.stop, signals.save
+                except LostRank as error:
+                    raise self._rescued(before, error) from error
+                if save:
+                    signals.saved()
+                if stop or save or (solver.snapshot and self.updates % solver.snapshot == 0):
+                    written.append(self.save())
+                if stop:
+                    break
+        if self.updates >= self.stop_at:
+            at_end = written and written[-1] == snapshot_files(self.prefix, self.updates, solver.snapshot_format)
+            if not at_end and (solver.snapshot_after_train or self.settings.max_iter is not None):
+                written.append(self.save())
+            if solver.test_interval and self.updates % solver.test_interval == 0:
+                self._test()
+        self.stopped_by = signals.received
+        return written
+
+    def _start(self, first: int) -> Start:
+        solver, net = self.solver, self.net
+        count = sum(one.blob.numel() for one in self.optimizer.learnables)
+        return Start(
+            solver.source, net.spec.name, first, self.stop_at, self.seed, str(self.settings.device), self.ranks.world,
+            count, tuple(self._notes),
+        )  # fmt: skip
+
+    def _iterate(self, signals: Signals) -> tuple[bool, bool]:
+        """One update; whether any process was told to stop, and to write a snapshot."""
+        started, at, solver = time.perf_counter(), self.updates, self.solver
+        displayed = bool(solver.display and at % solver.display == 0)
+        total, outputs = 0.0, {}
+        for index in range(solver.iter_size):
+            last = index + 1 == solver.iter_size
+            done = self._pass(index, displayed and last)
+            if done is not None:
+                total += done[0]
+                outputs = done[1] or outputs
+        grads = [one.blob.grad for one in self.optimizer.learnables if one.blob.grad is not None]
+        told = torch.tensor([total, signals.stop, signals.save], dtype=torch.float64, device=self.settings.device)
+        total, stop, save = self.ranks.total(told).tolist()
+        loss = total / solver.iter_size
+        if not math.isfinite(loss):
+            raise NotFinite(self._blame(loss))
+        self.ranks.add_up(grads)
+        rate = self.optimizer.step(at)
+        self._losses.append(loss)
+        self.updates += 1
+        smoothed = sum(self._losses) / len(self._losses)
+        took = time.perf_counter() - started
+        self._tell("iterated", Iteration(at, loss, smoothed, rate, took, displayed, outputs))
+        return bool(stop), bool(save)
+
+    def _pass(self, index: int, displayed: bool) -> tuple[float, dict[str, list[float]]] | None:
+        """Forward and backward of one pass; its loss (this process's share) and the outputs if they are displayed."""
+        world, solver = self.ranks.world, self.solver
+        mine = self._by_rows or (solver.iter_size - 1 - index) % world == self.ranks.rank
+        shapes, rows, batch = self._next_batch(mine)
+        masks = self._masks.draw(shapes, rows)
+        if not mine:
+            return None
+        batch = nets.to_device(batch, self.settings.device)
+        masks = nets.to_device(masks, self.settings.device)
+        blobs = self._forward(batch, masks, None if displayed else ())
+        if blobs.loss is None:
+            raise ValueError(f"{self.net.spec.source}: has no loss in phase TRAIN; there is nothing to train for")
+        loss = blobs.loss.item()
+        if not math.isfinite(loss):
+            self._suspect = batch, masks
+        if not blobs.loss.requires_grad:
+            raise ValueError(f"{self.net.spec.source}: no learnable blob with lr_mult above 0 leads to its loss")
+        blobs.loss.backward()
+        if index + 1 == solver.iter_size and self._picture_due():
+            self._tell("pictured", self.updates, sample_pictures(self.net, batch, masks))
+        return loss, self._shown(blobs) if displayed else {}
+
+    def _picture_due(self) -> bool:
+        wanted = self.ranks.first and any(one.wants_pictures for one in self._watchers)
+        return wanted and self.updates % max(1, self.stop_at // PICTURES) == 0
+
+    def _next_batch(self, mine: bool) -> tuple[dict[str, tuple[int, ...]], slice, dict[str, Tensor]]:
+        """Shapes of the whole batch, this process's rows of it, and these; where not mine nothing of it is computed."""
+        batch = self._feeds.next()
+        if not self._by_rows or self.ranks.world == 1:
+            return {name: tuple(value.shape) for name, value in batch.items()}, slice(None), batch
+        world, rank = self.ranks.world, self.ranks.rank
+        count = next(iter(batch.values())).shape[0]
+        shapes = {name: (value.shape[0] * world, *value.shape[1:]) for name, value in batch.items()}
+        return shapes, slice(rank * count, (rank + 1) * count), batch
+
+    def _forward(self, batch: Mapping[str, Tensor], masks: Mapping[str, Tensor], blobs: Any) -> Blobs:
+        with self._autocast(), self._shares():
+            return self._runner(**batch, masks=masks, blobs=blobs)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.settings.amp is None:
+            return nullcontext()
+        return torch.autocast(self.settings.device.type, AMP[self.settings.amp])
+
+    def _shares(self) -> AbstractContextManager[None]:
+        if self.ranks.world == 1 or not self._by_rows:
+            return nullcontext()
+        return shared_batch(self.ranks.world, self.ranks.total)
+
+    def _shown(self, blobs: Blobs) -> dict[str, list[float]]:
+        """The net's outputs as numbers, those of the whole batch."""
+        shown = {}
+        for name, value in blobs.items():
+            value = value.detach().float()
+            if self._by_rows and name in self._loss_tops:
+                value = self.ranks.total(value)
+            shown[name] = value.reshape(-1).tolist()
+        return shown
+
+    @torch.no_grad()
+    def _blame(self, loss: float) -> str:
+        where = f"iteration {self.updates}: the loss is {loss}"
+        for layer, blobs in self.net.params.items():
+            if not all(bool(torch.isfinite(one).all()) for one in blobs):
+                return f"{where}; the weights of layer {layer!r} are not finite any more; {_REMEDY}"
+        if self._suspect is None:
+            return f"{where} in another process; {_REMEDY}"
+        batch, masks = self._suspect
+        for name, value in batch.items():
+            if not bool(torch.isfinite(value).all()):
+                return f"{where}; the data layer's blob {name!r} holds values that are not finite"
+        # The others are not asked for their counts: they may be somewhere else by now.
+        with self._autocast():
+            values = self.net(**batch, masks=masks, blobs="all")
+        for one in self.net.spec.layers:
+            for top in one.tops:
+                if top in values and not bool(torch.isfinite(values[top]).all()):
+                    return f"{where}; not finite from layer {one.name!r} ({one.type}) on; {_REMEDY}"
+        return f"{where}; {_REMEDY}"
+
+    # -- testing, saving, telling
+
+    def _test_if_due(self) -> None:
+        # A snapshot of just now was taken before this test: a run that goes on from it begins with the test, too.
+        interval = self.solver.test_interval
+        if interval and self.updates % interval == 0 and (self.updates > 0 or self.solver.test_initialization):
+            self._test()
+
+    def _test(self) -> None:
+        for index, test in enumerate(self._tests):
+            self._tell("tested", self.updates, index, test.run())
+
+    def save(self) -> Snapshot:
+        """Write a snapshot of the present state; the first rank's word for all."""
+        files = snapshot_files(self.prefix, self.updates, self.solver.snapshot_format)
+        if self.ranks.first:
+            self._write(files, self._record())
+            self._tell("saved", files)
+        return files
+
+    def _write(self, files: Snapshot, record: Mapping[str, Any]) -> None:
+        history = self.optimizer.history()
+        state = SolverState(self.updates, str(files.model), self.optimizer.schedule.current_step, history)
+        write_snapshot(files, self.net, state, record)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "data": self._feeds.state_dict(),
+            "tests": [test.feeds.state_dict() for test in self._tests],
+            "losses": list(self._losses),
+        }
+
+    def _rescued(self, before: Mapping[str, Any], error: LostRank) -> LostRank:
+        """A snapshot of the last finished update, by every process that is left: they write the same bytes."""
+        files = snapshot_files(self.prefix, self.updates, self.solver.snapshot_format)
+        self._write(files, before)
+        return LostRank(f"{error}; {self.updates} updates are done and saved, go on with --snapshot {files.state}")
+
+    def _tell(self, event: str, *facts: Any) -> None:
+        if self.ranks.first:
+            for watcher in self._watchers:
+                getattr(watcher, event)(*facts)
+
+    def close(self) -> None:
+        """End the data layers' processes and tell the watchers."""
+        for feeds in (self._feeds, *(test.feeds for test in self._tests)):
+            feeds.close()
+        for watcher in self._watchers:
+            watcher.closed()
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# Sample pictures in a whole run.
+PICTURES = 20
+_REMEDY = "lower base_lr, set clip_gradients, or check data and labels"
+
+
+def _names(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _is_blank_norm(layer: Any) -> bool:
+    return layer.type == "BatchNorm" and layer.options.use_global_stats
+
+
+def _prefix(solver: SolverSpec, settings: Settings) -> str:
+    prefix = settings.snapshot_prefix or solver.snapshot_prefix
+    if not prefix:
+        raise ValueError(f"{solver.source}: has no snapshot_prefix; add one, or give --snapshot-prefix")
+    folder = Path(prefix).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{prefix}: the folder {folder} of the snapshots does not exist")
+    return prefix
+
+
+def _stop_at(solver: SolverSpec, settings: Settings) -> int:
+    if solver.max_iter < 1 and settings.max_iter is None:
+        raise ValueError(f"{solver.source}: has no max_iter; add one, or give --max-iter")
+    stop = solver.max_iter if settings.max_iter is None else settings.max_iter
+    if solver.lr_policy == "poly" and stop > solver.max_iter:
+        raise ValueError(
+            f"{solver.source}: lr_policy poly ends at max_iter {solver.max_iter}, --max-iter asks for {stop}"
+        )
+    return stop

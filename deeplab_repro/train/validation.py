@@ -1,0 +1,60 @@
+"""The test nets of a solver: the trained blobs on other data, outputs averaged over test_iter passes."""
+
+from __future__ import annotations
+
+import torch
+
+from deeplab_repro.data.caffe_rng import CaffeRng
+from deeplab_repro.data.feeds import open_feeds
+from deeplab_repro.network import CaffeNet
+from deeplab_repro.train import nets
+from deeplab_repro.train.ranks import Ranks
+from prototxt_import import NetSpec
+
+
+class ValidationNet:
+    """A net in phase TEST that uses the trained net's blobs; its data go on from one test phase to the next.
+
+    rng: the process generator, which its data layers share with the trained net's. The ranks share the passes, unless
+    a SegAccuracy layer sums up over all of them. Errors as for the trained net."""
+
+    def __init__(
+        self,
+        spec: NetSpec,
+        trained: CaffeNet,
+        rng: CaffeRng,
+        passes: int,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks,
+        workers: int = 0,
+    ) -> None:
+        self._passes, self._device, self._ranks = passes, device, ranks
+        self.feeds = open_feeds(spec, seed, rng=rng, workers=workers)
+        self._net = CaffeNet(nets.sized(spec, self.feeds), torch.Generator().manual_seed(seed)).to(device)
+        nets.share_parameters(trained, self._net)
+        sums_up = any(getattr(layer.options, "reset", True) is False for layer in spec.layers)
+        self._shared = ranks.world > 1 and not sums_up
+
+    @torch.no_grad()
+    def run(self) -> dict[str, list[float]]:
+        """The mean over test_iter passes of every number of every output, by blob."""
+        sums: dict[str, torch.Tensor] = {}
+        for index in range(self._passes):
+            if self._shared and index % self._ranks.world != self._ranks.rank:
+                self.feeds.skip()
+                continue
+            blobs = self._net(**nets.to_device(self.feeds.next(), self._device))
+            for name, value in blobs.items():
+                flat = value.detach().reshape(-1).double()
+                sums[name] = sums[name] + flat if name in sums else flat
+        if self._shared:
+            sums = self._added_up(sums)
+        return {name: (total / self._passes).tolist() for name, total in sums.items()}
+
+    def _added_up(self, sums: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self._passes < self._ranks.world:
+            raise ValueError(
+                f"test_iter {self._passes} leaves some of the {self._ranks.world} processes without a pass"
+            )
+        return {name: self._ranks.total(total) for name, total in sums.items()}

@@ -1,0 +1,78 @@
+"""Two processes connected by gloo, against one."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_repro.train.ranks import Ranks
+from deeplab_repro.train.watchers import JsonLog
+
+ONE_RANK = Path(__file__).with_name("one_rank.py")
+
+
+@pytest.fixture
+def job(tiny):
+    """job("train", ...): the verb in two processes; [(exit code, standard error)] by rank."""
+
+    def run(*arguments, die_at=-1):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, ONE_RANK, str(rank), "2", str(port), str(die_at), *map(str, arguments)],
+                cwd=tiny.folder,
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        try:
+            return [(each.returncode, text) for each in ranks for _, text in [each.communicate(timeout=120)]]
+        finally:
+            for each in ranks:
+                each.kill()
+
+    return run
+
+
+def close(ours, theirs):
+    for name in theirs:
+        for a, b in zip(ours[name], theirs[name], strict=True):
+            assert np.abs(a - b).max() <= 5e-6 * np.abs(b).max(), name
+
+
+# batch 4 is shared by rows; batch 1 with iter_size 2 pass by pass. Labels are ignored unevenly over the items.
+@pytest.mark.parametrize(("batch", "passes"), [(4, 1), (1, 2)])
+def test_two_processes_give_the_trace_of_one(tiny, job, batch, passes):
+    tiny.write(f"iter_size: {passes} test_iter: 3 test_interval: 6 clip_gradients: 1.5", batch=batch)
+    results = job("train", "solver.prototxt", "--snapshot-prefix", "two", "--log", "two.jsonl")
+    assert [code for code, _ in results] == [0, 0], results
+    tiny.train("one", watchers=[JsonLog(tiny.folder / "one.jsonl")])
+    close(tiny.weights("two"), tiny.weights("one"))
+    losses = [[row["loss"] for row in tiny.rows(f"{name}.jsonl")] for name in ("two", "one")]
+    assert len(losses[0]) == 12
+    assert np.allclose(*losses, rtol=5e-6)
+
+
+def test_lost_rank_ends_the_job_with_a_snapshot_to_go_on_from(tiny, job):
+    tiny.write(batch=4)
+    (code, text), (lost, _) = job("train", "solver.prototxt", "--snapshot-prefix", "two", die_at=6)
+    assert lost == -9
+    assert code == 2
+    assert "lost another process" in text
+    assert "7 updates are done and saved" in text
+    tiny.train("two", snapshot=str(tiny.folder / "two_iter_7.solverstate"))
+    tiny.train("one")
+    close(tiny.weights("two"), tiny.weights("one"))
+
+
+def test_batch_that_does_not_divide_is_refused(tiny):
+    tiny.write(batch=3)
+    with pytest.raises(ValueError, match="neither batch_size 3 nor iter_size 1"):
+        tiny.train("two", ranks=Ranks(0, 2))

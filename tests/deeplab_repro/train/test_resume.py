@@ -1,0 +1,100 @@
+"""A run that is cut short anywhere and continued gives the bits of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from deeplab_repro.train import snapshot as snapshots
+from deeplab_repro.train.watchers import JsonLog
+from prototxt_import import CaffeFormatError, read_solverstate, read_weights
+
+COMMAND = [sys.executable, "-c", "from deeplab_repro.cli import main; main()", "train"]
+TYPES = ["SGD", "Nesterov", "Adam"]
+
+
+class Cut(BaseException):
+    """What a kill looks like to the code under it."""
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+def test_own_state_continues_bit_for_bit(tiny, same, kind, form):
+    tiny.write(f'type: "{kind}" snapshot_format: {form} iter_size: 2 test_iter: 2 test_interval: 3')
+    end = ".h5" if form == "HDF5" else ""
+    tiny.train("whole")
+    tiny.train("part", max_iter=7)
+    tiny.train("part", snapshot=str(tiny.folder / f"part_iter_7.solverstate{end}"))
+    same(*(read_weights(tiny.folder / f"{name}_iter_12.caffemodel{end}") for name in ("whole", "part")))
+    one, two = (read_solverstate(tiny.folder / f"{name}_iter_12.solverstate{end}") for name in ("whole", "part"))
+    assert all((a == b).all() for a, b in zip(one.history, two.history, strict=True))
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_kill_between_any_two_files_leaves_a_state_to_go_on_from(tiny, same, monkeypatch, step):
+    tiny.train("whole")
+    done = 0
+    replace = os.replace
+
+    def cut(*names):
+        nonlocal done
+        if done == step:
+            raise Cut
+        done += 1
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", cut)
+    with pytest.raises(Cut):
+        tiny.train("part")
+    monkeypatch.undo()
+    trainer = tiny.train("part", snapshot="latest")
+    assert trainer.updates == 12
+    same(tiny.weights("whole"), tiny.weights("part"))
+
+
+def test_killed_process_continues_bit_for_bit(tiny, same):
+    tiny.write(max_iter=400, snapshot=10)
+    arguments = [*COMMAND, "solver.prototxt", "--log", "log.jsonl", "--snapshot", "latest"]
+    run = subprocess.Popen(arguments, cwd=tiny.folder, stdout=subprocess.DEVNULL)
+    while run.poll() is None and not list(tiny.folder.glob("snap_iter_?0.solverstate")):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    tiny.train("snap", snapshot="latest", watchers=[JsonLog(tiny.folder / "log.jsonl")])
+    tiny.train("whole")
+    same(tiny.weights("whole", 400), tiny.weights("snap", 400))
+    assert [row["iteration"] for row in tiny.rows("log.jsonl")] == list(range(400))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_writes_a_snapshot_and_stops(tiny, same, number):
+    class Sender(JsonLog):
+        def iterated(self, one):
+            super().iterated(one)
+            if one.number == 5:
+                os.kill(os.getpid(), number)
+
+    tiny.train("whole")
+    trainer = tiny.train("part", watchers=[Sender(tiny.folder / "log.jsonl")])
+    assert (trainer.updates, trainer.stopped_by) == (6, number)
+    tiny.train("part", snapshot=str(tiny.folder / "part_iter_6.solverstate"))
+    same(tiny.weights("whole"), tiny.weights("part"))
+
+
+def test_record_of_other_files_is_refused(tiny):
+    tiny.train("a", max_iter=4)
+    tiny.write(random_seed=12)
+    tiny.train("b", max_iter=4)
+    os.replace(tiny.folder / "b_iter_4.resume", tiny.folder / "a_iter_4.resume")
+    with pytest.raises(CaffeFormatError, match="belongs to other files"):
+        snapshots.read_snapshot(tiny.folder / "a_iter_4.solverstate")
+
+
+def test_state_of_another_net_or_type_is_refused(tiny):
+    tiny.train("a", max_iter=4)
+    tiny.write('type: "Adam"')
+    with pytest.raises(ValueError, match="holds 6 histories"):
+        tiny.train("b", snapshot=str(tiny.folder / "a_iter_4.solverstate"))
