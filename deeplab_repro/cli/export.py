@@ -39,13 +39,18 @@ def export(
         typer.Option(
             "--weights",
             metavar="W",
-            help="A .caffemodel, .caffemodel.h5, or a port's .pth; else fillers draw.",
+            help="A .caffemodel, .caffemodel.h5, a port's .pth, or a name in the catalog; else fillers draw.",
             show_default=False,
         ),
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", metavar="W", help="Begin with another net's .caffemodel: VGG-16's, ResNet-101's."),
+        typer.Option(
+            "--init",
+            metavar="W",
+            help="Begin with another net's .caffemodel: VGG-16's, ResNet-101's.",
+            show_default=False,
+        ),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="A zoo name: write train.prototxt and solver.prototxt.")
@@ -90,6 +95,7 @@ def export(
     """
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import check_json
+    from deeplab_repro.resolve import weights_file
 
     check_json(json)
     known = model in zoo.names()
@@ -105,6 +111,7 @@ def export(
         )
     if weights is not None and init is not None:
         raise ValueError("--weights and --init exclude each other: trained weights need no beginning")
+    weights, init = (None if each is None else weights_file(each) for each in (weights, init))
     facts: dict[str, Any] = {"dataset": dataset, "num_classes": classes}
     if size and known:
         facts["size"] = parse_size(size)
