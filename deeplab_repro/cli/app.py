@@ -23,6 +23,7 @@ VERBS = {
     "crf-search": "Images",
     "eval": "Data sets",
     "trimap": "Data sets",
+    "doctor": "Data sets",
     "convert": "Caffe files",
     "export": "Caffe files",
     "inspect": "Caffe files",
