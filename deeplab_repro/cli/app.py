@@ -24,6 +24,7 @@ VERBS = {
     "eval": "Data sets",
     "trimap": "Data sets",
     "doctor": "Data sets",
+    "lists": "Data sets",
     "convert": "Caffe files",
     "export": "Caffe files",
     "inspect": "Caffe files",
