@@ -30,7 +30,7 @@ def plain_net(net: CaffeNet) -> NetSpec:
             continue
         weight, bias = folder.convolution(stage)
         weights[stage.layer.name] = [weight.to(torch.float32).cpu().numpy(), bias.to(torch.float32).cpu().numpy()]
-        last = next(one for one in reversed([*stage.before, stage.layer, *stage.after]) if one.type in (*AFFINE, "Convolution"))
+        last = taken[-1] if taken[-1] in stage.after else stage.layer
         first = taken[0] if stage.before else stage.layer
         with_bias = replace(
             stage.layer,
