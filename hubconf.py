@@ -4,14 +4,12 @@ One for each name of the zoo, and `bundled`. A clone has no compiled extension: 
 installed package is used (`pip install --no-build-isolation REPOSITORY` once)."""
 
 # torch.hub takes every callable without an underscore for an entry point.
-import os
 import sys
 from pathlib import Path as _Path
 
 dependencies = ["torch", "numpy", "google.protobuf", "safetensors"]
 
 _HERE = _Path(__file__).resolve().parent
-_ENDINGS = ("", ".caffemodel", ".caffemodel.h5", ".pth")
 
 _path = sys.path[:]
 if not list((_HERE / "deeplab_repro").glob("_C*")):
@@ -30,7 +28,7 @@ finally:
 
 
 def _weights(pretrained):
-    """The file that `pretrained` names: a path, or one in torch.hub's checkpoints folder, its ending optional."""
+    """The file that `pretrained` names: a path, one in torch.hub's checkpoints folder, or a name in the catalog's."""
     import torch
 
     if pretrained is False or pretrained is None:
@@ -38,13 +36,10 @@ def _weights(pretrained):
     if pretrained is True:
         raise ValueError(
             "pretrained=True: the releases' weights are not ours to serve; name a .caffemodel, or a port's .pth "
-            "(`deeplab weights list` tells where they were published)"
+            "(`deeplab weights list` tells where they were published, `deeplab weights fetch` gets them)"
         )
-    folders = (_Path(), _Path(torch.hub.get_dir()) / "checkpoints")
-    for path in (folder / f"{os.fspath(pretrained)}{ending}" for folder in folders for ending in _ENDINGS):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"{pretrained}: no such file, here or in {folders[1]}")
+    kept = _Path(torch.hub.get_dir()) / "checkpoints" / pretrained
+    return kept if kept.is_file() else _resolve.weights_file(pretrained)
 
 
 def _entry(name):
@@ -53,8 +48,8 @@ def _entry(name):
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = (
-        f"{_models.__dict__[name].__doc__}\n\npretrained: a .caffemodel or a port's .pth, or its name in torch.hub's "
-        "checkpoints folder; False for fresh weights."
+        f"{_models.__dict__[name].__doc__}\n\npretrained: a .caffemodel or a port's .pth, its name in torch.hub's "
+        "checkpoints folder, or a name of `deeplab weights list` that was fetched; False for fresh weights."
     )
     return entry
 

@@ -40,45 +40,40 @@ def export_net(
     spec = net if isinstance(net, NetSpec) else net.spec
     dialect = dialect or _FORMATS[spec.dialect]
     blobs = spec.weights if isinstance(net, NetSpec) else net_arrays(net)
-    name = "model.caffemodel.h5" if hdf5 else "model.caffemodel"
-    with output_folder(directory) as folder:
-        files = Exported(folder / f"{spec.phase.lower()}.prototxt", folder / name, dialect)
-        check_output_file(files.prototxt)
-        check_output_file(files.weights)
-        # The text meets every layer the dialect lacks, so it comes first; both are renamed when complete.
-        write_net(spec, files.prototxt, dialect)
-        write_weights(blobs, spec, files.weights, dialect)
-    return files
+    files = write_forms([(f"{spec.phase.lower()}.prototxt", spec)], directory, dialect, blobs=blobs, hdf5=hdf5)
+    return Exported(*files, dialect)
 
 
 def write_forms(
     nets: Sequence[tuple[str, NetSpec]],
     directory: str | os.PathLike[str],
-    dialect: str,
+    dialect: str | None = None,
     texts: Mapping[str, str] | None = None,
-    weights: CaffeNet | None = None,
-    weights_name: str = "model",
+    blobs: Mapping[str, Sequence[Array]] | None = None,
+    blobs_name: str = "model",
     hdf5: bool = False,
 ) -> list[Path]:
-    """Write several forms of one net, (file name, spec) each, other texts by file name, and with `weights` its blobs.
+    """Write several forms of one net, (file name, spec) each, other texts by file name, and `blobs` where given.
 
-    weights: the net of the first form. The paths written; folder, files and errors as for export_net."""
+    blobs: arrays by layer name of the first form, to BLOBS_NAME.caffemodel. The paths written, in that order; dialect,
+    folder, files and errors as for export_net."""
+    dialect = dialect or _FORMATS[nets[0][1].dialect]
     with output_folder(directory) as folder:
-        paths = [folder / name for name, _ in nets]
-        texts = {str(folder / name): text for name, text in (texts or {}).items()}
-        blobs = folder / f"{weights_name}.caffemodel{'.h5' if hdf5 else ''}"
-        for path in (*paths, *texts, *([blobs] if weights is not None else [])):
+        written = [folder / name for name in (*(name for name, _ in nets), *(texts or {}))]
+        if blobs is not None:
+            written.append(folder / f"{blobs_name}.caffemodel{'.h5' if hdf5 else ''}")
+        for path in written:
             check_output_file(path)
         for _, spec in nets:
             net_text(spec, dialect)  # meets every layer the dialect lacks before anything is written
-        for path, (_, spec) in zip(paths, nets, strict=True):
+        for path, (_, spec) in zip(written, nets, strict=False):
             write_net(spec, path, dialect)
-        for name, text in texts.items():
-            with replacing(name) as temporary:
+        for path, text in zip(written[len(nets) :], (texts or {}).values(), strict=False):
+            with replacing(path) as temporary:
                 temporary.write_text(text)
-        if weights is not None:
-            write_weights(net_arrays(weights), weights.spec, blobs, dialect)
-    return [*paths, *map(Path, texts), *([blobs] if weights is not None else [])]
+        if blobs is not None:
+            write_weights(blobs, nets[0][1], written[-1], dialect)
+    return written
 
 
 def net_arrays(net: CaffeNet) -> Mapping[str, list[Array]]:

@@ -129,6 +129,22 @@ def check_model(model: str | os.PathLike[str], weights: str | os.PathLike[str] |
     return kind
 
 
+def weights_file(name: str | os.PathLike[str]) -> Path:
+    """The file of that name, or the one that the weights folder keeps under that name of the catalog.
+
+    Raises FileNotFoundError where there is neither."""
+    from deeplab_repro.catalog.store import Store, default_folder
+
+    path = Path(name)
+    if path.is_file():
+        return path
+    folder = default_folder()
+    found = Store(folder).find(os.fspath(name))
+    if found is None:
+        raise FileNotFoundError(f"{name}: no such file, and no such name in {folder} (`deeplab weights` fills it)")
+    return found
+
+
 def open_model(
     model: str | os.PathLike[str] = "bundled",
     weights: str | os.PathLike[str] | None = None,

@@ -30,15 +30,18 @@ def test_entry_points_are_the_zoo_and_the_bundled_model():
     assert found == {*models.__all__, "bundled"}
 
 
-def test_pretrained_is_a_path_or_a_name_among_the_checkpoints(tmp_path, monkeypatch):
+def test_pretrained_is_a_path_or_a_name_of_what_was_fetched(tmp_path, monkeypatch):
     net = load("deeplab_largefov", pretrained=FOLDER / "weights.caffemodel", width=1 / 16)
     assert net.spec.missing_weights == ()
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    shutil.copy(FOLDER / "weights.caffemodel", tmp_path / "checkpoints" / "mine.caffemodel")
-    again = load("deeplab_largefov", pretrained="mine", width=1 / 16)
-    assert torch.equal(again.params["fc6"][0], net.params["fc6"][0])
-    with pytest.raises(FileNotFoundError, match="yours: no such file, here or in"):
+    monkeypatch.setenv("DEEPLAB_WEIGHTS", str(tmp_path / "kept"))
+    for copy in ("checkpoints/mine.caffemodel", "kept/largefov.caffemodel"):
+        (tmp_path / copy).parent.mkdir()
+        shutil.copy(FOLDER / "weights.caffemodel", tmp_path / copy)
+    for name in ("mine.caffemodel", "largefov"):
+        again = load("deeplab_largefov", pretrained=name, width=1 / 16)
+        assert torch.equal(again.params["fc6"][0], net.params["fc6"][0])
+    with pytest.raises(FileNotFoundError, match="yours: no such file, and no such name in"):
         load("deeplab_largefov", pretrained="yours")
     with pytest.raises(ValueError, match=r"name a \.caffemodel"):
         load("deeplab_largefov", pretrained=True)

@@ -25,6 +25,7 @@ VERBS = {
     "trimap": "Data sets",
     "convert": "Caffe files",
     "export": "Caffe files",
+    "densify": "Caffe files",
     "inspect": "Caffe files",
     "run": "Caffe files",
     "diff": "Caffe files",

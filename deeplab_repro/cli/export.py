@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import JsonOption, PhaseOption, VariablesOption, parse_phase, parse_variables
+from deeplab_repro.cli.options import (
+    JsonOption,
+    PhaseOption,
+    VariablesOption,
+    parse_phase,
+    parse_size,
+    parse_variables,
+)
 
 if TYPE_CHECKING:
     from deeplab_repro.network import CaffeNet
@@ -32,13 +39,18 @@ def export(
         typer.Option(
             "--weights",
             metavar="W",
-            help="A .caffemodel, .caffemodel.h5, or a port's .pth; else fillers draw.",
+            help="A .caffemodel, .caffemodel.h5, a port's .pth, or a name in the catalog; else fillers draw.",
             show_default=False,
         ),
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", metavar="W", help="Begin with another net's .caffemodel: VGG-16's, ResNet-101's."),
+        typer.Option(
+            "--init",
+            metavar="W",
+            help="Begin with another net's .caffemodel: VGG-16's, ResNet-101's.",
+            show_default=False,
+        ),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="A zoo name: write train.prototxt and solver.prototxt.")
@@ -83,6 +95,7 @@ def export(
     """
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import check_json
+    from deeplab_repro.resolve import weights_file
 
     check_json(json)
     known = model in zoo.names()
@@ -98,9 +111,10 @@ def export(
         )
     if weights is not None and init is not None:
         raise ValueError("--weights and --init exclude each other: trained weights need no beginning")
+    weights, init = (None if each is None else weights_file(each) for each in (weights, init))
     facts: dict[str, Any] = {"dataset": dataset, "num_classes": classes}
     if size and known:
-        facts["size"] = _sides(size)
+        facts["size"] = parse_size(size)
     if dialect in ("v1", "v2"):
         facts["dialect"] = dialect
     values = parse_variables(variables)
@@ -112,13 +126,6 @@ def export(
         _write_onnx(net, model, output, None if known else size, json)
     else:
         _write_caffe(net, origin, model, output, weights, dialect, hdf5, json)
-
-
-def _sides(size: str) -> tuple[int, int]:
-    sides = [int(side) if side.isdecimal() else 0 for side in size.lower().split("x")]
-    if len(sides) != 2 or min(sides) < 1:
-        raise ValueError(f"--size {size}: must be HEIGHTxWIDTH, such as 321x321")
-    return sides[0], sides[1]
 
 
 def _write_caffe(
@@ -169,7 +176,7 @@ def _write_forms(
     """train.prototxt with solver.prototxt, deploy.prototxt, and the weights, if any, of a zoo name."""
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import write_json
-    from deeplab_repro.export import write_forms
+    from deeplab_repro.export import net_arrays, write_forms
     from deeplab_repro.inspect import parameter_count
 
     train, deploy = forms
@@ -179,13 +186,12 @@ def _write_forms(
         nets.append((zoo.training.NET_FILE, zoo.training_spec(name, root_folder=root, source=source, **facts)))
     if deploy:
         nets.append(("deploy.prototxt", zoo.spec(name, phase="TEST", **facts)))
-    arrays, origin = None, None
+    blobs, origin = None, None
     if weights is not None or init is not None:
         net, origin = _fill(nets[0][1], name, weights, init)
-        arrays = net
+        blobs = net_arrays(net)
     texts = {"solver.prototxt": zoo.solver_text(name)} if train else {}
-    weights_name = "init" if init is not None else "model"
-    files = write_forms(nets, output, dialect or nets[0][1].dialect, texts, arrays, weights_name, hdf5)
+    files = write_forms(nets, output, dialect, texts, blobs, "model" if init is None else "init", hdf5)
     answer = {
         "model": name,
         "files": files,
@@ -229,7 +235,7 @@ def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json:
 
     inputs = dict(net.inputs)
     if size is not None:
-        sides = _sides(size)
+        sides = parse_size(size)
         inputs = {name: (*shape[:-2], *sides) if len(shape) == 4 else shape for name, shape in inputs.items()}
     export_onnx(net, output, inputs)
     answer = {"model": model, "onnx": output, "opset": OPSET, "inputs": inputs, "outputs": net.spec.outputs}

@@ -62,3 +62,11 @@ def parse_numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"{option} {text}: must be numbers with commas between them") from error
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH as (height, width); ValueError for anything else."""
+    sides = [int(side) if side.isdecimal() else 0 for side in size.lower().split("x")]
+    if len(sides) != 2 or min(sides) < 1:
+        raise ValueError(f"--size {size}: must be HEIGHTxWIDTH, such as 321x321")
+    return sides[0], sides[1]

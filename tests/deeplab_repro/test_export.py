@@ -155,7 +155,10 @@ def test_command_writes_a_zoo_model_in_the_dialect_asked_for(tmp_path, narrow_zo
 
 
 @pytest.mark.parametrize("name", zoo.VARIANTS)
-def test_command_writes_training_and_deployment_files_that_read_back_equal(name, tmp_path, capsys):
+def test_command_writes_training_and_deployment_files_that_read_back_equal(name, tmp_path, monkeypatch, capsys):
+    if "resnet" in name:  # blocks are alike
+        for function in ("spec", "training_spec"):
+            monkeypatch.setattr(zoo, function, partial(getattr(zoo, function), depths=(1, 2, 2, 1)))
     assert run("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-") == 0
     answer = json.loads(capsys.readouterr().out)
     assert sorted(Path(one).name for one in answer["files"]) == ["deploy.prototxt", "solver.prototxt", "train.prototxt"]

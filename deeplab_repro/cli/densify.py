@@ -1,0 +1,115 @@
+"""`deeplab densify`: a classifier, or any net, to its dense form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeplab_repro.cli.options import (
+    DialectOption,
+    JsonOption,
+    PhaseOption,
+    VariablesOption,
+    parse_phase,
+    parse_size,
+    parse_variables,
+)
+
+if TYPE_CHECKING:
+    from prototxt_import import LayerSpec, NetSpec
+
+_WINDOW = ("kernel", "stride", "pad", "dilation")
+
+
+def densify(
+    net: Annotated[Path, typer.Argument(metavar="NET.prototxt", help="The net, in any dialect.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="W", help="Its .caffemodel or .caffemodel.h5.")
+    ] = None,
+    output_stride: Annotated[
+        int, typer.Option("--output-stride", metavar="N", help="Input pixels from one score to the next.")
+    ] = 8,
+    pooling: Annotated[
+        str, typer.Option("--pooling", help="Pooling of a rate: exact (as shifts), or window (all of its extent).")
+    ] = "exact",
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Input size; else the net's own, or the next that fits.")
+    ] = None,
+    phase: PhaseOption = "TEST",
+    variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    json: JsonOption = None,
+) -> None:
+    """Turn a classifier into a net that scores every few pixels, with the same weights.
+
+    Fully connected layers become convolutions; where the stride would pass --output-stride it goes, and all later
+    kernels get a rate instead: DeepLab's own first step, for any net. The receptive field stays. Inside the image the
+    scores are those of the original net moved over it; --pooling window takes plain windows instead, as DeepLab did.
+    Writes the prototxt, in the dialect of the net, and with --weights the caffemodel; prints what changed.
+
+    [dim]deeplab densify VGG_ILSVRC_16_layers_deploy.prototxt --weights VGG_ILSVRC_16_layers.caffemodel -o dense[/dim]
+    """
+    from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
+    from deeplab_repro.densify import densify as make_dense
+    from deeplab_repro.export import write_forms
+    from prototxt_import import read_net
+
+    check_json(json)
+    spec = read_net(net, weights, parse_phase(phase), parse_variables(variables), dialect)
+    if weights is not None and spec.missing_weights:
+        raise ValueError(f"{weights}: holds no weights for the layers {', '.join(spec.missing_weights)} of {net}")
+    dense = make_dense(spec, output_stride, pooling, parse_size(size) if size is not None else None)
+    files = write_forms([(f"{dense.phase.lower()}.prototxt", dense)], output, blobs=dense.weights or None)
+    answer = _answer(spec, dense, files)
+    if not write_json(answer, json):
+        return
+    columns = ("layer", "type", "before", "after")
+    rows = [tuple(row[column] for column in columns) for row in answer["changed"]]
+    console().print(table(columns, rows, left=columns))
+    for name, facts in answer["outputs"].items():
+        field = "whole image" if facts["field"] is None else f"field {shape_text(facts['field'])}"
+        print(f"{name}: {shape_text(facts['shape'])}, {field}")
+    for file in files:
+        print(file)
+    made = [name for name in dense.weights if name not in spec.weights]
+    if made and weights is None:
+        print(f"{files[-1]}: holds the shifts of pooling alone; finetune from it and the net's own weights")
+
+
+def _answer(spec: NetSpec, dense: NetSpec, files: list[Path]) -> dict[str, Any]:
+    from deeplab_repro.inspect import receptive_fields
+
+    before = {one.name: one for one in spec.layers}
+    after = {one.name: one for one in dense.layers}
+    changed = [
+        {"layer": name, "type": _types(before.get(name), after.get(name)), "before": _window(before.get(name)),
+         "after": _window(after.get(name))}
+        for name in dict.fromkeys((*before, *after))
+        if name not in before or name not in after or before[name].options != after[name].options
+    ]  # fmt: skip
+    fields = receptive_fields(dense)
+    outputs = {
+        name: {"shape": dense.blobs.get(name, ()), "field": field.size if (field := fields.get(name)) else None}
+        for name in dense.outputs
+    }
+    return {"files": files, "inputs": dict(dense.inputs), "changed": changed, "outputs": outputs}
+
+
+def _types(before: LayerSpec | None, after: LayerSpec | None) -> str:
+    return " -> ".join(dict.fromkeys(one.type for one in (before, after) if one is not None))
+
+
+def _window(one: LayerSpec | None) -> str:
+    """kernel 3x3, stride 2x2, ... of a layer, what is trivial left out; '-' for none."""
+    if one is None:
+        return "-"
+    trivial = {"stride": (1, 1), "pad": (0, 0), "dilation": (1, 1)}
+    told = [
+        f"{name} {'x'.join(map(str, value))}"
+        for name in _WINDOW
+        if (value := getattr(one.options, name, None)) is not None and value != trivial.get(name)
+    ]
+    return ", ".join(told) or "no window"

@@ -1,0 +1,376 @@
+"""A classifier, or any net, made dense: fully connected layers to convolutions, the last strides to rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from prototxt_import import CaffeFormatError, Filler, LayerSpec, NetSpec, ParamSpec, layer
+from prototxt_import.build import finish, problem
+from prototxt_import.layers import lookup
+from prototxt_import.spec import Array, Shape
+
+Pair = tuple[int, int]
+
+POOLINGS = ("exact", "window")
+# Sizes tried beyond the net's own before its failure to fit is reported, in steps of the output stride.
+_LARGER = 64
+
+# Each position by itself, or positions around it across channels only: the same at every rate.
+_POINTWISE = frozenset(
+    (
+        "AbsVal", "BNLL", "BatchNorm", "Bias", "Concat", "Dropout", "ELU", "Eltwise", "Exp", "Log", "PReLU", "Power",
+        "ReLU", "Scale", "Sigmoid", "Silence", "Slice", "Softmax", "Split", "Swish", "TanH", "Threshold",
+    )
+)  # fmt: skip
+_FROZEN = ParamSpec(lr_mult=0, decay_mult=0)
+
+
+@dataclass(frozen=True)
+class _Blob:
+    """A blob of the dense net. stride: input pixels between elements in the original, (h, w); rate: how many times
+    denser they are now; name: what it is called in the dense net; shape: the original's, before it was flattened."""
+
+    name: str
+    shape: Shape
+    stride: Pair = (1, 1)
+    rate: Pair = (1, 1)
+
+    @property
+    def is_map(self) -> bool:
+        return len(self.shape) == 4
+
+
+@dataclass
+class _Dense:
+    """The dense net under construction."""
+
+    target: int
+    pooling: str
+    source: NetSpec
+    layers: list[LayerSpec] = field(default_factory=list)
+    blobs: dict[str, _Blob] = field(default_factory=dict)
+    weights: dict[str, list[Array]] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)  # blobs that layers left out would read
+
+    def reads(self, blob: str) -> bool:
+        return any(blob in one.bottoms for one in self.layers)
+
+
+def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size: Pair | None = None) -> NetSpec:
+    """The dense form of a net: one score every `output_stride` input pixels, from the same weights.
+
+    An InnerProduct on maps becomes a Convolution of their size, global pooling a window of the size it had; where the
+    stride would pass output_stride it goes, and every later kernel and its padding get a rate instead. Losses and
+    accuracies of what has become a map are left out. An Interp that only zooms does so by as much less.
+    pooling: Caffe's has no rate. "exact" writes one of a rate as shifts (frozen depthwise convolutions of one tap,
+    whose blobs join the weights) and their maximum, averages as a depthwise convolution; "window" takes all of the
+    window's extent instead, as DeepLab did: the same receptive field, other values. size: (height, width) of the
+    inputs; by default the net's own, or the next larger one that fits.
+
+    Score (i, j) equals the original's on the image moved by (i, j) * output_stride, which is what shift-and-stitch
+    computes, wherever its receptive field lies inside the image. Beyond the edges both see padding, but the original
+    that of a moved image. Windows that Caffe's rounding up lets hang over the end have no score in the dense net.
+
+    Raises ValueError for an output_stride below 1 or another pooling, CaffeFormatError naming the layer that has no
+    dense form, or whose stride output_stride neither divides nor is a multiple of.
+    Source: v1 section 3.1, "hole algorithm"."""
+    if output_stride < 1:
+        raise ValueError(f"output_stride is {output_stride}; it must be at least 1")
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling is {pooling!r}; known are {', '.join(POOLINGS)}")
+    dense = _Dense(output_stride, pooling, spec, weights=dict(spec.weights))
+    for name, shape in _sources(spec).items():
+        dense.blobs[name] = _Blob(name, tuple(shape))
+    for one in spec.layers:
+        if one.bottoms:
+            _add(dense, one)
+        else:
+            dense.layers.append(one)
+    inputs = {name: shape for name, shape in spec.inputs.items() if name not in dense.dropped or dense.reads(name)}
+    weights = {one.name: dense.weights[one.name] for one in dense.layers if one.name in dense.weights}
+    found = replace(spec, inputs=inputs, layers=tuple(dense.layers), weights=weights, blobs={}, param_shapes={})
+    return _sized(found, size, output_stride)
+
+
+def _sources(spec: NetSpec) -> Mapping[str, Shape]:
+    tops = [top for one in spec.layers if not one.bottoms for top in one.tops]
+    return {**spec.inputs, **{top: spec.blobs.get(top, ()) for top in tops}}
+
+
+def _sized(spec: NetSpec, size: Pair | None, step: int) -> NetSpec:
+    """`spec` with shapes inferred, at the size asked for, or at its own or the next larger one at which it fits."""
+
+    def at(height: int, width: int) -> NetSpec:
+        inputs = {name: (*one[:2], height, width) if len(one) == 4 else one for name, one in spec.inputs.items()}
+        return finish(replace(spec, inputs=inputs))
+
+    own = next((shape[2:] for shape in spec.inputs.values() if len(shape) == 4), None)
+    if size is not None or own is None:
+        return at(*size) if size is not None else finish(spec)
+    try:
+        return finish(spec)
+    except CaffeFormatError as error:
+        for more in range(step, _LARGER * step + 1, step):
+            try:
+                return at(own[0] + more, own[1] + more)
+            except CaffeFormatError:
+                continue
+        raise error from None
+
+
+def _add(dense: _Dense, one: LayerSpec) -> None:
+    """Append the dense form of a layer, whatever it becomes."""
+    bottoms = [dense.blobs[name] for name in one.bottoms]
+    row = lookup(one.type)
+    scored = (row is not None and row.loss) or one.type in ("Accuracy", "SegAccuracy")
+    if scored and any(_changed(dense, blob, name) for blob, name in zip(bottoms, one.bottoms, strict=True)):
+        dense.dropped.update(one.bottoms)
+    elif one.type == "InnerProduct" and bottoms[0].is_map:
+        _inner_product(dense, one, bottoms[0])
+    elif one.type == "Convolution":
+        _convolution(dense, one, bottoms)
+    elif one.type == "Pooling":
+        _pooling(dense, one, bottoms[0])
+    elif _flattens(one) and bottoms[0].is_map:
+        # What reads a flattened map reads the map: only fully connected layers can.
+        dense.blobs[one.tops[0]] = bottoms[0]
+    elif one.type == "Interp":
+        _interp(dense, one, bottoms[0])
+    else:
+        _other(dense, one, bottoms)
+
+
+def _changed(dense: _Dense, blob: _Blob, name: str) -> bool:
+    return blob.rate != (1, 1) or (blob.is_map and len(dense.source.blobs.get(name, ())) != 4)
+
+
+def _flattens(one: LayerSpec) -> bool:
+    if one.type == "Reshape":
+        return bool(one.options.dims == (0, -1) and one.options.axis == 0)
+    return one.type == "Flatten" and one.options.axis == 1 and one.options.end_axis in (-1, 3)
+
+
+def _put(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob], options: object, above: Sequence[_Blob]) -> None:
+    """Append a layer under its own name with other options; `above`: a blob for each of its tops."""
+    dense.layers.append(replace(one, bottoms=tuple(blob.name for blob in bottoms), options=options))
+    dense.blobs.update(zip(one.tops, above, strict=True))
+
+
+def _stepped(dense: _Dense, one: LayerSpec, below: _Blob, stride: Pair, top: str) -> tuple[Pair, _Blob]:
+    """The stride that remains of a layer's, and the blob above it."""
+    steps, strides, rates = [], [], []
+    for before, rate, step in zip(below.stride, below.rate, stride, strict=True):
+        after = before * step
+        kept = math.gcd(after, dense.target)
+        if kept not in (after, dense.target):
+            raise _no(dense, one, f"brings the stride to {after}, which output_stride {dense.target} does not divide")
+        steps.append(kept // (before // rate))
+        strides.append(after)
+        rates.append(after // kept)
+    shape = dense.source.blobs[top]
+    return (steps[0], steps[1]), _Blob(top, shape, (strides[0], strides[1]), (rates[0], rates[1]))
+
+
+def _scaled(values: Pair, rate: Pair) -> Pair:
+    return values[0] * rate[0], values[1] * rate[1]
+
+
+def _dilation(kernel: Pair, dilation: Pair, rate: Pair) -> Pair:
+    """The dilation at a rate; a single tap has none."""
+    one, two = (own * by if side > 1 else 1 for side, own, by in zip(kernel, dilation, rate, strict=True))
+    return one, two
+
+
+def _convolution(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
+    _alike(dense, one, bottoms)
+    rate, options = bottoms[0].rate, one.options
+    above = [_stepped(dense, one, below, options.stride, top) for below, top in zip(bottoms, one.tops, strict=True)]
+    options = replace(
+        options,
+        stride=above[0][0],
+        pad=_scaled(options.pad, rate),
+        dilation=_dilation(options.kernel, options.dilation, rate),
+    )
+    _put(dense, one, bottoms, options, [blob for _, blob in above])
+
+
+def _inner_product(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
+    options = one.options
+    if options.axis not in (1, -3):
+        raise _no(dense, one, f"is fully connected from axis {options.axis} on; only 1 has a convolution's form")
+    channels, *kernel = below.shape[1:]
+    dense.layers.append(
+        layer(
+            "Convolution",
+            one.name,
+            below.name,
+            one.tops,
+            params=one.params,
+            loss_weights=one.loss_weights,
+            propagate_down=one.propagate_down,
+            num_output=options.num_output,
+            kernel=tuple(kernel),
+            dilation=_dilation((kernel[0], kernel[1]), (1, 1), below.rate),
+            bias_term=options.bias_term,
+            weight_filler=options.weight_filler,
+            bias_filler=options.bias_filler,
+        )
+    )
+    shape = (below.shape[0], options.num_output, 1, 1)
+    dense.blobs[one.tops[0]] = replace(below, name=one.tops[0], shape=shape)
+    if one.name in dense.weights:
+        weight, *bias = dense.weights[one.name]
+        rows = weight.T if options.transpose else weight
+        dense.weights[one.name] = [np.ascontiguousarray(rows).reshape(-1, channels, *kernel), *bias]
+
+
+def _pooling(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
+    options = one.options
+    if options.global_pooling:
+        height, width = below.shape[2:]
+        options = replace(options, kernel=(height, width), global_pooling=False)
+    stride, above = _stepped(dense, one, below, options.stride, one.tops[0])
+    extent = tuple(rate * (side - 1) + 1 for side, rate in zip(options.kernel, below.rate, strict=True))
+    pad = _scaled(options.pad, below.rate)
+    if below.rate == (1, 1) or dense.pooling == "window":
+        options = replace(options, kernel=extent, stride=stride, pad=pad)
+        _put(dense, one, [below], options, [above, *[replace(above, name=top) for top in one.tops[1:]]])
+        return
+    if len(one.tops) > 1 or options.method == "STOCHASTIC":
+        raise _no(dense, one, 'pools at random or with a mask, which has no form of a rate but pooling "window"')
+    if options.method == "AVE":
+        window = options.kernel[0] * options.kernel[1]
+        mean = Filler(value=1 / window)
+        weight = np.full((below.shape[1], 1, *options.kernel), 1 / window, np.float32)
+        _depthwise(dense, one.name, below.name, one.tops[0], weight, stride, pad, below.rate, mean)
+    else:
+        # The maximum of a rectangle is that of its rows' maxima.
+        rows = f"{one.name}_rows"
+        _maxima(dense, (f"{one.name}_row", rows, rows), below, below.name, options.kernel[0], stride, pad, 0)
+        _maxima(dense, (f"{one.name}_column", one.name, one.tops[0]), below, rows, options.kernel[1], stride, pad, 1)
+    dense.blobs[one.tops[0]] = above
+
+
+def _maxima(
+    dense: _Dense,
+    names: tuple[str, str, str],
+    below: _Blob,
+    bottom: str,
+    taps: int,
+    stride: Pair,
+    pad: Pair,
+    axis: int,
+) -> None:
+    """The maximum over `taps` elements of an axis, a rate apart. names: of the shifts, of the maximum, of its blob.
+
+    Zeros of the padding count, which changes nothing behind a ReLU."""
+    shift, name, top = names
+    along, steps, pads = ([least] * 2 for least in (1, 1, 0))
+    along[axis], steps[axis], pads[axis] = taps, stride[axis], pad[axis]
+    shifted = []
+    for i in range(taps):
+        kernel = np.zeros((below.shape[1], 1, taps), np.float32)
+        kernel[:, :, i] = 1
+        # Of one element there is no Eltwise: it is its own maximum.
+        made, blob = (f"{shift}{i}", f"{shift}{i}") if taps > 1 else (name, top)
+        window = kernel.reshape(-1, 1, *along)
+        _depthwise(dense, made, bottom, blob, window, (steps[0], steps[1]), (pads[0], pads[1]), below.rate, Filler())
+        shifted.append(blob)
+    if taps > 1:
+        dense.layers.append(layer("Eltwise", name, shifted, top, operation="MAX"))
+
+
+def _depthwise(
+    dense: _Dense,
+    name: str,
+    bottom: str,
+    top: str,
+    weight: Array,
+    stride: Pair,
+    pad: Pair,
+    rate: Pair,
+    filler: Filler,
+) -> None:
+    channels, _, height, width = weight.shape
+    dense.layers.append(
+        layer(
+            "Convolution",
+            name,
+            bottom,
+            top,
+            params=[_FROZEN],
+            num_output=channels,
+            kernel=(height, width),
+            stride=stride,
+            pad=pad,
+            dilation=_dilation((height, width), (1, 1), rate),
+            group=channels,
+            bias_term=False,
+            weight_filler=filler,
+        )
+    )
+    dense.weights[name] = [weight]
+
+
+def _interp(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
+    options = one.options
+    zoom, rate = options.zoom_factor, below.rate[0]
+    only_zooms = zoom is not None and options.shrink_factor is None
+    if below.rate != (1, 1):
+        if not only_zooms or len(set(below.rate)) > 1 or zoom % rate:
+            raise _no(dense, one, f"resizes a map {rate} times as dense, other than by a multiple of that")
+        options = replace(options, zoom_factor=zoom // rate)
+    height, width = below.stride
+    # Pixels of a scaled image count as the image's own.
+    stride = (max(1, height // zoom), max(1, width // zoom)) if only_zooms else below.stride
+    above = _Blob(one.tops[0], dense.source.blobs[one.tops[0]], stride)
+    _put(dense, one, [below], options, [above])
+
+
+def _other(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
+    maps = [blob for blob in bottoms if blob.is_map]
+    became = any(_changed(dense, blob, name) for blob, name in zip(bottoms, one.bottoms, strict=True))
+    options = one.options
+    if became:
+        _alike(dense, one, maps)
+        options = _per_position(one, flat=len(dense.source.blobs.get(one.bottoms[0], ())) == 2)
+        if options is None:
+            raise _no(dense, one, "has no dense form")
+    first = maps[0] if maps else bottoms[0]
+    above = []
+    for top in one.tops:
+        shape = dense.source.blobs.get(top, ())
+        above.append(replace(first, name=top, shape=(*shape, 1, 1) if became and len(shape) == 2 else shape))
+    _put(dense, one, bottoms, options, above)
+
+
+def _per_position(one: LayerSpec, flat: bool) -> Any:
+    """Options under which a layer does to every position of a map what it did; None where there are none.
+
+    flat: whether its bottom had two axes, of which the last was the channels'."""
+    options = one.options
+    if one.type == "ArgMax":
+        return options if options.per_pixel else replace(options, axis=1) if flat or options.axis == 1 else None
+    if one.type == "LRN":
+        return options if options.norm_region == "ACROSS_CHANNELS" else None
+    if one.type not in _POINTWISE:
+        return None
+    axis = getattr(options, "axis", 1)
+    if axis == -1 and flat:
+        return replace(options, axis=1)
+    return options if axis == 1 else None
+
+
+def _alike(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
+    if len({blob.rate for blob in bottoms}) > 1:
+        rates = ", ".join(f"{blob.name} {blob.rate[0]}" for blob in bottoms)
+        raise _no(dense, one, f"joins maps that became denser by different factors ({rates})")
+
+
+def _no(dense: _Dense, one: LayerSpec, what: str) -> CaffeFormatError:
+    return problem(one, dense.source.source, what)
