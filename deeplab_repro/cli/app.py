@@ -23,6 +23,8 @@ VERBS = {
     "crf-search": "Images",
     "eval": "Data sets",
     "trimap": "Data sets",
+    "doctor": "Data sets",
+    "lists": "Data sets",
     "convert": "Caffe files",
     "export": "Caffe files",
     "densify": "Caffe files",

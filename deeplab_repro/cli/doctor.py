@@ -1,0 +1,114 @@
+"""`deeplab doctor`: what is wrong with a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeplab_repro.cli.eval_options import ClassesOption, RootOption
+from deeplab_repro.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from deeplab_repro.data.datasets import SegmentationDataset
+
+
+def doctor(
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATASET", help="A VOC-style or Cityscapes folder, or list files.", show_default=False),
+    ],
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="Of a folder's lists; may be repeated.", show_default="train and val, as present"),
+    ] = None,
+    classes: ClassesOption = None,
+    root: RootOption = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option("--fix", metavar="DIR", help="Write a repaired copy there, in VOC's layout.", show_default=False),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Threads that read files.")] = 2,
+    json: JsonOption = None,
+) -> None:
+    """Find what people get wrong about segmentation data, and say what to do.
+
+    Found: palette pictures stored as grey levels (labels 38, 75, 147, 220), colours in place of labels, labels beyond
+    the classes, void written as 0, sizes that differ, missing and damaged files, JPEG labels, images in two splits or
+    listed twice. Palette PNGs, which other programs misread, are noted. Nothing is changed; --fix writes a copy.
+
+    Exit code 1 where something is wrong.
+
+    [dim]deeplab doctor VOCdevkit/VOC2012 --split train_aug --split val[/dim]
+
+    [dim]deeplab doctor train.txt val.txt --classes 11 --fix repaired[/dim]
+    """
+    from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
+    from deeplab_repro.data.doctor import diagnose
+    from deeplab_repro.data.doctor_fix import write_repaired
+
+    check_json(json)
+    datasets = _open(data, split, classes, root)
+    with progress_steps("examining") as progress:
+        found = diagnose(datasets, jobs, progress)
+    answer: dict[str, Any] = {
+        "data": data,
+        "splits": {each.split: len(each) for each in datasets},
+        "classes": datasets[0].num_classes,
+        "healthy": found.healthy,
+        "faults": [
+            {
+                "kind": fault.kind,
+                "note": fault.is_note,
+                "files": len(fault.files),
+                "first": fault.files[:10],
+                "what": fault.what,
+                "remedy": fault.remedy,
+            }
+            for fault in found.faults
+        ],
+    }
+    if fix is not None:
+        with progress_steps("writing") as progress:
+            repair = write_repaired(datasets, found, fix, progress)
+        answer["repaired"] = {"folder": fix, "kept": repair.kept, "left_out": repair.left_out}
+    if write_json(answer, json):
+        screen = console()
+        for fault in found.faults:
+            mark = "note" if fault.is_note else "fault"
+            screen.print(f"[b]{mark}: {fault.kind}[/b] in {len(fault.files)} files, the first: {fault.files[0]}")
+            screen.print(f"  what: {fault.what}\n  do: {fault.remedy}")
+        total = sum(map(len, datasets))
+        screen.print(f"{total} samples, {'nothing wrong' if found.healthy else 'see the faults above'}")
+        if fix is not None:
+            left = answer["repaired"]["left_out"]
+            screen.print(f"{sum(answer['repaired']['kept'].values())} samples written to {fix}, {len(left)} left out")
+            for name, reason in list(left.items())[:10]:
+                screen.print(f"  {name}: {reason}")
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _open(
+    data: list[Path], split: list[str] | None, classes: str | None, root: Path | None
+) -> list[SegmentationDataset]:
+    """The splits asked for; without a word train and val, as far as they are there."""
+    from deeplab_repro.data.datasets import open_dataset
+
+    if all(each.is_file() for each in data):
+        return [open_dataset(each, "", classes, root) for each in data]
+    if len(data) != 1:
+        raise ValueError("give one folder, or list files")
+    if split:
+        return [open_dataset(data[0], each, classes) for each in split]
+    found, error = [], None
+    for each in ("train", "val"):
+        try:
+            found.append(open_dataset(data[0], each, classes))
+        except ValueError as problem:
+            error = problem
+    if not found:
+        assert error is not None
+        raise error
+    return found
