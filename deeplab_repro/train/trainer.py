@@ -184,6 +184,9 @@ class Trainer:
 
         Raises NotFinite naming iteration and layer, LostRank after a snapshot where another process is gone."""
         first, solver = self.updates, self.solver
+        if first >= self.stop_at and self.settings.snapshot == "latest":
+            # A script that is started again passes over what is done.
+            return []
         if first >= self.stop_at:
             raise ValueError(f"{solver.source}: {first} updates are done already, it was to stop after {self.stop_at}")
         written: list[Snapshot] = []
