@@ -3,14 +3,10 @@
 import shlex
 import subprocess
 
-import numpy as np
 import pytest
 
 from deeplab_repro.export import net_arrays, write_forms
-from deeplab_repro.files import output_folder
-from deeplab_repro.images import write_image
 from deeplab_repro.models import fresh_net
-from deeplab_repro.palette import save_label_png
 from deeplab_repro.train import learning_rates
 from deeplab_repro.train.recipes import phases, recipe_files
 from prototxt_import import read_solver, write_weights
@@ -73,19 +69,6 @@ def test_msc_trains_the_new_layers_alone(tmp_path):
     rates = {layer.name: layer.params[0].lr_mult for layer in nets["msc_train.prototxt"].layers if layer.params}
     assert rates["conv1_1"] == rates["fc6"] == 0
     assert min(rates["pool3_conv"], rates["data_ms"]) > 0
-
-
-@pytest.fixture
-def voc(tmp_path):
-    """A folder for a recipe, with two images and both lists."""
-    random = np.random.default_rng(0)
-    with output_folder(tmp_path / "recipe" / "list") as lists:
-        for i in range(2):
-            write_image(random.integers(0, 255, (50, 60, 3), np.uint8), tmp_path / f"{i}.png")
-            save_label_png(random.integers(0, 21, (50, 60), np.uint8), tmp_path / f"{i}_label.png")
-        for name in ("train_aug", "trainval_aug"):
-            (lists / f"{name}.txt").write_text("".join(f"/{i}.png /{i}_label.png\n" for i in range(2)))
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", ["deeplab_msc_largefov", "deeplab_resnet101"])
