@@ -157,6 +157,7 @@ def folded_model(folder: Path, model: Path) -> NetSpec:
 def score(spec: NetSpec, data: SegmentationDataset, device: str, notes: Path) -> dict[str, Any]:
     """Figures on a split by stage ("network", "crf"), each with its trimap curve; bands follow label edges."""
     segmenter = Segmenter(net=CaffeNet(spec), mean_bgr=MEAN, crf=None, device=device)
+    notes.mkdir(exist_ok=True)
     result = evaluate(segmenter, data, CRF, TRIMAP_WIDTHS, boundary="edges", resume=notes)
     answer: dict[str, Any] = {}
     for stage in (NETWORK, REFINED):
@@ -181,7 +182,8 @@ def run(folder: Path, name: str, scale: Scale, seed: int, camvid: Path, device: 
         model = train(folder, device)
         elapsed = time.monotonic() - begin
         stages = score(folded_model(folder, model), open_dataset(camvid, "val"), device, folder / "scored")
-        losses = [json.loads(line)["loss"] for line in (folder / "train.jsonl").read_text().splitlines()]
+        lines = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+        losses = [line["loss"] for line in lines if "loss" in line]
         result = {
             **facts,
             "last_loss": sum(losses[-20:]) / len(losses[-20:]),
@@ -196,9 +198,7 @@ def run(folder: Path, name: str, scale: Scale, seed: int, camvid: Path, device: 
 def main(arguments: Sequence[str] | None = None, out: Callable[[str], None] = print) -> int:
     """Exit code 0; errors of training and reading pass through."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "camvid", type=Path, help="folder in VOC's layout, with classes.json"
-    )
+    parser.add_argument("camvid", type=Path, help="folder in VOC's layout, with classes.json")
     parser.add_argument("-o", "--output", type=Path, default=Path("ablation"), help="folder of the runs")
     parser.add_argument("--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}; the first is the base")
     parser.add_argument("--seeds", default="1,2,3")
