@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from deeplab_repro.catalog.archive import extract_member, is_archive
 from deeplab_repro.catalog.download import DownloadError, Progress, download
@@ -20,8 +20,8 @@ from deeplab_repro.files import output_folder, replacing
 
 FOLDER_VARIABLE = "DEEPLAB_WEIGHTS"
 CHECKSUMS = "checksums.json"
-SUFFIXES = (".caffemodel", ".caffemodel.h5")
-_LIST_BYTES = 1 << 26
+SUFFIXES = (".caffemodel", ".caffemodel.h5", ".pth")
+_TEXT_BYTES = 1 << 26
 
 
 def default_folder() -> Path:
@@ -79,9 +79,9 @@ class Store:
         source = Path(source)
         if not source.is_file():
             raise FileNotFoundError(f"{source}: no such file")
-        suffix = SUFFIXES[1] if source.name.endswith(".h5") else SUFFIXES[0]
+        suffix = {".h5": SUFFIXES[1], ".pth": SUFFIXES[2]}.get(source.suffix, SUFFIXES[0])
         with output_folder(self.folder), replacing(self.folder / f"{entry.name}{suffix}") as temporary:
-            if is_archive(source):
+            if _holds_members(source):
                 extract_member(
                     source, entry.member or entry.file or f"{entry.name}.caffemodel", temporary, _most(entry)
                 )
@@ -106,8 +106,7 @@ class Store:
         failures = []
         with output_folder(self.folder) as folder:
             for url in urls or entry.urls:
-                # Entries out of one archive share its download.
-                target = folder / f".{hashlib.sha256(url.encode()).hexdigest()[:12]}-{_file_name(url)}"
+                target = _kept_download(folder, url)
                 try:
                     if not target.is_file():
                         download(url, target, progress)
@@ -118,11 +117,36 @@ class Store:
                     failures.append(f"{url}: {str(error).replace(str(target), 'what it gave')}")
                     report(failures[-1])
                     continue
-                if not is_archive(target):
+                if not _holds_members(target):
                     target.unlink()
                 return path
             reasons = "; ".join(failures) or "no address is known"
             raise DownloadError(f"{entry.name}: {reasons}. {how_to_get(entry)}")
+
+    def fetch_beside(self, entry: Entry, progress: Progress | None = None) -> Path:
+        """Download the prototxts that stood beside an entry's file into the folder NAME; returns that folder.
+
+        Raises DownloadError as `fetch`, ValueError for what is no text."""
+        failures = []
+        with output_folder(self.folder / entry.name) as folder:
+            for url in entry.urls:
+                archive = _kept_download(self.folder, url)
+                try:
+                    if entry.member and not archive.is_file():
+                        download(url, archive, progress)
+                    for name in entry.beside:
+                        with replacing(folder / name) as temporary:
+                            if entry.member:
+                                extract_member(archive, name, temporary, _TEXT_BYTES)
+                            else:
+                                download(urljoin(url, name), temporary, progress)
+                            _check_text(temporary, f"{url}: {name}")
+                except (DownloadError, ValueError) as error:
+                    failures.append(f"{url}: {error}")
+                    continue
+                return folder
+            reasons = "; ".join(failures) or "no address is known"
+            raise DownloadError(f"{', '.join(entry.beside) or entry.name}: {reasons}")
 
     def fetch_lists(self, lists: Lists, progress: Progress | None = None) -> Path:
         """Download image lists into the folder NAME and check the md5 of those that are known; returns the folder.
@@ -140,7 +164,7 @@ class Store:
                 try:
                     for name, wanted in lists.md5.items():
                         with replacing(folder / name) as temporary:
-                            extract_member(archive, name, temporary, _LIST_BYTES)
+                            extract_member(archive, name, temporary, _TEXT_BYTES)
                             if (found := _digest(temporary, "md5")) != wanted:
                                 raise ValueError(f"{url}: {name} has md5 {found}, should be {wanted}")
                 finally:
@@ -198,6 +222,25 @@ def _digest(path: Path, algorithm: str) -> str:
 def _most(entry: Entry) -> int:
     """Bytes that an entry's file may have: eight times its numbers' (nets that share blobs store them again)."""
     return (1 << 26) + 32 * expected_tensors(entry).parameters
+
+
+def _kept_download(folder: Path, url: str) -> Path:
+    """Where the download of an address lies: entries out of one archive share it."""
+    return folder / f".{hashlib.sha256(url.encode()).hexdigest()[:12]}-{_file_name(url)}"
+
+
+def _holds_members(path: Path) -> bool:
+    """Whether a file is an archive of others; a .pth is one, too, and is taken whole."""
+    return path.suffix != SUFFIXES[2] and is_archive(path)
+
+
+def _check_text(path: Path, source: str) -> None:
+    try:
+        start = path.read_text("utf-8").lstrip()[:1]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source}: no text") from error
+    if start in ("", "<"):
+        raise ValueError(f"{source}: {'a web page' if start else 'empty'}, no prototxt")
 
 
 def _file_name(url: str) -> str:

@@ -64,13 +64,24 @@ def check_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Seque
     """The blobs of a weight file, once it is known to hold what the entry asks for; more layers may be there.
 
     Raises CaffeFormatError for a file that is no model, ValueError naming what is missing or has another shape."""
-    stored: dict[str, Sequence[Array]] = dict(read_weights(path))
+    stored = read_tensors(entry, path)
     complaints = list(differences(entry, stored))
     if complaints:
         more = len(complaints) - _MOST_NAMED
         tail = f"; and {more} more" if more > 0 else ""
         raise ValueError(f"{path}: not the weights of {entry.name}: {'; '.join(complaints[:_MOST_NAMED])}{tail}")
     return stored
+
+
+def read_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Sequence[Array]]:
+    """The blobs of a Caffe model, or of a PyTorch port's .pth under the names of the entry's net.
+
+    Raises CaffeFormatError for a file that is neither."""
+    from deeplab_repro import ports
+
+    if os.fspath(path).endswith(ports.SUFFIXES):
+        return dict(ports.read_port(net_of(entry), path))
+    return dict(read_weights(os.fspath(path)))
 
 
 def differences(entry: Entry, stored: Mapping[str, Sequence[Array]]) -> list[str]:

@@ -66,7 +66,8 @@ def verify(
     [dim]torchrun --no-python --nproc-per-node 8 deeplab verify --data VOCdevkit --weights weights/[/dim]
     """
     from deeplab_repro.catalog import default_folder
-    from deeplab_repro.cli.output import check_json, progress, write_json
+    from deeplab_repro.cli.eval_options import job_ranks, rank_device
+    from deeplab_repro.cli.output import check_json, progress_steps, write_json
     from deeplab_repro.files import check_output_file
     from deeplab_repro.verify import run
     from deeplab_repro.verify.answers import DIFFERS, counts
@@ -76,11 +77,12 @@ def verify(
         check_output_file(html)
     if weights is not None and not weights.is_dir():
         raise FileNotFoundError(f"{weights}: no such folder")
-    plan = run.Plan(weights or default_folder(), _folders(data or []), work, device, processes, timings)
-    with run.ranks() as rank:
-        answers = run.verify(plan, rank, lambda items, what, total: progress(items, what, total))
-        if rank.number:
-            return
+    folders = _folders(data or [])
+    plan = run.Plan(weights or default_folder(), folders, work, rank_device(device), processes, timings)
+    with job_ranks() as rank:
+        answers = run.verify(plan, rank, progress_steps)
+    if rank[0]:
+        return
     if html is not None:
         from deeplab_repro.report.verify_page import write_page
 

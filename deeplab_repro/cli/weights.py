@@ -48,6 +48,7 @@ def list_files(directory: FolderOption = None, json: JsonOption = None) -> None:
                 "released": entry.released,
                 "urls": entry.urls,
                 "member": entry.member,
+                "beside": entry.beside,
                 "reproduces": entry.reproduces,
                 "path": path,
                 "sha256": sums.get(entry.name, {}).get("sha256") or entry.sha256 or None,
@@ -81,6 +82,9 @@ def fetch(
         str | None,
         typer.Option("--url", metavar="URL", help="Another address than the catalog's.", show_default=False),
     ] = None,
+    prototxt: Annotated[
+        bool, typer.Option("--prototxt", help="The prototxts that stood beside the file, too, into the folder NAME.")
+    ] = False,
 ) -> None:
     """Download original files and check them.
 
@@ -104,6 +108,8 @@ def fetch(
                     continue
                 entry = catalog.entry(each.name)
                 typer.echo(f"{each.name}: {store.fetch(entry, progress, _complain, (url,) if url else ())}")
+                if prototxt:
+                    typer.echo(f"{each.name}: {store.fetch_beside(entry, progress)}")
             except DownloadError as error:
                 failures.append(str(error))
     if failures:
@@ -148,7 +154,7 @@ def check(
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the file is, by its name in the catalog.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .caffemodel, .caffemodel.h5, or the released .zip.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .caffemodel, .caffemodel.h5, port's .pth, or .zip.")],
     directory: FolderOption = None,
 ) -> None:
     """Take a file obtained elsewhere: check its tensors against the catalog's and copy it into the folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import jinja2
 
@@ -20,16 +21,18 @@ def render_page(answers: Sequence[Answer]) -> str:
     )
     template = environment.from_string(resources.files(__package__).joinpath("verify.html.j2").read_text("utf-8"))
     papers = {
-        paper: {
-            source: [
-                (summary(line), [summary([each]) for each in line] if len(line) > 1 else []) for line in folded(group)
-            ]
-            for source, group in tables.items()
-        }
+        paper: {source: [_line(line) for line in folded(group)] for source, group in tables.items()}
         for paper, tables in grouped(answers).items()
     }
     machines = sorted({answer.machine for answer in answers if answer.machine})
     return template.render(papers=papers, verdicts=counts(answers), machines=machines)
+
+
+def _line(line: Sequence[Answer]) -> dict[str, Any]:
+    """What the template shows of a line: itself, the points of a curve, the IoU of classes."""
+    points = [summary([answer]) for answer in line] if len(line) > 1 else []
+    per_class = {name: f"{value:.2f}" for name, value in line[0].per_class.items() if value is not None}
+    return {"line": summary(line), "points": points, "per_class": {} if points else per_class}
 
 
 def write_page(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from deeplab_repro.verify.records import PAPERS, Published, Record
 
 if TYPE_CHECKING:
-    import torch
-
     from deeplab_repro.catalog import Catalog, Entry, Store
     from deeplab_repro.verify.scores import Scored
+    from deeplab_repro.verify.timing import Stopwatch
 
 REPRODUCED, DIFFERS, MEASURED = "reproduced", "differs", "measured"
 NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU = "needs data", "needs weights", "needs gpu"
@@ -25,14 +24,14 @@ VERDICTS = (REPRODUCED, DIFFERS, MEASURED, NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU,
 class Answer:
     """What became of one record. ours: in the record's unit; machine: of a measured one; detail: why, or how.
 
-    per_class: IoU of each class in percent, of scores."""
+    per_class: of scores, IoU of each class in percent, None for one that occurs nowhere."""
 
     record: Record
     verdict: str
     ours: float | None = None
     detail: str = ""
     machine: str = ""
-    per_class: Sequence[float | None] = field(default=())
+    per_class: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The row of `verify --json`."""
@@ -73,24 +72,19 @@ def fact_answer(record: Record) -> Answer:
     return Answer(record, DIFFERS, ours, f"beyond the tolerance of {record.tolerance:g} {record.unit}".rstrip())
 
 
-def timing_answers(records: Iterable[Record], device: torch.device, wanted: bool) -> list[Answer]:
-    """Of the speeds; not measured where they are not wanted, nor on a CPU where only a GPU's figure compares."""
-    from deeplab_repro.verify.timing import NotEnoughMemory, Stopwatch, machine
+def timing_answer(record: Record, stopwatch: Stopwatch, wanted: bool) -> Answer:
+    """Of a speed; not measured where that is not wanted, nor on a CPU where only a GPU's figure compares."""
+    from deeplab_repro.verify.timing import NotEnoughMemory, machine
 
-    stopwatch, name = Stopwatch(device), machine(device)
-    answers = []
-    for record in records:
-        if record.check == "gpu" and device.type != "cuda":
-            answers.append(Answer(record, NEEDS_GPU, detail="the figure is a GPU's; run where one is, --device cuda"))
-        elif not wanted:
-            answers.append(Answer(record, NOT_CHECKABLE, detail="timings were switched off"))
-        else:
-            try:
-                ours, how = stopwatch.measure(record)
-                answers.append(Answer(record, MEASURED, ours, how, name))
-            except NotEnoughMemory as error:
-                answers.append(Answer(record, NOT_CHECKABLE, detail=f"not on this machine: {error}"))
-    return answers
+    if record.check == "gpu" and stopwatch.device.type != "cuda":
+        return Answer(record, NEEDS_GPU, detail="the figure is a GPU's; run where one is, --device cuda")
+    if not wanted:
+        return Answer(record, NOT_CHECKABLE, detail="timings were switched off")
+    try:
+        ours, how = stopwatch.measure(record)
+    except NotEnoughMemory as error:
+        return Answer(record, NOT_CHECKABLE, detail=f"not on this machine: {error}")
+    return Answer(record, MEASURED, ours, how, machine(stopwatch.device))
 
 
 def score_answer(
@@ -108,11 +102,12 @@ def score_answer(
         why = f"computed with stand-in weights: {scored.stand_in}"
         return Answer(record, NEEDS_WEIGHTS, ours, why, per_class=per_class)
     whole = published.images.get(record.dataset, {}).get(record.split)
-    if scored.images != whole:
-        why = f"computed on {scored.images} images; {record.split} has {whole or 'an unknown number'}"
+    images = scored.result.images
+    if images != whole:
+        why = f"computed on {images} images; {record.split} has {whole or 'an unknown number'}"
         return Answer(record, NEEDS_DATA, ours, why, per_class=per_class)
     verdict = REPRODUCED if record.agrees(ours) else DIFFERS
-    return Answer(record, verdict, ours, f"{scored.images} images, tolerance {record.tolerance:g}", per_class=per_class)
+    return Answer(record, verdict, ours, f"{images} images, tolerance {record.tolerance:g}", per_class=per_class)
 
 
 def _way_to(entry: Entry) -> str:

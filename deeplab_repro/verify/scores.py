@@ -1,45 +1,48 @@
 """Mean IoU and boundary scores of weight files on a data set, from counts that are kept per image.
 
-An image's counts appear whole under the run's folder, so a killed run goes on where it stopped, and several processes
-or machines that share the folder take different images."""
+Every weight file runs once over a split and gives all numbers that need it, before and after its CRF."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import Any
 
 from deeplab_repro import zoo
 from deeplab_repro.catalog import Catalog, Store
 from deeplab_repro.catalog.store import sha256
-from deeplab_repro.crf import CRFParams, DenseCRF
-from deeplab_repro.files import replacing
-from deeplab_repro.images import read_image, read_labels
-from deeplab_repro.metrics import ConfusionMatrix, trimap_band
+from deeplab_repro.crf import CRFParams
+from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
+from deeplab_repro.evaluate import NETWORK, REFINED, Result, evaluate, matrix_of
 from deeplab_repro.predict import Segmenter
 from deeplab_repro.processes import worker_pool
 from deeplab_repro.verify.records import Record
 from deeplab_repro.verify.stand_in import fitting_net
-from deeplab_repro.verify.voc import VocFolder
 
-BEFORE = ""  # name of the scores without a CRF
+# A bar of a title: told how many steps are done, and how many there are.
+Steps = Callable[[int, int], None]
+Progress = Callable[[str], AbstractContextManager[Steps]]
 MOST_WIDTH = 40
+# Images that a process takes at a time.
+SHARE = 8
 _PERCENT = 100.0
+
+
+def no_progress(title: str) -> AbstractContextManager[Steps]:
+    """Progress that nobody sees."""
+    return nullcontext(lambda done, total: None)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One weight file over one split: every number that needs it is counted in the same pass.
-
-    crfs: presets applied to the same scores; boundaries: whether the bands of 1 to 40 pixels are counted too."""
+    """One weight file over one split. crf: the preset whose answer is counted as well, or empty; boundaries: whether
+    the bands of 1 to 40 pixels are counted too; digest: sha256 of the file."""
 
     weights: str
     path: Path
@@ -48,40 +51,55 @@ class Run:
     classes: str
     input: int
     mean_bgr: tuple[float, float, float]
-    data: VocFolder
-    crfs: tuple[str, ...]
+    data: SegmentationDataset
+    crf: str
     boundaries: bool
+
+    @property
+    def params(self) -> CRFParams | None:
+        return CRFParams.preset(self.crf) if self.crf else None
+
+    def facts(self) -> dict[str, Any]:
+        """What the counts depend on, as JSON has it."""
+        first = self.data.samples[0]
+        return {
+            "weights": self.digest,
+            "model": self.model,
+            "input": self.input,
+            "mean_bgr": list(self.mean_bgr),
+            "images": str(first.image.parent),
+            "labels": str(first.label.parent if first.label else None),
+            "crf": self.params and asdict(self.params),
+            "boundaries": self.boundaries,
+        }
 
     def folder(self, work: Path) -> Path:
         """Where the counts are kept: another folder for every other question."""
-        facts = {key: value for key, value in asdict(self).items() if key != "path"}
-        facts["crfs"] = {name: asdict(CRFParams.preset(name)) for name in self.crfs}
-        text = json.dumps(facts, sort_keys=True, default=str)
+        text = json.dumps(self.facts(), sort_keys=True)
         return work / f"{self.weights}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run found. counts: by preset (BEFORE without), int64 [1 + bands, L, L], the whole image first;
-    stand_in: what tells that the weights are not the originals, or empty."""
+    """What a run found; stand_in: what tells that its weights are not the originals, or empty."""
 
-    images: int
+    result: Result
     stand_in: str
-    counts: Mapping[str, NDArray[np.int64]]
 
-    def value(self, record: Record) -> tuple[float, list[float | None]]:
-        """Our value of a record in percent, and the IoU of every class.
+    def value(self, record: Record) -> tuple[float, dict[str, float | None]]:
+        """Our value of a record, and the IoU of every class that occurs, in percent.
 
         Whole images: a class that is nowhere counts 0, as in the authors' script; bands leave such classes out."""
-        matrix = ConfusionMatrix(self.counts[record.crf].shape[-1])
-        matrix.matrix = self.counts[record.crf][record.width]
+        matrix = matrix_of(self.result.counts[REFINED if record.crf else NETWORK][record.width])
         values = {
             "mIoU": matrix.miou("zero"),
             "trimap_mIoU": matrix.miou("nan"),
             "trimap_pixel_acc": matrix.pixel_accuracy(),
             "trimap_class_acc": matrix.mean_accuracy(),
         }
-        per_class = [None if np.isnan(value) else _PERCENT * float(value) for value in matrix.per_class("nan")]
+        shares = zip(self.result.class_names, matrix.per_class("nan").tolist(), strict=True)
+        # NaN is the one value that is not equal to itself.
+        per_class = {name: _PERCENT * share if share == share else None for name, share in shares}
         return _PERCENT * values[record.metric], per_class
 
 
@@ -103,6 +121,7 @@ def _run(records: Sequence[Record], catalog: Catalog, store: Store, data: Mappin
     first, entry = records[0], catalog.entry(records[0].weights)
     path = store.find(entry.name)
     assert path is not None
+    (crf,) = {record.crf for record in records if record.crf} or {""}
     return Run(
         weights=entry.name,
         path=path,
@@ -111,10 +130,31 @@ def _run(records: Sequence[Record], catalog: Catalog, store: Store, data: Mappin
         classes=entry.classes,
         input=entry.input,
         mean_bgr=catalog.mean_bgr,
-        data=VocFolder.find(data[first.dataset], first.dataset, first.split, first.labels),
-        crfs=tuple(sorted({record.crf for record in records if record.crf})),
+        data=open_split(data[first.dataset], first.dataset, first.split, entry.classes, first.labels),
+        crf=crf,
         boundaries=any(record.width for record in records),
     )
+
+
+def open_split(
+    folder: Path, dataset: str, split: str, classes: str = "", labels: str = "SegmentationClass"
+) -> SegmentationDataset:
+    """A split of a data set in `folder`, or in its sub-folder of the data set's name (VOCdevkit/VOC2012).
+
+    classes: a key of zoo.DATASETS, whose number of classes a folder that does not tell them has. labels: the folder of
+    truth in VOC's layout. Raises as `open_dataset`, and FileNotFoundError for an image or label that is not there."""
+    root = folder / dataset if (folder / dataset).is_dir() else folder
+    found = open_dataset(root, split)
+    if classes and found.num_classes != zoo.DATASETS[classes]:
+        found = open_dataset(root, split, zoo.DATASETS[classes])
+    if found.kind == "voc":
+        samples = (replace(each, label=root / labels / f"{each.name}.png") for each in found.samples)
+        found = replace(found, samples=tuple(samples))
+    for sample in found.samples:
+        for path in (sample.image, sample.label):
+            if path is not None and not path.is_file():
+                raise FileNotFoundError(f"{path}: not there, but in the list {split}")
+    return found
 
 
 class _AtSize(Segmenter):
@@ -129,46 +169,11 @@ class _AtSize(Segmenter):
 
 
 @functools.lru_cache(maxsize=1)
-def _segmenter(run: Run, device: str) -> _AtSize:
-    net, _ = fitting_net(run.path, run.model, run.classes)
+def _segmenter(run: Run, device: str) -> tuple[_AtSize, str]:
+    net, stand_in = fitting_net(run.path, run.model, run.classes)
     segmenter = _AtSize(net=net, mean_bgr=run.mean_bgr, crf=None, device=device)
     segmenter.side = run.input
-    return segmenter
-
-
-def count_image(run: Run, name: str, work: Path, device: str = "cpu") -> None:
-    """Segment an image, count its pixels by true and predicted class, and keep the counts."""
-    image, truth = read_image(run.data.image(name)), read_labels(run.data.truth(name))
-    found = _segmenter(run, device)(image)
-    with torch.no_grad():
-        pixels, scores = torch.from_numpy(image).to(device), torch.from_numpy(found.scores).to(device)
-        labels = {BEFORE: found.labels}
-        for preset in run.crfs:
-            marginals = DenseCRF(CRFParams.preset(preset))(pixels, scores)
-            labels[preset] = marginals.argmax(0).to(torch.uint8).cpu().numpy()
-    classes = zoo.DATASETS[run.classes]
-    bands = [None, *(trimap_band(truth, width) for width in range(1, MOST_WIDTH + 1) if run.boundaries)]
-    try:
-        counts = {preset or "before": _count(each, truth, bands, classes) for preset, each in labels.items()}
-    except ValueError as error:
-        raise ValueError(f"{run.data.truth(name)}: {error}") from error
-    with replacing(_file(run, name, work)) as temporary:
-        np.savez_compressed(temporary, **counts)
-
-
-def _count(
-    labels: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    bands: Sequence[NDArray[np.bool_] | None],
-    classes: int,
-) -> NDArray[np.int64]:
-    """Confusion counts [len(bands), L, L], each of the pixels of one band; None is the whole image."""
-    matrices = []
-    for band in bands:
-        matrix = ConfusionMatrix(classes)
-        matrix.update(labels if band is None else labels[band], truth if band is None else truth[band])
-        matrices.append(matrix.matrix)
-    return np.stack(matrices)
+    return segmenter, stand_in
 
 
 def count(
@@ -176,47 +181,39 @@ def count(
     work: Path,
     device: str = "cpu",
     processes: int = 1,
-    share: tuple[int, int] = (0, 1),
-    progress: Callable[[Iterable[str], str, int], Iterable[str]] = lambda items, *_: items,
+    rank: tuple[int, int] = (0, 1),
+    progress: Progress = no_progress,
 ) -> None:
-    """Count the images of a run that are not counted yet.
+    """Count the images of a run that are not counted yet, and keep the counts in `work`.
 
-    share: (i, n), the i-th of n equal shares, for several machines or ranks. Errors as `count_image`."""
-    run.folder(work).mkdir(parents=True, exist_ok=True)
-    names = [name for name in run.data.names[share[0] :: share[1]] if not _file(run, name, work).is_file()]
-    what = f"{run.weights} on {run.data.dataset} {run.data.split}"
-    for _ in progress(_finished(run, names, work, device, processes), what, len(names)):
-        pass
-
-
-def _finished(run: Run, names: Sequence[str], work: Path, device: str, processes: int) -> Iterator[str]:
-    if processes < 2 or len(names) < 2:
-        for name in names:
-            count_image(run, name, work, device)
-            yield name
-        return
-    with worker_pool(min(processes, len(names))) as pool:
-        jobs = {pool.submit(count_image, run, name, work, device): name for name in names}
-        for job in as_completed(jobs):
-            job.result()
-            yield jobs[job]
+    processes: how many of this machine share the work; rank: (i, n), this one's place in a job of n, which takes every
+    n-th share. Raises as `evaluate` and `fitting_net`."""
+    shares = range(0, len(run.data), SHARE)[rank[0] :: rank[1]]
+    with progress(f"{run.weights} on {run.data.name} {run.data.split}") as steps:
+        if processes < 2 or len(shares) < 2:
+            for done, start in enumerate(shares, 1):
+                _share(run, work, device, start)
+                steps(done, len(shares))
+            return
+        with worker_pool(min(processes, len(shares))) as pool:
+            jobs = [pool.submit(_share, run, work, device, start) for start in shares]
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                steps(done, len(jobs))
 
 
-def gather(run: Run, work: Path) -> Scored:
-    """Add up a run's counts. Raises ValueError for counts that are missing or damaged."""
-    total: dict[str, NDArray[np.int64]] = {}
-    for name in run.data.names:
-        path = _file(run, name, work)
-        try:
-            with np.load(path) as counts:
-                for preset in counts.files:
-                    key = BEFORE if preset == "before" else preset
-                    total[key] = total[key] + counts[preset] if key in total else counts[preset].astype(np.int64)
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(f"{path}: no counts of this image, or damaged ones; delete it and run again") from error
-    _, stand_in = fitting_net(run.path, run.model, run.classes, build=False)
-    return Scored(len(run.data.names), stand_in, total)
+def gather(run: Run, work: Path, device: str = "cpu") -> Scored:
+    """Add up a run's counts; what is missing of them is counted here. Raises as `count`."""
+    results = [_share(run, work, device, start) for start in range(0, len(run.data), SHARE)]
+    total = {stage: sum(result.counts[stage] for result in results) for stage in results[0].counts}
+    whole = replace(results[0], images=len(run.data), counts=total)
+    return Scored(whole, _segmenter(run, device)[1])
 
 
-def _file(run: Run, name: str, work: Path) -> Path:
-    return run.folder(work) / f"{name}.npz"
+def _share(run: Run, work: Path, device: str, start: int) -> Result:
+    """Some images in a row. Shares keep their counts apart, so that any process may take any of them."""
+    part = replace(run.data, samples=run.data.samples[start : start + SHARE])
+    folder = run.folder(work) / f"{start:05d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    widths = range(1, MOST_WIDTH + 1) if run.boundaries else ()
+    return evaluate(_segmenter(run, device)[0], part, run.params, widths, resume=folder, settings=run.facts())

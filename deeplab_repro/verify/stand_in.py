@@ -8,6 +8,8 @@ from pathlib import Path
 
 from deeplab_repro import zoo
 from deeplab_repro.network import CaffeNet
+from deeplab_repro.ports import SUFFIXES as PORT_SUFFIXES
+from deeplab_repro.ports import read_port
 from prototxt_import import NetSpec, make_net
 from prototxt_import.spec import Array
 from prototxt_import.weights import read_weights, with_weights
@@ -19,8 +21,8 @@ def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tup
     A stand-in has the layers of the original and other numbers of channels, which are read off the file.
     build: False to learn only the latter. Raises CaffeFormatError for a file that is no model, ValueError for one that
     lacks layers or has another number of classes."""
-    stored = read_weights(path)
     published = zoo.spec(model, dataset=classes)
+    stored = read_port(published, path) if path.suffix in PORT_SUFFIXES else read_weights(path)
     spec = with_channels(published, stored, str(path))
     outputs = spec.blobs[zoo.score_blob(spec)][1]
     if outputs != zoo.DATASETS[classes]:

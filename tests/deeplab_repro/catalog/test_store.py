@@ -153,3 +153,41 @@ def test_lists_are_checked_by_md5(site, store):
         store.fetch_lists(replace(good, urls=(url,), md5={"val.txt": md5}))
     with pytest.raises(DownloadError, match="404"):
         store.fetch_lists(replace(good, urls=(f"{site.address}/gone",)))
+
+
+def test_prototxts_beside_a_file_come_from_the_same_place(site, tiny, store):
+    entry, data = tiny
+    url = site.put("/net/tiny.caffemodel", data)
+    site.put("/net/train.prototxt", b"name: 'train'\n")
+    entry = replace(entry, urls=(f"{site.address}/gone/tiny.caffemodel", url), beside=("train.prototxt",))
+    folder = store.fetch_beside(entry)
+    assert (folder / "train.prototxt").read_text() == "name: 'train'\n"
+    assert [path.name for path in folder.iterdir()] == ["train.prototxt"]
+    site.put("/net/train.prototxt", b"<html>moved</html>")
+    with pytest.raises(DownloadError, match=r"train\.prototxt: .*a web page, no prototxt"):
+        store.fetch_beside(entry)
+
+
+def test_prototxts_of_an_archive_come_out_of_it(site, tiny, store):
+    entry, data = tiny
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a/tiny.caffemodel", data)
+        archive.writestr("a/test.prototxt", "name: 'test'")
+    url = site.put("/all.zip", buffer.getvalue())
+    entry = replace(entry, urls=(url,), member="tiny.caffemodel", beside=("test.prototxt",))
+    store.fetch(entry)
+    assert (store.fetch_beside(entry) / "test.prototxt").read_text() == "name: 'test'"
+    assert len(site.requests) == 1
+
+
+def test_file_of_a_port_is_taken_whole(store, tmp_path):
+    """A .pth is a zip archive, whose members are nobody's business here."""
+    import torch
+
+    from deeplab_repro.catalog import read_catalog
+
+    torch.save({"layer1.weight": torch.zeros(2)}, tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match=r"mine\.pth: no table knows its names"):
+        store.add(read_catalog().entry("kazuto1011_voc12"), tmp_path / "mine.pth")
+    assert _names(store) == []

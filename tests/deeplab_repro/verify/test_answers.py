@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from deeplab_repro.catalog import Store, read_catalog
+from deeplab_repro.data.class_tables import VOC
+from deeplab_repro.evaluate import Result
 from deeplab_repro.report.verify_page import render_page
 from deeplab_repro.verify import read_published
 from deeplab_repro.verify.answers import (
@@ -17,10 +19,11 @@ from deeplab_repro.verify.answers import (
     folded,
     grouped,
     score_answer,
-    timing_answers,
+    timing_answer,
 )
 from deeplab_repro.verify.lines import summary
 from deeplab_repro.verify.scores import Scored
+from deeplab_repro.verify.timing import Stopwatch, crf_seconds, inference_seconds, training_seconds
 
 PUBLISHED = read_published()
 CATALOG = read_catalog()
@@ -28,10 +31,10 @@ CATALOG = read_catalog()
 
 def _score(store, images=1449, stand_in="", hits=62, data=("VOC2012",), scored=True):
     record = PUBLISHED.record("R007")  # 62.25, within 1
-    matrix = np.zeros((1, 21, 21), np.int64)
+    matrix = np.zeros((1, 21, 22), np.int64)  # the last column is for answers that are no class
     np.fill_diagonal(matrix[0], hits)
-    matrix[0] += np.roll(np.eye(21, dtype=np.int64), 1, 1) * (100 - hits)
-    found = Scored(images, stand_in, {"": matrix})
+    matrix[0, :, :21] += np.roll(np.eye(21, dtype=np.int64), 1, 1) * (100 - hits)
+    found = Scored(Result(VOC, images, (), {"network": matrix}), stand_in)
     return score_answer(record, PUBLISHED, CATALOG, store, data, found if scored else None)
 
 
@@ -81,7 +84,8 @@ def test_speeds_are_measured_and_name_the_machine(monkeypatch):
     monkeypatch.setattr(timing, "inference_seconds", lambda name, device: 0.5)
     monkeypatch.setattr(timing, "crf_seconds", lambda name, device: 0.25)
     records = [record for record in PUBLISHED.records if record.check in ("timing", "gpu")]
-    answers = {answer.record.id: answer for answer in timing_answers(records, torch.device("cpu"), True)}
+    stopwatch = timing.Stopwatch(torch.device("cpu"))
+    answers = {record.id: timing_answer(record, stopwatch, True) for record in records}
     assert {name: answers[name].ours for name in ("R018", "R032", "R033", "N08")} == {
         "R018": 0.25,
         "R032": 2.0,
@@ -100,20 +104,32 @@ def test_speeds_out_of_order_do_not_agree(monkeypatch):
 
     seconds = {"deeplab_7x7": 4.0, "deeplab": 4.5, "deeplab_4x4": 2.2, "deeplab_largefov": 1.0}
     monkeypatch.setattr(timing, "training_seconds", lambda name, device: seconds[name])
-    (answer,) = timing_answers([PUBLISHED.record("N08")], torch.device("cpu"), True)
+    answer = timing_answer(PUBLISHED.record("N08"), timing.Stopwatch(torch.device("cpu")), True)
     assert answer.verdict == "measured"
     assert answer.detail.startswith("does not agree as stated beforehand: order not kept")
 
 
 def test_too_little_memory_is_said_before_any_is_taken(monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda name: 1024)
-    (answer,) = timing_answers([PUBLISHED.record("R018")], torch.device("cpu"), True)
+    answer = timing_answer(PUBLISHED.record("R018"), Stopwatch(torch.device("cpu")), True)
     assert answer.verdict == "not checkable"
     assert "needs 3.5 GiB of memory" in answer.detail
 
 
+def test_what_is_timed_runs(monkeypatch):
+    from deeplab_repro.verify import timing
+
+    build = timing.models.build
+    monkeypatch.setattr(timing.models, "build", lambda name, **facts: build(name, width=1 / 64, **facts))
+    monkeypatch.setattr(timing, "_CRF_SIZE", (40, 48))
+    cpu = torch.device("cpu")
+    assert training_seconds("deeplab_largefov", cpu) > 0
+    assert inference_seconds("deeplab", cpu, side=50) > 0
+    assert crf_seconds("v1_largefov", cpu) > 0
+
+
 def test_speeds_can_be_left_out():
-    (answer,) = timing_answers([PUBLISHED.record("R018")], torch.device("cpu"), False)
+    answer = timing_answer(PUBLISHED.record("R018"), Stopwatch(torch.device("cpu")), False)
     assert (answer.verdict, answer.ours) == ("not checkable", None)
 
 
@@ -134,7 +150,7 @@ def _crf():
 
 def test_page_shows_every_row_and_needs_nothing_else():
     answers = [Answer(record, "needs weights", detail="<b>") for record in PUBLISHED.records]
-    answers[0] = replace(answers[0], verdict="differs", ours=403.0)
+    answers[0] = replace(answers[0], verdict="differs", ours=403.0, per_class={"bird": 12.5, "cat": None})
     page = render_page(answers)
     for record in PUBLISHED.records[:-96]:  # CRF settings are shown by their preset
         assert f">{record.id}<" in page
@@ -142,6 +158,8 @@ def test_page_shows_every_row_and_needs_nothing_else():
     assert "<b></td>" not in page
     assert "http" not in page
     assert "403 px" in page
+    assert '<td>bird</td><td class="n">12.50 %</td>' in page
+    assert "<td>cat</td>" not in page
 
 
 def test_groups_and_counts_keep_the_order_of_the_papers():

@@ -8,9 +8,10 @@ import pytest
 from deeplab_repro import zoo
 from deeplab_repro.catalog import Store, read_catalog
 from deeplab_repro.metrics import ConfusionMatrix, trimap_band
+from deeplab_repro.palette import save_label_png
+from deeplab_repro.predict import Segmenter
 from deeplab_repro.verify import read_published, scores
 from deeplab_repro.verify.stand_in import fitting_net
-from deeplab_repro.verify.voc import VocFolder
 from prototxt_import import CaffeFormatError, read_weights, write_weights
 
 from .conftest import ANSWER, NAMES
@@ -35,7 +36,7 @@ def _expected(voc, width=0):
 def test_one_run_gives_all_numbers_of_its_weights(runs):
     run, group = runs["v1_largefov_train"]
     assert {record.id for record in group} == {"R007", "R008", "R031", "R040", "R041", "R042"}
-    assert (run.crfs, run.boundaries, run.input) == (("v1_largefov",), False, 513)
+    assert (run.crf, run.boundaries, run.input) == ("v1_largefov", False, 513)
     run, group = runs["v1_deeplab_train"]
     assert run.boundaries
     assert sum(record.width > 0 for record in group) == 240
@@ -45,15 +46,15 @@ def test_scores_and_boundaries_are_those_of_the_labels(runs, voc, tmp_path):
     run, group = runs["v1_deeplab_train"]
     scores.count(run, tmp_path / "work")
     found = scores.gather(run, tmp_path / "work")
-    assert found.images == 3
+    assert found.result.images == 3
     assert "conv1_1 is 1x3x3x3" in found.stand_in
     for name, width in (("R001", 0), ("R002", 0), ("R110", 1), ("R115", 30)):
         record = next(record for record in group if record.id == name)
         value, per_class = found.value(record)
         matrix = _expected(voc, width)
         assert value == pytest.approx(100 * matrix.miou("nan" if width else "zero"))
-        assert per_class[ANSWER] == pytest.approx(100 * matrix.per_class()[ANSWER])
-        assert per_class[3] is None
+        assert per_class["person"] == pytest.approx(100 * matrix.per_class()[ANSWER])
+        assert per_class["bird"] is None
     accuracy = next(record for record in group if record.metric == "trimap_pixel_acc" and record.width == 5)
     assert found.value(accuracy)[0] == pytest.approx(100 * _expected(voc, 5).pixel_accuracy())
     classes = next(record for record in group if record.metric == "trimap_class_acc" and record.width == 5)
@@ -61,73 +62,74 @@ def test_scores_and_boundaries_are_those_of_the_labels(runs, voc, tmp_path):
 
 
 def test_finished_images_are_not_counted_again(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "SHARE", 1)
     run, _ = runs["v1_largefov_train"]
-    scores.count(run, tmp_path, share=(1, 3))
-    assert [path.stem for path in run.folder(tmp_path).glob("*.npz")] == [NAMES[1]]
+    scores.count(run, tmp_path, rank=(1, 3))
+    assert [path.name for path in run.folder(tmp_path).iterdir()] == ["00001"]
     done = []
-    count_image = scores.count_image
-    monkeypatch.setattr(
-        scores, "count_image", lambda run, name, *rest: done.append(name) or count_image(run, name, *rest)
-    )
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda self, image: done.append(len(image)) or segment(self, image))
     scores.count(run, tmp_path)
-    assert done == [NAMES[0], NAMES[2]]
-    assert scores.gather(run, tmp_path).images == 3
+    assert done == [30, 44]  # heights of the first and the last
+    assert scores.gather(run, tmp_path).result.images == 3
+    assert len(done) == 2
 
 
-def test_processes_share_the_images(runs, tmp_path):
+def test_shares_and_processes_change_nothing(runs, tmp_path, monkeypatch):
     run, _ = runs["v1_largefov_train"]
-    scores.count(run, tmp_path / "two", processes=2)
     scores.count(run, tmp_path / "one")
-    two, one = (scores.gather(run, tmp_path / name) for name in ("two", "one"))
-    for preset, counts in one.counts.items():
-        assert np.array_equal(two.counts[preset], counts)
+    one = scores.gather(run, tmp_path / "one")
+    monkeypatch.setattr(scores, "SHARE", 2)
+    scores.count(run, tmp_path / "two", processes=2)
+    assert len(list((tmp_path / "two").glob("*/*/counts.*"))) == 2
+    two = scores.gather(run, tmp_path / "two")
+    for stage, counts in one.result.counts.items():
+        assert np.array_equal(two.result.counts[stage], counts)
 
 
-def test_other_weights_have_other_counts(runs, voc, weights_folder):
+def test_other_weights_have_other_counts(runs, weights_folder):
     run, _ = runs["v1_largefov_train"]
     work = weights_folder / "work"
     assert run.folder(work) != replace(run, digest="other").folder(work)
-    assert run.folder(work) != replace(run, crfs=()).folder(work)
+    assert run.folder(work) != replace(run, crf="").folder(work)
     assert run.folder(work) == replace(run, path=weights_folder / "elsewhere").folder(work)
 
 
-def test_missing_and_damaged_counts_are_named(runs, tmp_path):
-    run, _ = runs["v1_largefov_train"]
-    run.folder(tmp_path).mkdir()
-    with pytest.raises(ValueError, match=rf"{NAMES[0]}\.npz: no counts"):
-        scores.gather(run, tmp_path)
-    (run.folder(tmp_path) / f"{NAMES[0]}.npz").write_bytes(b"PK broken")
-    with pytest.raises(ValueError, match=rf"{NAMES[0]}\.npz: .*delete it"):
-        scores.gather(run, tmp_path)
-
-
 def test_labels_that_are_no_classes_name_their_file(runs, voc, tmp_path):
-    from deeplab_repro.palette import save_label_png
-
     run, _ = runs["v1_largefov_train"]
     save_label_png(np.full((30, 41), 77, np.uint8), voc.root / "SegmentationClass" / f"{NAMES[0]}.png")
     with pytest.raises(ValueError, match=rf"{NAMES[0]}\.png: .*77"):
         scores.count(run, tmp_path)
 
 
-def test_list_may_be_deeplabs_own(voc):
+def test_images_are_padded_to_the_size_of_the_released_test_nets(runs):
+    run, _ = runs["v1_largefov_train"]
+    segmenter, _ = scores._segmenter(run, "cpu")
+    assert segmenter.padded_size(375, 500) == (513, 513)
+    assert segmenter.padded_size(600, 500) == (609, 513)
+
+
+def test_split_is_found_in_the_folder_or_below_it(voc):
+    for folder in (voc.folder, voc.root):
+        assert [each.name for each in scores.open_split(folder, "VOC2012", "val").samples] == list(NAMES)
     listing = voc.root / "ImageSets" / "Segmentation" / "val.txt"
     listing.write_text("".join(f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png\n" for name in NAMES))
-    assert VocFolder.find(voc.folder, "VOC2012", "val").names == NAMES
-    assert VocFolder.find(voc.root, "VOC2012", "val").names == NAMES
+    found = scores.open_split(voc.folder, "VOC2012", "val")
+    assert found.samples[0].label == voc.root / "SegmentationClass" / f"{NAMES[0]}.png"
+
+
+def test_folder_without_class_names_gets_the_data_sets_number(voc):
+    assert scores.open_split(voc.folder, "VOC2012", "val", "context").num_classes == 60
 
 
 def test_what_the_list_names_must_be_there(voc):
-    for path, word in (
-        ("JPEGImages/2007_000002.jpg", "2007_000002.jpg"),
-        ("ImageSets/Segmentation/val.txt", "val.txt"),
-    ):
-        (voc.root / path).unlink()
-        with pytest.raises(FileNotFoundError, match=word):
-            VocFolder.find(voc.folder, "VOC2012", "val")
-    (voc.root / "ImageSets/Segmentation/val.txt").write_text("\n \n")
-    with pytest.raises(ValueError, match="holds no image ids"):
-        VocFolder.find(voc.folder, "VOC2012", "val")
+    (voc.root / "JPEGImages" / f"{NAMES[1]}.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{NAMES[1]}\.jpg"):
+        scores.open_split(voc.folder, "VOC2012", "val")
+    with pytest.raises(FileNotFoundError, match=rf"Aug.{NAMES[0]}\.png"):
+        scores.open_split(voc.folder, "VOC2012", "val", labels="SegmentationClassAug")
+    with pytest.raises(ValueError, match=r"test\.txt: no such list"):
+        scores.open_split(voc.folder, "VOC2012", "test")
 
 
 def test_stand_in_channels_are_read_off_the_file(weights_folder):
