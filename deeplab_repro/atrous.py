@@ -167,6 +167,10 @@ _MERGED_FILTERS = 32
 
 
 def _merged_aspp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], rates: Sequence[int]) -> Tensor:
+    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
+        # As `ops.atrous_conv2d` does: one rounding, not one per tap.
+        wide = [weight.float() for weight in weights], [None if bias is None else bias.float() for bias in biases]
+        return _merged_aspp(x.float(), *wide, rates).to(x.dtype)
     taps: dict[tuple[int, int], Tensor] = {}
     for weight, rate in zip(weights, rates, strict=True):
         side = weight.shape[2]

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from deeplab_repro.crf import CRFParams, DenseCRF
@@ -22,6 +21,7 @@ from deeplab_repro.files import check_record
 from deeplab_repro.formats import write_npy
 from deeplab_repro.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
 from deeplab_repro.predict import Segmenter
+from deeplab_repro.train.ranks import Ranks
 
 Counts = NDArray[np.int64]
 # What an image is turned into: scores float [L, H, W], or labels, integers [H, W].
@@ -102,7 +102,8 @@ def evaluate(
     group and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
     not change. store_scores: folder for ID.npy, the network's scores. on_labels: gets each image's final labels.
 
-    Raises ValueError naming image or label file for what does not fit; errors of the segmenter and of reading files."""
+    Raises ValueError naming image or label file for what does not fit, LostRank where a process is gone; errors of the
+    segmenter and of reading files."""
     widths = tuple(sorted(set(trimap_widths)))
     if widths and widths[0] < 0:
         raise ValueError(f"trimap widths must be 0 or more, got {widths[0]}")
@@ -130,10 +131,7 @@ def evaluate(
                 record.add(sample.name, counts)
         total += counts
         progress(done + 1, len(own))
-    if world > 1:
-        summed = torch.from_numpy(total)
-        dist.all_reduce(summed)
-        total = summed.numpy()
+    total = Ranks(rank, world).total(torch.from_numpy(total)).numpy()
     return Result(dataset.class_names, len(dataset), widths, dict(zip(stages, total, strict=True)))
 
 

@@ -191,7 +191,8 @@ class CaffeNet(nn.Module):
         inputs: by name, or one tensor for the only input. For their sizes each convolution on the CPU tries its
         methods and stays with the fastest, which can differ from one preparation to the next in the last bits; any
         other size still works, by the cost model's choice.
-        precision: "exact", scores within 2e-5 of the largest; "fast", within 1e-3; "bf16", weights and maps bfloat16.
+        precision: "exact", scores within 2e-5 of the largest; "fast", within 1e-3; "bf16", within 0.1, weights and maps
+        bfloat16 where the processor multiplies that, else as "fast".
 
         Raises ValueError for a net of phase TRAIN, another precision, unknown names or inputs that do not fit."""
         from deeplab_repro.prepare import prepare

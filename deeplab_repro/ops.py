@@ -97,19 +97,20 @@ def atrous_conv2d(
 ) -> Tensor:
     """Dilated cross-correlation: x [N, C, H, W], weight [F, C / groups, kh, kw], bias [F] -> [N, F, Ho, Wo].
 
-    Zero padding; one number or (h, w) for stride, padding and dilation; any floating dtype that `method` takes, the
-    same for all tensors (autocast converts). Differentiable twice. Methods:
+    Zero padding; one number or (h, w) for stride, padding and dilation; any floating dtype, the same for all tensors
+    (autocast converts). On the CPU bfloat16 and float16 are computed in float32 and the result rounded once, except by
+    "library", and by "auto" and "fast" where the processor multiplies them itself. Differentiable twice. Methods:
 
     - "auto": the fastest way, by the cost model of csrc/core/conv_plan.h, whose float32 error stays within 2e-6 of
       max|y|: direct arithmetic, F(2x2, 3x3), or the library.
     - "fast": the same with F(4x4, 3x3) allowed, error within 5e-5 of max|y|.
-    - "im2col": the Caffe way, `im2col` and a matrix product; the reference. float32 and float64, on CUDA also float16
-      and bfloat16 (sums in float32). Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images
-      (CUDA, one image at least) are in memory at a time.
+    - "im2col": the Caffe way, `im2col` and a matrix product; the reference. On CUDA reduced types are summed in
+      float32. Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images (CUDA, one image at
+      least) are in memory at a time.
     - "interlace": the papers' second way: dense convolutions, by the library, of the rate's sub-maps. Stride 1.
-    - "direct": each tap's valid rectangle as a matrix product, no columns in memory. CPU, float32 and float64.
+    - "direct": each tap's valid rectangle as a matrix product, no columns in memory. CPU.
     - "winograd2", "winograd4", "winograd" (the cheaper one): F(2x2, 3x3) or F(4x4, 3x3) on the sub-maps of any rate
-      (Lavin and Gray 2016). CPU, float32 and float64, 3x3 kernels with stride 1.
+      (Lavin and Gray 2016). CPU, 3x3 kernels with stride 1.
     - "library": torch's convolution (oneDNN, cuDNN), whose settings (TF32, autotuning, determinism) apply.
 
     What a method cannot do it leaves to "library". All but "library" and "interlace" are deterministic; all but
@@ -151,7 +152,7 @@ def plan(
 def pack_weight(weight: Tensor, groups: int = 1, method: str = "direct") -> Tensor:
     """weight [F, C / groups, kh, kw] as `atrous_conv2d_packed` reads it with `method`, one of `PACKED_METHODS`.
 
-    float32 or float64 on the CPU -> [elements]: F C kh kw / groups of them for "direct", 16/9 and 4 times as many for
+    On the CPU -> [elements], float64 or float32: F C kh kw / groups of them for "direct", 16/9 and 4 times as many for
     the Winograd methods, which take 3x3 kernels. Raises RuntimeError naming the rule and the value found.
     """
     return torch.ops.deeplab.atrous_conv2d_pack(weight, groups, method)

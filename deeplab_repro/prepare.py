@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from deeplab_repro import _C
 from deeplab_repro.fold import AFFINE, Stage, fold, is_channel_map, is_sum, values
 from deeplab_repro.fused import (
     Activated,
@@ -26,11 +27,16 @@ from deeplab_repro.network import Blobs, CaffeNet
 from prototxt_import import LayerSpec
 
 # The convolution method of each precision.
-METHODS = {"exact": "auto", "fast": "fast", "bf16": "auto"}
+METHODS = {"exact": "auto", "fast": "fast", "bf16": "fast"}
 
 # Layers that take any memory layout, and of these the ones that bfloat16 is good enough for.
 _BFLOAT16 = frozenset({"Convolution", "Pooling", "Eltwise", "Concat", "ReLU", "Slice", "Split", *AFFINE})
 _ANY_LAYOUT = _BFLOAT16 | {"Interp", "Padding", "Crop", "Dropout", "Deconvolution", "PReLU", "Sigmoid", "TanH"}
+
+
+def low_type(parameter: Tensor) -> torch.dtype:
+    """What precision "bf16" computes in: the net's own type on processors that multiply bfloat16 more slowly."""
+    return torch.bfloat16 if parameter.device.type != "cpu" or _C.has_bfloat16() else parameter.dtype
 
 
 class PreparedNet(CaffeNet):
@@ -44,9 +50,9 @@ class PreparedNet(CaffeNet):
         self.spec, self.precision, self.inputs = net.spec, precision, dict(net.inputs)
         parameter = next(net.parameters(), torch.empty(0))
         self._dtype = parameter.dtype
-        self._compute = torch.bfloat16 if precision == "bf16" else parameter.dtype
+        self._compute = low_type(parameter) if precision == "bf16" else parameter.dtype
         # cuDNN's float32 kernels are made for NCHW, oneDNN's and all for bfloat16 for NHWC.
-        self._last = parameter.device.type == "cpu" or precision == "bf16"
+        self._last = parameter.device.type == "cpu" or self._compute == torch.bfloat16
         running = [layer for layer, _ in net._running]
         stages = fold(running, net.spec.param_shapes, net.spec.phase, keep, sums=True)
         builder = _Builder(net, precision, self._last)
@@ -223,8 +229,8 @@ class _Builder:
     def _shared(self, stage: Stage) -> Weights:
         key = self.folder.key(stage)
         if key not in self._weights:
-            own = self.net.module_of(stage.layer.name).weight.dtype
-            dtype = torch.bfloat16 if self.precision == "bf16" else own
+            own = self.net.module_of(stage.layer.name).weight
+            dtype = low_type(own) if self.precision == "bf16" else own.dtype
             form = torch.channels_last if self.last else torch.contiguous_format
             weight, bias = self.folder.convolution(stage)
             self._weights[key] = Weights(weight.to(dtype).contiguous(memory_format=form), bias.to(dtype))

@@ -128,6 +128,12 @@ at::Tensor atrous_conv2d_cpu_kernel(const at::Tensor& input,
                                    padding,         dilation, groups, method};
   const CheckedConv checked = check_conv(arguments);
   check_bias(arguments, bias);
+  if (widens(checked.method, input)) {
+    return atrous_conv2d_cpu_kernel(input.to(at::kFloat), weight.to(at::kFloat),
+                                    bias_to(bias, at::kFloat), stride, padding,
+                                    dilation, groups, method)
+        .to(input.scalar_type());
+  }
   const Conv2dShape shape = make_shape(arguments);
   const ConvPath path = choose_path(checked.method, input, shape, false);
   if (path == ConvPath::kLibrary) return library_conv2d(arguments, bias);
@@ -169,6 +175,16 @@ Gradients atrous_conv2d_backward_cpu_kernel(
                                    method};
   const CheckedConv checked = check_conv(arguments);
   check_grad(arguments, checked, grad);
+  if (widens(checked.method, input)) {
+    auto [grad_input, grad_weight, grad_bias] =
+        atrous_conv2d_backward_cpu_kernel(
+            grad.to(at::kFloat), input.to(at::kFloat), weight.to(at::kFloat),
+            stride, padding, dilation, groups, method, output_mask);
+    for (at::Tensor* each : {&grad_input, &grad_weight, &grad_bias}) {
+      if (each->defined()) *each = each->to(input.scalar_type());
+    }
+    return {grad_input, grad_weight, grad_bias};
+  }
   const Conv2dShape shape = make_shape(arguments);
   const ConvPath path = choose_path(checked.method, input, shape, false);
   if (path == ConvPath::kInterlace) {

@@ -87,6 +87,21 @@ Window2d make_window(const char* op, const c10::SymInt& planes,
                      const WindowArguments& arguments);
 Conv2dShape make_shape(const ConvArguments& arguments);
 
+// What the CPU computes in: float for reduced types, whose results are rounded
+// once.
+at::ScalarType compute_type(const at::Tensor& input);
+
+// Whether a call on the CPU has to convert to compute_type first. Not by
+// 'library', nor where the processor multiplies the type itself, for which
+// 'auto' and 'fast' leave it to the library.
+bool widens(ConvMethod method, const at::Tensor& input);
+
+// A bias that may be absent, in another type.
+inline std::optional<at::Tensor> bias_to(const std::optional<at::Tensor>& bias,
+                                         at::ScalarType type) {
+  return bias && bias->defined() ? bias->to(type) : bias;
+}
+
 // Whether ways with packed weights are among `method`'s for such an input.
 bool can_pack(ConvMethod method, const at::Tensor& input);
 

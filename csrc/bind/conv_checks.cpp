@@ -10,6 +10,7 @@
 
 #include "csrc/bind/checks.h"
 #include "csrc/bind/conv.h"
+#include "csrc/cpu/capability.h"
 
 namespace deeplab {
 namespace {
@@ -51,11 +52,11 @@ SymPair check_window(const char* op, const SymInt& height, const SymInt& width,
 
 // Reduced types have kernels on CUDA alone; Meta stands for every device.
 void check_im2col_dtype(const char* op, const char* name,
-                        const at::Tensor& tensor, const char* note = "") {
+                        const at::Tensor& tensor) {
   const auto type = tensor.scalar_type();
   if (type == at::kFloat || type == at::kDouble) return;
   TORCH_CHECK(!tensor.is_cpu(), op, ": ", name,
-              " must be float32 or float64 on the CPU", note, ", got ", type);
+              " must be float32 or float64 on the CPU, got ", type);
   TORCH_CHECK(type == at::kHalf || type == at::kBFloat16, op, ": ", name,
               " must be float16, bfloat16, float32 or float64, got ", type);
 }
@@ -125,13 +126,8 @@ CheckedConv check_conv(const ConvArguments& arguments) {
   check_dim(op, "weight", weight, 4, "[F, C / groups, kernel_h, kernel_w]");
   check_same_device(op, "weight", weight, "input", input);
   check_same_dtype(op, "weight", weight, "input", input);
-  if (method == ConvMethod::kIm2col) {
-    check_im2col_dtype(op, "input", input,
-                       " with method 'im2col' ('library' takes reduced types)");
-  } else {
-    TORCH_CHECK(at::isFloatingType(input.scalar_type()), op,
-                ": input must be floating point, got ", input.scalar_type());
-  }
+  TORCH_CHECK(at::isFloatingType(input.scalar_type()), op,
+              ": input must be floating point, got ", input.scalar_type());
   const SymInt channels = input.sym_size(1);
   const SymInt filters = weight.sym_size(0);
   TORCH_SYM_CHECK(groups.sym_ge(1), op, ": groups must be positive, got ",
@@ -184,11 +180,29 @@ at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like) {
                                        : like.suggest_memory_format();
 }
 
+at::ScalarType compute_type(const at::Tensor& input) {
+  return at::isReducedFloatingType(input.scalar_type()) ? at::kFloat
+                                                        : input.scalar_type();
+}
+
+bool widens(ConvMethod method, const at::Tensor& input) {
+  const auto type = input.scalar_type();
+  if (!input.is_cpu() || !at::isReducedFloatingType(type) ||
+      method == ConvMethod::kLibrary) {
+    return false;
+  }
+  const bool multiplied = type == at::kBFloat16
+                              ? has_bfloat16()
+                              : type == at::kHalf && has_float16();
+  return !multiplied ||
+         (method != ConvMethod::kAuto && method != ConvMethod::kFast);
+}
+
 bool can_pack(ConvMethod method, const at::Tensor& input) {
   const auto type = input.scalar_type();
   return method != ConvMethod::kIm2col && method != ConvMethod::kInterlace &&
          method != ConvMethod::kLibrary && input.is_cpu() &&
-         (type == at::kFloat || type == at::kDouble);
+         (type == at::kFloat || type == at::kDouble || widens(method, input));
 }
 
 ConvPath choose_path(ConvMethod method, const at::Tensor& input,
@@ -249,11 +263,8 @@ const char* path_name(ConvPath path) {
 ConvPath check_pack(const char* op, const at::Tensor& weight,
                     const SymInt& groups, std::string_view method) {
   check_dim(op, "weight", weight, 4, "[F, C / groups, kernel_h, kernel_w]");
-  const bool any_type =
-      weight.is_cuda() && method == path_name(ConvPath::kDirect);
-  TORCH_CHECK(!any_type || at::isFloatingType(weight.scalar_type()), op,
+  TORCH_CHECK(at::isFloatingType(weight.scalar_type()), op,
               ": weight must be floating point, got ", weight.scalar_type());
-  if (!any_type) check_float_or_double(op, "weight", weight);
   TORCH_SYM_CHECK(groups.sym_ge(1), op, ": groups must be positive, got ",
                   groups);
   TORCH_SYM_CHECK((weight.sym_size(0) % groups).sym_eq(0), op,
@@ -286,7 +297,10 @@ ConvPath check_packed(const ConvArguments& arguments,
   }
   check_dim(op, "packed", packed, 1, "[elements]");
   check_same_device(op, "packed", packed, "input", arguments.input);
-  check_same_dtype(op, "packed", packed, "input", arguments.input);
+  const at::ScalarType type = compute_type(arguments.input);
+  TORCH_CHECK(packed.scalar_type() == type, op, ": packed must be ", type,
+              " for an input of ", arguments.input.scalar_type(), ", got ",
+              packed.scalar_type());
   const SymInt size = packed_size(arguments.weight, path);
   TORCH_SYM_CHECK(packed.sym_size(0).sym_eq(size), op, ": packed must have ",
                   size, " elements with method '", arguments.method, "', got ",

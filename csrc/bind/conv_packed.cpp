@@ -204,14 +204,16 @@ at::Tensor pack_cpu_kernel(const at::Tensor& weight, SymInt groups,
                            c10::string_view method) {
   const ConvPath path =
       check_pack("atrous_conv2d_pack", weight, groups, method);
-  return pack_weight(weight, groups.expect_int(), path);
+  return pack_weight(weight.to(compute_type(weight)), groups.expect_int(),
+                     path);
 }
 
 at::Tensor pack_meta(const at::Tensor& weight, SymInt groups,
                      c10::string_view method) {
   const ConvPath path =
       check_pack("atrous_conv2d_pack", weight, groups, method);
-  return at::empty_symint({packed_size(weight, path)}, weight.options());
+  return at::empty_symint({packed_size(weight, path)},
+                          weight.options().dtype(compute_type(weight)));
 }
 
 at::Tensor packed_cpu_kernel(const at::Tensor& input, const at::Tensor& weight,
@@ -231,8 +233,10 @@ at::Tensor packed_cpu_kernel(const at::Tensor& input, const at::Tensor& weight,
   const CheckedConv checked = check_conv(arguments);
   check_bias(arguments, bias);
   const ConvPath path = check_packed(arguments, packed);
-  return run_packed(path, make_shape(arguments), input, packed.contiguous(),
-                    bias, relu)
+  const at::ScalarType type = compute_type(input);
+  return run_packed(path, make_shape(arguments), input.to(type),
+                    packed.contiguous(), bias_to(bias, type), relu)
+      .to(input.scalar_type())
       .contiguous(result_format(checked.method, input));
 }
 

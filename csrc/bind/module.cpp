@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "csrc/cpu/capability.h"
 #include "csrc/cpu/parallel.h"
 
 namespace {
@@ -37,6 +38,8 @@ PYBIND11_MODULE(_C, module) {
 #else
   module.attr("cuda_architectures") = "";
 #endif
+  module.def("has_bfloat16", &deeplab::has_bfloat16,
+             "Whether the processor multiplies bfloat16 itself.");
   module.def("devices", &built_devices,
              "Device types the operators were built for.");
 }

@@ -33,4 +33,18 @@ Capability capability() {
   return chosen;
 }
 
+#if DEEPLAB_X86_VARIANTS
+bool has_bfloat16() {
+  return capability() == Capability::kAvx512 &&
+         __builtin_cpu_supports("avx512bf16");
+}
+bool has_float16() {
+  return capability() == Capability::kAvx512 &&
+         __builtin_cpu_supports("avx512fp16");
+}
+#else
+bool has_bfloat16() { return false; }
+bool has_float16() { return false; }
+#endif
+
 }  // namespace deeplab

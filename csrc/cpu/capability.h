@@ -15,4 +15,9 @@ enum class Capability { kPlain, kAvx2, kAvx512 };
 // in the environment lowers the choice.
 Capability capability();
 
+// Whether the set in use multiplies bfloat16 (float16) in instructions of its
+// own: AVX512-BF16 (AVX512-FP16), which processors with AMX have too.
+bool has_bfloat16();
+bool has_float16();
+
 }  // namespace deeplab

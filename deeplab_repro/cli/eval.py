@@ -85,36 +85,39 @@ def eval(
 
     [dim]torchrun --nproc-per-node 2 --no-python deeplab eval cityscapes --model m.safetensors --tile 721x1281+128[/dim]
     """
-    from deeplab_repro.cli.eval_options import job_ranks, pick_crf, pick_source, rank_device
+    import torch
+
+    from deeplab_repro.cli.eval_options import pick_crf, pick_source
     from deeplab_repro.cli.output import check_json, progress_steps
     from deeplab_repro.data.datasets import open_dataset
     from deeplab_repro.evaluate import ABSENT_RULES, evaluate
     from deeplab_repro.evaluate_files import label_writer
+    from deeplab_repro.train.ranks import joined
 
     check_json(json)
     data = open_dataset(dataset, split, classes, root)
     source, own, facts = pick_source(
-        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), rank_device(device)
+        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
     )
     params = pick_crf(own, crf, preset)
     writer = None if write_labels is None else label_writer(write_labels, data, layout)
     for folder in filter(None, (output, store_scores)):
         folder.mkdir(parents=True, exist_ok=True)
-    with job_ranks() as (rank, world), progress_steps("evaluating") as progress:
+    with joined(torch.device("cpu")) as ranks, progress_steps("evaluating") as progress:
         result = evaluate(
             source,
             data,
             params,
             (),
-            rank,
-            world,
+            ranks.rank,
+            ranks.world,
             resume=output,
             settings={**facts, "data": str(dataset), "split": split, "crf": _params(params)},
             store_scores=store_scores,
             on_labels=writer,
             progress=progress,
         )
-    if rank == 0:
+    if ranks.first:
         answer = {
             "data": dataset,
             "split": split,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,23 +59,6 @@ OutputOption = Annotated[
 ]
 
 
-@contextmanager
-def job_ranks() -> Iterator[tuple[int, int]]:
-    """(rank, world) of the job that torchrun's environment describes, connected for the block; (0, 1) without one.
-
-    Only counts travel, so gloo serves whatever the device."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        yield 0, 1
-        return
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo")
-    try:
-        yield dist.get_rank(), dist.get_world_size()
-    finally:
-        dist.destroy_process_group()
-
-
 def parse_tile(text: str | None) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """HxW+O as ((height, width), (overlap, overlap)); ValueError for anything else."""
     if text is None:
@@ -92,14 +72,6 @@ def parse_tile(text: str | None) -> tuple[tuple[int, int], tuple[int, int]] | No
     if not 0 <= overlap < min(height, width):
         raise ValueError(f"--tile {text}: the overlap must lie below both sides")
     return (height, width), (overlap, overlap)
-
-
-def rank_device(device: str) -> str:
-    """The device of this process: with torchrun on CUDA each takes its own."""
-    from deeplab_repro.resolve import pick_device
-
-    picked = pick_device(device)
-    return f"cuda:{os.environ['LOCAL_RANK']}" if picked.type == "cuda" and "LOCAL_RANK" in os.environ else str(picked)
 
 
 def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams | None:
@@ -125,6 +97,8 @@ def pick_source(
 ) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
     """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
     from deeplab_repro.evaluate import from_labels, from_scores, from_segmenter
+    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.train.ranks import local_device
 
     if sum(each is not None for each in (model, scores, labels)) > 1:
         raise ValueError("--model, --scores and --labels exclude each other")
@@ -140,7 +114,14 @@ def pick_source(
     from deeplab_repro.predict import Segmenter
 
     factors = parse_numbers("--scales", scales)
-    segmenter = Segmenter(model or "bundled", weights, scales=factors, flip=flip, device=device, variables=variables)
+    segmenter = Segmenter(
+        model or "bundled",
+        weights,
+        scales=factors,
+        flip=flip,
+        device=local_device(pick_device(device)),
+        variables=variables,
+    )
     own = segmenter.crf
     classes = segmenter.net.spec.blobs[segmenter.score_blob][1]
     if classes != dataset.num_classes:

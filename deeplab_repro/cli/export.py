@@ -55,6 +55,9 @@ def export(
     train: Annotated[
         bool, typer.Option("--train", help="A zoo name: write train.prototxt and solver.prototxt.")
     ] = False,
+    recipe: Annotated[
+        bool, typer.Option("--recipe", help="A zoo name: all phases of its published training, and run.sh.")
+    ] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="A zoo name: write deploy.prototxt.")] = False,
     classes: Annotated[
         int | None, typer.Option("--classes", metavar="N", help="A zoo name: how many.", show_default=False)
@@ -87,6 +90,9 @@ def export(
     some. --init takes what fits of an ImageNet model, thins fc6 and fc7 as the papers did, draws the rest, and tells
     which layer got what.
 
+    --recipe writes every phase of the published training (train on train_aug, train2 on trainval_aug; MSc nets after
+    their base) and run.sh, which calls [b]deeplab train[/b] for each.
+
     [dim]deeplab export deeplab_largefov --train --init VGG_ILSVRC_16_layers.caffemodel -o largefov[/dim]
 
     With --onnx it is one file for other runtimes, in phase TEST, for one input size.
@@ -101,13 +107,15 @@ def export(
     known = model in zoo.names()
     if onnx and (hdf5 or dialect):
         raise ValueError("--onnx: goes with neither --hdf5 nor --dialect, which are for Caffe's files")
-    if onnx and (train or deploy):
-        raise ValueError("--onnx: goes with neither --train nor --deploy")
+    if onnx and (train or deploy or recipe):
+        raise ValueError("--onnx: goes with none of --train, --recipe and --deploy")
     if size and not onnx and not known:
         raise ValueError("--size: is for zoo names and --onnx; other nets keep their size in Caffe's files")
-    if not known and (train or deploy or classes is not None or dataset != "voc12"):
+    if recipe and train:
+        raise ValueError("--recipe: writes what --train does and more; leave --train out")
+    if not known and (train or recipe or deploy or classes is not None or dataset != "voc12"):
         raise ValueError(
-            f"{model}: --train, --deploy, --classes and --dataset are for zoo names: {', '.join(zoo.names())}"
+            f"{model}: --train, --recipe, --deploy, --classes and --dataset are for zoo names: {', '.join(zoo.names())}"
         )
     if weights is not None and init is not None:
         raise ValueError("--weights and --init exclude each other: trained weights need no beginning")
@@ -118,8 +126,8 @@ def export(
     if dialect in ("v1", "v2"):
         facts["dialect"] = dialect
     values = parse_variables(variables)
-    if train or deploy:
-        _write_forms(model, facts, output, weights, init, (train, deploy), dialect, hdf5, values, json)
+    if train or recipe or deploy:
+        _write_forms(model, facts, output, weights, init, (train, recipe, deploy), dialect, hdf5, values, json)
         return
     net, origin = _open(model, weights, init, parse_phase(phase), values, facts)
     if onnx:
@@ -167,22 +175,24 @@ def _write_forms(
     output: Path,
     weights: Path | None,
     init: Path | None,
-    forms: tuple[bool, bool],
+    forms: tuple[bool, bool, bool],
     dialect: str | None,
     hdf5: bool,
     values: dict[str, str],
     json: str | None,
 ) -> None:
-    """train.prototxt with solver.prototxt, deploy.prototxt, and the weights, if any, of a zoo name."""
+    """The nets and solvers of training, deploy.prototxt, and the weights, if any, of a zoo name."""
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import write_json
     from deeplab_repro.export import net_arrays, write_forms
     from deeplab_repro.inspect import parameter_count
+    from deeplab_repro.train.recipes import recipe_files
 
-    train, deploy = forms
+    train, recipe, deploy = forms
     root, source = (_filled(text, values) for text in (zoo.training.ROOT_FOLDER, zoo.training.SOURCE))
-    nets = []
+    nets, texts = recipe_files(name, root, **facts) if recipe else ([], {})
     if train:
+        texts = {"solver.prototxt": zoo.solver_text(name)}
         nets.append((zoo.training.NET_FILE, zoo.training_spec(name, root_folder=root, source=source, **facts)))
     if deploy:
         nets.append(("deploy.prototxt", zoo.spec(name, phase="TEST", **facts)))
@@ -190,8 +200,8 @@ def _write_forms(
     if weights is not None or init is not None:
         net, origin = _fill(nets[0][1], name, weights, init)
         blobs = net_arrays(net)
-    texts = {"solver.prototxt": zoo.solver_text(name)} if train else {}
-    files = write_forms(nets, output, dialect, texts, blobs, "model" if init is None else "init", hdf5)
+    first = init is not None or recipe
+    files = write_forms(nets, output, dialect, texts, blobs, "init" if first else "model", hdf5)
     answer = {
         "model": name,
         "files": files,

@@ -67,11 +67,11 @@ def run(
     import torch
 
     from deeplab_repro.cli.output import progress, shape_text
-    from deeplab_repro.data.feeds import draw_masks_from
     from deeplab_repro.files import check_output_file
     from deeplab_repro.formats import write_npz
     from deeplab_repro.network import load_caffe
     from deeplab_repro.resolve import pick_device
+    from deeplab_repro.train.masks import DropoutMasks
 
     check_output_file(output)
     if seed is not None:
@@ -85,11 +85,11 @@ def run(
     with _feeds(loaded, arrays, seed) as feeds, torch.no_grad():
         fixed = {name: torch.from_numpy(values) for name, values in arrays.items() if name not in feeds.tops}
         _check_inputs(loaded, (*fixed, *feeds.tops))
-        if seed is not None:
-            draw_masks_from(loaded, feeds.rng)
+        dropout = None if seed is None else DropoutMasks(loaded, feeds.rng)
         for _ in progress(range(passes), "running", passes):
             feed = {name: value.to(where) for name, value in {**fixed, **feeds.next()}.items()}
-            result = loaded(**feed, blobs=chosen)
+            shapes = {name: tuple(value.shape) for name, value in feed.items()}
+            result = loaded(**feed, blobs=chosen, masks=None if dropout is None else dropout.draw(shapes))
             # With its inputs among them, the file of all blobs is one that `deeplab diff` can read.
             for name, value in ({**feed, **result} if chosen == "all" else result).items():
                 kept.setdefault(name, []).append(value.detach().float().cpu().numpy())

@@ -47,7 +47,7 @@ def train(
         Path | None,
         typer.Option("--report", metavar="FILE", help="Loss curve as .png, .svg or .html.", show_default=False),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read images ahead.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that read images ahead.")] = 2,
     amp: Annotated[
         str | None, typer.Option("--amp", metavar="bf16", help="Mixed precision; weights stay float32.")
     ] = None,

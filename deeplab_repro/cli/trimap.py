@@ -67,27 +67,30 @@ def trimap(
 
     [dim]deeplab trimap VOCdevkit/VOC2012 --scores fc8/ --preset v1_largefov -o trimap[/dim]
     """
-    from deeplab_repro.cli.eval_options import job_ranks, pick_crf, pick_source, rank_device
+    import torch
+
+    from deeplab_repro.cli.eval_options import pick_crf, pick_source
     from deeplab_repro.cli.output import check_json, progress_steps
     from deeplab_repro.data.datasets import open_dataset
     from deeplab_repro.evaluate import evaluate
+    from deeplab_repro.train.ranks import joined
 
     check_json(json)
     bands = _widths(widths)
     data = open_dataset(dataset, split, classes, root)
     source, own, facts = pick_source(
-        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), rank_device(device)
+        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
     )
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     params = pick_crf(own, crf, preset)
     settings = {**facts, "data": str(dataset), "split": split, "crf": repr(params)}
-    with job_ranks() as (rank, world), progress_steps("evaluating") as progress:
+    with joined(torch.device("cpu")) as ranks, progress_steps("evaluating") as progress:
         result = evaluate(
-            source, data, params, bands, rank, world, boundary=boundary.value, resume=output, settings=settings,
-            progress=progress,
+            source, data, params, bands, ranks.rank, ranks.world, boundary=boundary.value, resume=output,
+            settings=settings, progress=progress,
         )  # fmt: skip
-    if rank == 0:
+    if ranks.first:
         curves = {name: [_figures(each) for each in result.trimap(name)] for name in result.counts}
         _report({"images": result.images, "widths": bands, "boundary": boundary.value, "curves": curves}, output, json)
 

@@ -125,6 +125,9 @@ class MemoryFeed:
             layer.tops[0]: (options.channels, options.height, options.width),
             layer.tops[1]: (),
         }
+        lacking = sorted(set(expected) - set(arrays))
+        if lacking:
+            raise ValueError(f"layer {layer.name!r} (MemoryData): needs arrays for {', '.join(map(repr, lacking))} too")
         self._values: dict[str, Tensor] = {}
         for top, shape in expected.items():
             values = torch.from_numpy(np.ascontiguousarray(arrays[top], np.float32))
@@ -138,7 +141,9 @@ class MemoryFeed:
             self._values[top] = values
         self._count = {len(values) for values in self._values.values()}
         if len(self._count) != 1:
-            raise ValueError(f"layer {layer.name!r} (MemoryData): data and labels differ in number: {self._count}")
+            raise ValueError(
+                f"layer {layer.name!r} (MemoryData): data and labels differ in number: {sorted(self._count)}"
+            )
         self._size, self._part, self._place = size, part, 0
 
     def next(self) -> dict[str, Tensor]:

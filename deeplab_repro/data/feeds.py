@@ -8,15 +8,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, Literal, Protocol
 
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from deeplab_repro.data.array_feeds import DummyFeed, HDF5Feed, MatFeed, MemoryFeed
 from deeplab_repro.data.caffe_rng import CaffeRng
 from deeplab_repro.data.image_feed import ImageFeed
-from deeplab_repro.layers.activation import Dropout
-from deeplab_repro.network import CaffeNet
 from deeplab_repro.processes import worker_pool
 from prototxt_import import LayerSpec, NetSpec
 from prototxt_import.errors import complain
@@ -163,20 +160,3 @@ def _open(
     if layer.type == "MatRead":
         return MatFeed(layer, spec, part)
     return DummyFeed(layer, seed, rank, world)
-
-
-def draw_masks_from(net: CaffeNet, rng: CaffeRng, rank: int = 0, world: int = 1) -> None:
-    """Let the Dropout layers of a net draw from a process generator, as Caffe's do on the CPU.
-
-    Each pass then draws one output a value in net order; of several processes each takes its part of the batch, the
-    masks being those of the whole one. Fillers are not drawn from it: masks equal Caffe's from the same seed in nets
-    whose fillers are all constant, and else follow the same rule from another place of the sequence."""
-
-    def draw(shape: torch.Size, ratio: float) -> Tensor:
-        count = shape.numel()
-        kept = rng.keep_mask(count * world, ratio)[rank * count : (rank + 1) * count]
-        return torch.from_numpy(kept).reshape(shape)
-
-    for module in net.modules():
-        if isinstance(module, Dropout):
-            module.draw = draw

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -132,11 +131,9 @@ class Threshold(CaffeLayer):
 class Dropout(CaffeLayer):
     """Identity in phase TEST; in TRAIN keeps each value with probability 1 - ratio and scales it by 1 / (1 - ratio).
 
-    mask: zeros and ones in place of random draws, as many as x has values.
-    draw: makes the mask from shape and ratio where none is given; None takes torch's generator."""
+    mask: zeros and ones in place of random draws, as many as x has values."""
 
     takes_mask = True
-    draw: Callable[[torch.Size, float], Tensor] | None = None
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
@@ -146,8 +143,6 @@ class Dropout(CaffeLayer):
         if not self.active:
             return x
         ratio = self.options.ratio
-        if mask is None and self.draw is not None:
-            mask = self.draw(x.shape, ratio)
         if mask is None:
             return F.dropout(x, ratio, training=True)
         if mask.numel() != x.numel():

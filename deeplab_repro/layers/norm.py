@@ -37,8 +37,7 @@ class BatchNorm(_Broadcast):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.options.use_global_stats:
-            self._accumulate(x.detach())
-            return F.batch_norm(x, None, None, training=True, eps=self.options.eps)
+            return self._batch_norm(x)
         factor = self.factor.detach()
         share = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
         scale = torch.rsqrt(self.variance.detach() * share + self.options.eps)
@@ -46,15 +45,17 @@ class BatchNorm(_Broadcast):
         # F.batch_norm would keep x for a gradient of the statistics that nobody asks for.
         return torch.addcmul(self.spread(shift, x, 1), x, self.spread(scale, x, 1))
 
-    @torch.no_grad()
-    def _accumulate(self, x: Tensor) -> None:
-        count = x.numel() // x.shape[1]
-        variance, mean = torch.var_mean(x, dim=[d for d in range(x.dim()) if d != 1], correction=0)
-        unbiased = count / (count - 1) if count > 1 else 1.0
+    def _batch_norm(self, x: Tensor) -> Tensor:
+        # With a momentum of 1 the running statistics are the batch's, the variance unbiased as Caffe keeps it: one
+        # pass over x for both uses.
+        mean, variance = (blob.new_zeros(blob.shape) for blob in (self.mean, self.variance))
+        y = F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=self.options.eps)
         fraction = self.options.moving_average_fraction
-        self.mean.mul_(fraction).add_(mean)
-        self.variance.mul_(fraction).add_(variance, alpha=unbiased)
-        self.factor.mul_(fraction).add_(1)
+        with torch.no_grad():
+            self.mean.mul_(fraction).add_(mean)
+            self.variance.mul_(fraction).add_(variance)
+            self.factor.mul_(fraction).add_(1)
+        return y
 
 
 @module("Scale")

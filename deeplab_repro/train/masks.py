@@ -25,6 +25,11 @@ class DropoutMasks:
         self._layers = [one for one in net.spec.layers if one.type == "Dropout"] if net.spec.phase == "TRAIN" else []
         self._known: dict[tuple[tuple[str, Shape], ...], dict[str, Shape]] = {}
 
+    @property
+    def draws(self) -> bool:
+        """Whether there is anything to draw."""
+        return bool(self._layers)
+
     def draw(self, inputs: Mapping[str, Shape], rows: slice = slice(None)) -> dict[str, Tensor]:
         """A mask for every Dropout layer, uint8 of its blob's shape, for a batch of inputs of these shapes.
 

@@ -124,7 +124,6 @@ class Optimizer:
                     f"{source}: the history of blob {one.index} of layer {one.layer!r} has shape {list(shape)}, "
                     f"the blob {list(one.blob.shape)}; is it the state of another net?"
                 )
-            held.append(torch.tensor(np.asarray(array, np.float32).reshape(one.blob.shape)))
-        if not any(bool(each.any()) for each in held):
-            return None
-        return [each.to(one.blob.device) for each in held]
+            values = torch.tensor(np.asarray(array, np.float32).reshape(one.blob.shape))
+            held.append(torch.empty_like(one.blob, requires_grad=False).copy_(values))
+        return held if any(bool(each.any()) for each in held) else None

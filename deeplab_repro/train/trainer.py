@@ -66,7 +66,8 @@ class Trainer:
             spec = nets.with_models(nets.sized(spec, self._feeds), self._models(saved))
             self._note_weights(spec)
             kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
-            self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed)).to(settings.device)
+            self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed))
+            self.net.to(settings.device, memory_format=torch.channels_last)
             ranks.follow([one.data for one in self.net.parameters()])
             self._check_shares()
             self._runner: nn.Module = torch.compile(self.net, dynamic=False) if settings.compile else self.net
@@ -183,6 +184,9 @@ class Trainer:
 
         Raises NotFinite naming iteration and layer, LostRank after a snapshot where another process is gone."""
         first, solver = self.updates, self.solver
+        if first >= self.stop_at and self.settings.snapshot == "latest":
+            # A script that is started again passes over what is done.
+            return []
         if first >= self.stop_at:
             raise ValueError(f"{solver.source}: {first} updates are done already, it was to stop after {self.stop_at}")
         written: list[Snapshot] = []
@@ -251,7 +255,10 @@ class Trainer:
         """Forward and backward of one pass; its loss (this process's share) and the outputs if they are displayed."""
         world, solver = self.ranks.world, self.solver
         mine = self._by_rows or (solver.iter_size - 1 - index) % world == self.ranks.rank
-        shapes, rows, batch = self._next_batch(mine)
+        if not mine and not self._masks.draws:
+            self._feeds.skip()
+            return None
+        shapes, rows, batch = self._next_batch()
         masks = self._masks.draw(shapes, rows)
         if not mine:
             return None
@@ -274,8 +281,8 @@ class Trainer:
         wanted = self.ranks.first and any(one.wants_pictures for one in self._watchers)
         return wanted and self.updates % max(1, self.stop_at // PICTURES) == 0
 
-    def _next_batch(self, mine: bool) -> tuple[dict[str, tuple[int, ...]], slice, dict[str, Tensor]]:
-        """Shapes of the whole batch, this process's rows of it, and these; where not mine nothing of it is computed."""
+    def _next_batch(self) -> tuple[dict[str, tuple[int, ...]], slice, dict[str, Tensor]]:
+        """Shapes of the whole batch, which rows of it this process holds, and these."""
         batch = self._feeds.next()
         if not self._by_rows or self.ranks.world == 1:
             return {name: tuple(value.shape) for name, value in batch.items()}, slice(None), batch

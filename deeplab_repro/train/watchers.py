@@ -130,7 +130,7 @@ class TensorBoard(Watcher):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ImportError("--tensorboard: needs the package tensorboard; `pip install tensorboard`") from error
+            raise ImportError("--tensorboard: needs tensorboard; `pip install deeplab-repro[train]`") from error
         self._folder, self._open = os.fspath(folder), SummaryWriter
         self._writer: Any = None
 
@@ -142,7 +142,7 @@ class TensorBoard(Watcher):
         self._writer.add_scalar("train/loss", one.loss, one.number)
         self._writer.add_scalar("train/smoothed_loss", one.smoothed, one.number)
         self._writer.add_scalar("train/learning_rate", one.rate, one.number)
-        self._add(one.outputs, "train", one.number)
+        self._add(one.outputs, "outputs", one.number)
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
         self._add(outputs, f"test{index}", updates)

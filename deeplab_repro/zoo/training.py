@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from deeplab_repro.zoo.table import spec, variant
@@ -50,9 +51,11 @@ def training_spec(
     return make_net(net.name, {}, [data, *net.layers], "TRAIN", net.dialect)
 
 
-def solver_text(name: str) -> str:
-    """The solver prototxt of a variant's first training, on the train set; its net is train.prototxt beside it."""
-    recipe = variant(name).recipe
+def solver_text(name: str, net_file: str = NET_FILE, prefix: str = "train", **changes: Any) -> str:
+    """The solver prototxt of a variant's first training, on the train set; its net is `net_file` beside it.
+
+    prefix: of its snapshots. changes: to fields of the variant's Recipe, for later trainings."""
+    recipe = replace(variant(name).recipe, **changes)
     policy = {"gamma": recipe.gamma, "stepsize": recipe.stepsize}
     facts: dict[str, object] = {
         "base_lr": recipe.base_lr,
@@ -63,10 +66,10 @@ def solver_text(name: str) -> str:
         "weight_decay": 0.0005,
         "display": 10,
         "snapshot": recipe.snapshot,
-        "snapshot_prefix": '"train"',
+        "snapshot_prefix": f'"{prefix}"',
         "solver_mode": "GPU",
     }
     # Fields the v1 fork does not know are written only where they say something.
     facts |= {"iter_size": recipe.iter_size} if recipe.iter_size > 1 else {}
     facts |= {"average_loss": recipe.average_loss} if recipe.average_loss > 1 else {}
-    return "".join(f"{key}: {value}\n" for key, value in {"train_net": f'"{NET_FILE}"', **facts}.items())
+    return "".join(f"{key}: {value}\n" for key, value in {"train_net": f'"{net_file}"', **facts}.items())

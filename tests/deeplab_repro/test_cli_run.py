@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from deeplab_repro.data.caffe_rng import CaffeRng
+from deeplab_repro.images import write_image
 from deeplab_repro.network import load_caffe
 
 
@@ -95,3 +97,38 @@ def test_what_run_refuses(tmp_path, toy, refused, x):
     refused("--passes", *good, "--passes", 0)
     refused("/proc/nope", *good[:-1], "/proc/nope/o.npz")
     assert not (tmp_path / "o.npz").exists()
+
+
+def test_data_layers_run_from_their_files_and_dropout_draws_from_the_same_generator(tmp_path, deeplab):
+    (tmp_path / "list.txt").write_text("a.png 3\n")
+    write_image(np.full((8, 9, 3), 100, np.uint8), tmp_path / "a.png")
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "d" type: "ImageData" top: "data" top: "label" image_data_param { source: "list.txt" } }\n'
+        'layer { name: "drop" type: "Dropout" bottom: "data" top: "out" dropout_param { dropout_ratio: 0.5 } }\n'
+    )
+    command = ("run", tmp_path / "net.prototxt", "--phase", "TRAIN", "--seed", 4, "--passes", 2)
+    result = deeplab(*command, "--blobs", "out,label", "-o", tmp_path / "o.npz")
+    assert result.exit_code == 0, result.output
+    written = _written(tmp_path)
+    assert written["label"].tolist() == [3, 3]
+    # The layer draws the seed of its reading thread first.
+    rng = CaffeRng(4)
+    rng.next()
+    for one in written["out"]:
+        np.testing.assert_array_equal(one, np.where(rng.keep_mask(one.size, 0.5).reshape(one.shape), 200, 0))
+
+
+def test_inputs_given_replace_a_data_layer_and_memory_data_takes_its_rows(tmp_path, deeplab, refused):
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "m" type: "MemoryData" top: "data" top: "label"\n'
+        "  memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 } }\n"
+    )
+    np.save(tmp_path / "data.npy", np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1))
+    np.save(tmp_path / "label.npy", np.arange(4, dtype=np.float32))
+    given = [f"--input={name}={tmp_path / name}.npy" for name in ("data", "label")]
+    command = ("run", tmp_path / "net.prototxt", "--blobs", "label", "-o", tmp_path / "o.npz")
+    result = deeplab(*command, *given, "--passes", 3)
+    assert result.exit_code == 0, result.output
+    assert _written(tmp_path)["label"].tolist() == [0, 1, 2, 3, 0, 1]
+    refused("label", *command, given[0])
+    refused("needs --input", *command)

@@ -229,6 +229,33 @@ def test_vgg16_becomes_deeplabs_own_windows_and_rates():
     assert receptive_fields(dense)["prob"].size == receptive_fields(densify(vgg16()))["prob"].size == (404, 404)
 
 
+def inception(name, bottom):
+    """Parallel convolutions and a pooling with its own, side by side."""
+    return [
+        conv(f"{name}a", bottom, 2, 1),
+        conv(f"{name}b", bottom, 2, 3, pad=1),
+        pool(f"{name}p", bottom, 3, 1, pad=1),
+        conv(f"{name}q", f"{name}p", 2, 1),
+        layer("Concat", name, [f"{name}a", f"{name}b", f"{name}q"], name),
+    ]
+
+
+def test_a_net_of_parallel_paths_whose_windows_hang_over_the_end():
+    layers = [conv("c1", "data", 4, 7, stride=2, pad=3), pool("p1", "c1", 3), layer("LRN", "n1", "p1", "n1")]
+    blob = "n1"
+    for i in range(1, 4):
+        layers += [*inception(f"i{i}", blob), pool(f"q{i}", f"i{i}", 3)]
+        blob = f"q{i}"
+    layers += inception("i4", blob)
+    maps = with_weights(make_net("maps", {"data": (1, 3, 224, 224)}, layers))
+    assert check_inside(maps, 8, "i4", (232, 229)) >= 16
+    layers += [pool("p5", "i4", 7, 1, "AVE"), inner("fc", "p5", 10), layer("Softmax", "prob", "fc", "prob")]
+    dense = densify(make_net("classifier", {"data": (1, 3, 224, 224)}, layers))
+    # Half a window hung over the end at every pooling: one score takes more than 224 pixels when none does.
+    assert dense.inputs["data"] == (1, 3, 248, 248)
+    assert dense.blobs["prob"] == (1, 10, 1, 1)
+
+
 def test_exact_pooling_differs_from_the_window_that_holds_it():
     layers = [pool("p1", "data"), conv("c", "p1", kernel=1), pool("p2", "c"), inner("fc", "p2")]
     spec = with_weights(make_net("two", {"data": (1, 2, 8, 8)}, layers))

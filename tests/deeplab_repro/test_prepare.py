@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro import CaffeNet, load_caffe, models, save_checkpoint
+from deeplab_repro import _C, CaffeNet, load_caffe, models, prepare, save_checkpoint
 from prototxt_import import Filler, layer, make_net
 
 NETS = Path(__file__).parents[1] / "golden" / "nets"
@@ -61,6 +61,20 @@ def test_golden_nets_keep_their_blobs(name, precision):
             if not (precision == "bf16" and blob == "pred"):  # classes flip where scores nearly tie
                 assert error(value, want[blob]) <= BOUNDS[precision], blob
         assert set(ready(**given)) == set(net.spec.outputs)
+
+
+def test_bfloat16_maps_where_the_processor_multiplies_them(monkeypatch):
+    net, (inputs, *_) = golden("v2_res101_aspp")
+    want = net(**inputs, blobs="all")
+    in_float = net.prepare(inputs, "bf16")
+    monkeypatch.setattr(prepare, "low_type", lambda parameter: torch.bfloat16)
+    ready = net.prepare(inputs, "bf16")
+    assert next(ready.parameters()).dtype == torch.bfloat16
+    for blob, value in ready(**inputs, blobs="all").items():
+        assert value.dtype == want[blob].dtype
+        assert blob == "pred" or error(value, want[blob]) <= BOUNDS["bf16"], blob
+    if not _C.has_bfloat16():
+        assert next(in_float.parameters()).dtype == torch.float32
 
 
 def affine_net(pad: int = 0, group: int = 1):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeplab_repro import AtrousConv2d, ops
+from deeplab_repro import _C, AtrousConv2d, ops
 
 methods = pytest.mark.parametrize("method", ops.PACKED_METHODS)
 
@@ -103,6 +103,23 @@ def test_module_repacks_for_another_dtype():
     with torch.no_grad():
         layer(x)
         torch.testing.assert_close(layer.double()(x.double()), reference(layer, x.double()))
+        exact = reference(layer.bfloat16().double(), x.bfloat16().double())
+        rounded = layer.bfloat16()(x.bfloat16())
+        assert rounded.dtype == torch.bfloat16
+        torch.testing.assert_close(rounded.double(), exact, rtol=2**-8, atol=2e-6)
+
+
+@methods
+def test_bfloat16_is_packed_in_float32_and_rounded_once(method):
+    layer, x = layer_and_input(method, torch.bfloat16, relu=True)
+    with torch.no_grad():
+        assert ops.pack_weight(layer.weight, 1, method).dtype == torch.float32
+        result = layer(x)
+        assert result.dtype == torch.bfloat16
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        exact = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), 1, 4, 4).relu()
+    # Half a unit in the eighth bit, and the float32 ways' own error.
+    torch.testing.assert_close(result.double(), exact, rtol=2**-8, atol=1e-5)
 
 
 @methods
@@ -151,7 +168,7 @@ def test_nan_passes_through_relu():
         ({"method": "winograd2"}, "packed must have 1600 elements with method 'winograd2', got 900"),
         ({"method": "winograd4", "stride": 2}, r"method 'winograd4' takes stride 1, got \[2, 2\]"),
         ({"packed": torch.ones(30, 30)}, r"packed must be \[elements\], got \[30, 30\]"),
-        ({"packed": torch.ones(900).double()}, r"packed must have the dtype of input \(Float\), got Double"),
+        ({"packed": torch.ones(900).double()}, "packed must be Float for an input of Float, got Double"),
         ({"weight": torch.ones(10, 11, 3, 3)}, r"weight's channels times groups \(11 \* 1\), got 10"),
     ],
 )
@@ -167,7 +184,7 @@ def test_wrong_packed_arguments_are_named(change, message):
         (torch.ones(4, 5, 1, 1), 1, "winograd2", r"method 'winograd2' takes 3x3 kernels, got \[4, 5, 1, 1\]"),
         (torch.ones(4, 5, 3), 1, "direct", r"weight must be \[F, C / groups, kernel_h, kernel_w\]"),
         (torch.ones(4, 5, 3, 3), 3, "direct", r"groups must divide the number of filters \(4\), got 3"),
-        (torch.ones(4, 5, 3, 3).int(), 1, "direct", "weight must be float32 or float64, got Int"),
+        (torch.ones(4, 5, 3, 3).int(), 1, "direct", "weight must be floating point, got Int"),
     ],
 )
 def test_wrong_weights_are_not_packed(weight, groups, method, message):
@@ -205,4 +222,8 @@ def test_what_a_method_cannot_do_is_the_library_s():
     x, weight = torch.empty(1, 8, 9, 9), torch.empty(8, 8, 3, 3)
     assert ops.plan(x, weight, 2, 1, 1, method="winograd") == "library"
     assert ops.plan(x, weight, 2, 1, 1, method="interlace") == "library"
-    assert ops.plan(x.bfloat16(), weight.bfloat16(), method="direct") == "library"
+    assert ops.plan(x.bfloat16(), weight.bfloat16(), method="direct") == "direct"
+    by_the_library = _C.has_bfloat16()
+    large = torch.empty(1, 512, 41, 41).bfloat16().to(memory_format=torch.channels_last)
+    way = ops.plan(large, torch.empty(1024, 512, 3, 3).bfloat16(), 1, 24, 24, packed=True)
+    assert way == ("library" if by_the_library else "direct")

@@ -41,6 +41,7 @@ RANKS = {
     "ports": 5,
     "models": 5,
     "cli": 9,
+    "__main__": 9,
 }
 TOP_RANK = 6
 FORBIDDEN_ANYWHERE = {"prototxt_import": ("torch",)}

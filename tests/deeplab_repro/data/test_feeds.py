@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.data.feeds import draw_masks_from, open_feeds
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.data.feeds import open_feeds
 from prototxt_import import CaffeFormatError, parse_net, read_net
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "golden" / "caffe"
@@ -243,22 +242,3 @@ def test_rows_and_mat_files_are_those_the_fork_read(case, monkeypatch):
     for name in recorded.files:
         got = torch.cat([one[name] for one in batches]).numpy()
         np.testing.assert_array_equal(got, recorded[name].reshape(-1, *got.shape[1:])[: len(got)])
-
-
-def test_dropout_layers_draw_in_net_order_and_ranks_take_their_part():
-    text = 'input: "data" input_shape { dim: 4 dim: 3 }' + "".join(
-        f'layer {{ name: "{n}" type: "Dropout" bottom: "data" top: "{n}" }}' for n in "ab"
-    )
-    spec = parse_net(text, phase="TRAIN")
-
-    def masks(rank, world):
-        from deeplab_repro.data.caffe_rng import CaffeRng
-
-        net = CaffeNet(spec)
-        draw_masks_from(net, CaffeRng(6), rank, world)
-        return net(data=torch.ones(4 // world, 3), blobs=["a", "b"])
-
-    whole, first, second = masks(0, 1), masks(0, 2), masks(1, 2)
-    for name in ("a", "b"):
-        assert torch.equal(whole[name], torch.cat([first[name], second[name]]))
-    assert not torch.equal(whole["a"], whole["b"])

@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
+from deeplab_repro.export import write_forms
 from deeplab_repro.train import snapshot as snapshots
+from deeplab_repro.train.recipes import recipe_files
+from deeplab_repro.train.settings import Settings
+from deeplab_repro.train.trainer import Trainer
 from deeplab_repro.train.watchers import JsonLog
-from prototxt_import import CaffeFormatError, read_solverstate, read_weights
+from prototxt_import import CaffeFormatError, read_solver, read_solverstate, read_weights
 
 COMMAND = [sys.executable, "-c", "from deeplab_repro.cli import main; main()", "train"]
 TYPES = ["SGD", "Nesterov", "Adam"]
@@ -31,6 +36,24 @@ def test_own_state_continues_bit_for_bit(tiny, same, kind, form):
     same(*(read_weights(tiny.folder / f"{name}_iter_12.caffemodel{end}") for name in ("whole", "part")))
     one, two = (read_solverstate(tiny.folder / f"{name}_iter_12.solverstate{end}") for name in ("whole", "part"))
     assert all((a == b).all() for a, b in zip(one.history, two.history, strict=True))
+
+
+@pytest.mark.parametrize("name", ["deeplab_largefov", "deeplab_vgg16_aspp"])
+def test_images_and_masks_go_on_where_they_were(name, voc, same, tmp_path):
+    """v1 draws a seed a batch from the generator that Dropout uses; v2 one at the beginning."""
+    nets, texts = recipe_files(name, str(voc), size=(65, 65), batch=2, width=1 / 32)
+    write_forms(nets, voc / "recipe", texts=texts)
+    solver = replace(read_solver(voc / "recipe" / "solver.prototxt"), random_seed=4, snapshot=0)
+
+    def train(prefix, **settings):
+        chosen = Settings(snapshot_prefix=str(tmp_path / prefix), **settings)
+        with Trainer(solver, chosen, workers=2) as trainer:
+            trainer.run()
+
+    train("whole", max_iter=6)
+    train("part", max_iter=3)
+    train("part", max_iter=6, snapshot="latest")
+    same(*(read_weights(tmp_path / f"{prefix}_iter_6.caffemodel") for prefix in ("whole", "part")))
 
 
 @pytest.mark.parametrize("step", range(9))

@@ -1,0 +1,235 @@
+"""The papers' ablations in the small: narrow nets on CamVid, several seeds, one resumable command.
+
+    python -m benchmarks.ablation ../shared/camvid -o ablation [--arms poly,step] [--seeds 1,2,3] [--json F]
+
+Each arm changes one thing of the base, a narrow LargeFOV trained by the poly policy. All are trained by `deeplab train`
+from nothing, with batch normalisation in the place of ImageNet's weights, folded in afterwards. A finished run is kept
+as result.json, an interrupted one goes on from its newest snapshot; the table is of the runs there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deeplab_repro.crf import CRFParams
+from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
+from deeplab_repro.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
+from deeplab_repro.files import check_record, output_folder
+from deeplab_repro.network import CaffeNet
+from deeplab_repro.plain import plain_net
+from deeplab_repro.predict import Segmenter
+from deeplab_repro.zoo import vgg16_spec
+from deeplab_repro.zoo.normalised import normalised
+from deeplab_repro.zoo.training import MEAN
+from prototxt_import import NetSpec, layer, make_net, read_net, write_net, write_weights
+from prototxt_import.layers.data import TransformOptions
+
+from .ablation_report import compare, print_report
+from .machine import machine_record
+from .run import write_json
+
+CLASSIFIER = "fc8_camvid"
+TRIMAP_WIDTHS = (1, 2, 5, 10, 20, 40)
+# v2's setting for its VGG-16 nets.
+CRF = CRFParams(
+    iterations=10,
+    gaussian_weight=3,
+    gaussian_xy_std=3,
+    bilateral_weight=4,
+    bilateral_xy_std=49,
+    bilateral_rgb_std=5,
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """head: of vgg16_spec; policy: poly or step; scales: that images are drawn at."""
+
+    head: str = "largefov"
+    policy: str = "poly"
+    scales: tuple[float, ...] = ()
+
+
+ARMS = {
+    "poly": Arm(),
+    "step": Arm(policy="step"),
+    "aspp_s": Arm(head="aspp_s"),
+    "aspp_l": Arm(head="aspp_l"),
+    "scales": Arm(scales=(0.5, 0.75, 1.0, 1.25, 1.5)),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How small "in the small" is. channels: of the five stages; iterations: of `batch` crops of `crop` pixels.
+
+    The step policy divides the rate by ten at each third, as v1's 2000 of 6000; poly has v2's power, 0.9."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 128, 128)
+    fc_channels: int = 256
+    crop: int = 321
+    batch: int = 4
+    iterations: int = 1500
+    base_lr: float = 0.01
+
+    def wider(self, width: float) -> Scale:
+        """All channels times `width`."""
+        channels = tuple(round(width * each) for each in self.channels)
+        return replace(self, channels=channels, fc_channels=round(width * self.fc_channels))
+
+
+def net_spec(arm: Arm, scale: Scale, classes: int, phase: str, size: tuple[int, int]) -> NetSpec:
+    """The arm's normalised net, fed by an input `data`, and in TRAIN `label`."""
+    spec = vgg16_spec(
+        arm.head,
+        num_classes=classes,
+        channels=scale.channels,
+        fc_channels=scale.fc_channels,
+        size=size,
+        batch=scale.batch if phase == "TRAIN" else 1,
+        phase=phase,
+        classifier=CLASSIFIER,
+        dialect="v2",
+        name="camvid",
+    )
+    return normalised(spec)
+
+
+def solver_text(arm: Arm, scale: Scale, seed: int) -> str:
+    """The run's solver, whose net is train.prototxt beside it."""
+    policy = {"poly": "power: 0.9", "step": f"gamma: 0.1\nstepsize: {max(scale.iterations // 3, 1)}"}[arm.policy]
+    return (
+        f'net: "train.prototxt"\nbase_lr: {scale.base_lr}\nlr_policy: "{arm.policy}"\n{policy}\n'
+        f"max_iter: {scale.iterations}\nmomentum: 0.9\nweight_decay: 0.0005\naverage_loss: 20\ndisplay: 20\n"
+        f'snapshot: 100\nsnapshot_prefix: "train"\nrandom_seed: {seed}\n'
+    )
+
+
+def write_run(folder: Path, arm: Arm, scale: Scale, seed: int, data: SegmentationDataset) -> None:
+    """train.txt, train.prototxt, test.prototxt and solver.prototxt of a run, the same each time."""
+    lines = (f"{each.image.resolve()} {each.label.resolve()}\n" for each in data.samples if each.label is not None)
+    (folder / "train.txt").write_text("".join(lines))
+    sides = (scale.crop, scale.crop)
+    net = net_spec(arm, scale, data.num_classes, "TRAIN", sides)
+    feed = layer(
+        "ImageSegData",
+        "data",
+        (),
+        ("data", "label"),
+        source="train.txt",
+        batch_size=scale.batch,
+        shuffle=True,
+        label_type="PIXEL",
+        transform=TransformOptions(mirror=True, crop_size=scale.crop, mean_value=MEAN, scale_factors=arm.scales),
+    )
+    train = make_net(net.name, {}, [feed, *net.layers], "TRAIN", net.dialect)
+    write_net(train, folder / "train.prototxt", "v2")
+    write_net(net_spec(arm, scale, data.num_classes, "TEST", sides), folder / "test.prototxt", "v2")
+    (folder / "solver.prototxt").write_text(solver_text(arm, scale, seed))
+
+
+def train(folder: Path, device: str) -> Path:
+    """Run or continue the training by the command line, as anyone would; the model it ends with."""
+    command = [sys.executable, "-m", "deeplab_repro", "train", "solver.prototxt", "--snapshot", "latest"]
+    command += ["--log", "train.jsonl", "--report", "loss.png", "--device", device]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return max(folder.glob("train_iter_*.caffemodel"), key=lambda path: int(path.stem.rpartition("_")[2]))
+
+
+def folded_model(folder: Path, model: Path) -> NetSpec:
+    """plain.prototxt and plain.caffemodel: the trained net without its normalisation."""
+    spec = plain_net(CaffeNet(read_net(folder / "test.prototxt", model)))
+    write_net(spec, folder / "plain.prototxt", "v2")
+    write_weights(spec.weights, spec, folder / "plain.caffemodel", "v2")
+    return spec
+
+
+def score(spec: NetSpec, data: SegmentationDataset, device: str, notes: Path) -> dict[str, Any]:
+    """Figures on a split by stage ("network", "crf"), each with its trimap curve; bands follow label edges."""
+    segmenter = Segmenter(net=CaffeNet(spec), mean_bgr=MEAN, crf=None, device=device)
+    notes.mkdir(exist_ok=True)
+    result = evaluate(segmenter, data, CRF, TRIMAP_WIDTHS, boundary="edges", resume=notes)
+    answer: dict[str, Any] = {}
+    for stage in (NETWORK, REFINED):
+        bands = [matrix_of(each).miou() for each in result.counts[stage][1:]]
+        answer[stage] = {
+            **figures(result.stage(stage), result.class_names, "zero"),
+            "trimap_miou": dict(zip(map(str, TRIMAP_WIDTHS), bands, strict=True)),
+        }
+    return answer
+
+
+def run(folder: Path, name: str, scale: Scale, seed: int, camvid: Path, device: str) -> dict[str, Any]:
+    """One arm with one seed: its result, from result.json where it is finished."""
+    answer = folder / "result.json"
+    facts = {"arm": name, **asdict(ARMS[name]), **asdict(scale), "seed": seed}
+    with output_folder(folder):
+        check_record(folder / "run.json", facts)
+        if answer.exists():
+            return json.loads(answer.read_text())
+        write_run(folder, ARMS[name], scale, seed, open_dataset(camvid, "train"))
+        begin = time.monotonic()
+        model = train(folder, device)
+        elapsed = time.monotonic() - begin
+        stages = score(folded_model(folder, model), open_dataset(camvid, "val"), device, folder / "scored")
+        lines = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+        losses = [line["loss"] for line in lines if "loss" in line]
+        result = {
+            **facts,
+            "last_loss": sum(losses[-20:]) / len(losses[-20:]),
+            "last_call_training_s": round(elapsed, 1),
+            "machine": machine_record(),
+            **stages,
+        }
+        write_json(answer, result)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None, out: Callable[[str], None] = print) -> int:
+    """Exit code 0; errors of training and reading pass through."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.splitlines()[0])
+    parser.add_argument("camvid", type=Path, help="folder in VOC's layout, with classes.json")
+    parser.add_argument("-o", "--output", type=Path, default=Path("ablation"), help="folder of the runs")
+    parser.add_argument("--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}; the first is the base")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--iterations", type=int, default=Scale.iterations)
+    parser.add_argument("--batch", type=int, default=Scale.batch)
+    parser.add_argument("--base-lr", type=float, default=Scale.base_lr)
+    parser.add_argument("--width", type=float, default=1.0, help="factor on all channels; 4 is the papers' full width")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--json", type=Path, help="write all results and comparisons there")
+    options = parser.parse_args(arguments)
+    names = options.arms.split(",")
+    unknown = [name for name in names if name not in ARMS]
+    if unknown:
+        parser.error(f"no arm {unknown[0]!r}; there are {', '.join(ARMS)}")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    scale = replace(Scale(), iterations=options.iterations, batch=options.batch, base_lr=options.base_lr)
+    scale = scale.wider(options.width)
+    results = []
+    # Seed by seed, so that what an unfinished table compares has seen the same seeds.
+    for seed in map(int, options.seeds.split(",")):
+        for name in names:
+            out(f"{name}, seed {seed}")
+            folder = options.output / f"{name}_{seed}"
+            results.append(run(folder, name, scale, seed, options.camvid, options.device))
+    print_report(results, out)
+    if options.json:
+        write_json(options.json, {"runs": results, "comparisons": compare(results)})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

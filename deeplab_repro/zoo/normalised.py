@@ -1,0 +1,49 @@
+"""VGG nets that can be trained from nothing: batch normalisation behind every convolution that a ReLU follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prototxt_import import LayerSpec, NetSpec, ParamSpec, layer, make_net
+
+# Of the running mean and variance, which a short training has to keep up with; BVLC Caffe's default is 0.999.
+MOVING_AVERAGE_FRACTION = 0.99
+
+
+def normalised(spec: NetSpec) -> NetSpec:
+    """The net with a BatchNorm and a Scale layer, both in place, between each convolution and the ReLU on its top.
+
+    They are named <convolution>_bn and <convolution>_scale. Those convolutions lose their bias, for which the scale's
+    stands in, and classifiers, which no ReLU follows, stay. In phase TRAIN the statistics are the batch's, as in BVLC
+    Caffe. `plain.plain_net` is the way back. Not of the papers, whose nets begin from ImageNet's: it takes the place
+    of those weights where there are none.
+    Raises CaffeFormatError for the v1 dialect, which has neither layer."""
+    activated = {one.bottoms[0] for one in spec.layers if one.type == "ReLU" and one.bottoms == one.tops}
+    layers: list[LayerSpec] = []
+    for one in spec.layers:
+        if one.type != "Convolution" or one.tops[0] not in activated:
+            layers.append(one)
+            continue
+        bare = replace(one, params=one.params[:1], options=replace(one.options, bias_term=False))
+        blob = list(one.tops)
+        layers += [
+            bare,
+            layer(
+                "BatchNorm",
+                f"{one.name}_bn",
+                blob,
+                blob,
+                params=[ParamSpec(lr_mult=0, decay_mult=0)] * 3,
+                use_global_stats=spec.phase == "TEST",
+                moving_average_fraction=MOVING_AVERAGE_FRACTION,
+            ),
+            layer(
+                "Scale",
+                f"{one.name}_scale",
+                blob,
+                blob,
+                params=[ParamSpec(lr_mult=1, decay_mult=0)] * 2,
+                bias_term=True,
+            ),
+        ]
+    return make_net(spec.name, spec.inputs, layers, spec.phase, spec.dialect)
