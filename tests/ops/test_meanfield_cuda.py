@@ -23,9 +23,9 @@ def on_cuda(crf: DenseCRF, image: torch.Tensor, scores: torch.Tensor) -> torch.T
     return crf(image.cuda(), scores.cuda())
 
 
+@pytest.mark.gpu
+@pytest.mark.usefixtures("needs_cuda")
 class TestOnCuda:
-    pytestmark = (pytest.mark.gpu, pytest.mark.usefixtures("needs_cuda"))
-
     @pytest.mark.parametrize("labels", [1, 2, 21, 33, 60, 150])
     @pytest.mark.parametrize("size", [(1, 1), (17, 31), (64, 65)])
     def test_marginals_equal_the_cpus(self, size: tuple[int, int], labels: int) -> None:
