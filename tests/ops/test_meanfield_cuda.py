@@ -1,4 +1,4 @@
-"""The mean field on CUDA beside the CPU's: batches, graphs, storage and memory. Its contract stands in test_meanfield."""
+"""The mean field on CUDA beside the CPU's: batches, graphs, storage, memory. Its contract stands in test_meanfield."""
 
 import warnings
 
