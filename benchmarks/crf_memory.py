@@ -34,7 +34,7 @@ def _status_mib(field: str) -> float:
 
 def main(case_text: str, program: str, device: str) -> None:
     """Run once and print the peak."""
-    from .crf import programs
+    from .crf_programs import programs
 
     call = programs(CrfCase(**json.loads(case_text)), device)[program]
     if device == "cuda":

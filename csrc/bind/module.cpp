@@ -5,10 +5,12 @@
 #include <pybind11/stl.h>
 #include <torch/version.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "csrc/cpu/parallel.h"
+#include "csrc/cpu/stages.h"
 
 namespace {
 
@@ -16,6 +18,12 @@ void run_on_torch_threads(std::int64_t begin, std::int64_t end,
                           std::int64_t grain,
                           const deeplab::RangeFunction& fn) {
   at::parallel_for(begin, end, grain, fn);
+}
+
+std::map<std::string, double> stage_seconds(const pybind11::function& call) {
+  const deeplab::StageClock clock;
+  call();
+  return clock.seconds();
 }
 
 std::vector<std::string> built_devices() {
@@ -39,4 +47,7 @@ PYBIND11_MODULE(_C, module) {
 #endif
   module.def("devices", &built_devices,
              "Device types the operators were built for.");
+  module.def("stage_seconds", &stage_seconds, pybind11::arg("call"),
+             "Seconds that the CPU operators which call() runs on this thread "
+             "spend in each of their steps.");
 }
