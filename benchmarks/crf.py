@@ -11,7 +11,7 @@ import torch
 from deeplab_repro.crf import DenseCRF, PermutohedralLattice, bilateral_features
 
 from .cases import CrfCase
-from .crf_memory import peak_mib
+from .crf_memory import cuda_peak_mib, peak_mib
 from .crf_programs import Call, CrfProblem, exact_crf, problem_of, programs
 from .crf_split import split_ms
 from .timing import alternate
@@ -82,7 +82,10 @@ def _bench_case(case: CrfCase, device: str, seconds: float) -> dict[str, Any]:
         return row
     row["times"] = {name: asdict(t) for name, t in alternate(calls, device, rounds=5, seconds=seconds).items()}
     row["split_ms"] = split_ms(calls["ours"], device)
-    row["peak_mib"] = {name: peak_mib(case, name, "cpu" if name == "pydensecrf" else device) for name in calls}
+    row["peak_mib"] = {
+        name: peak_mib(case, name) if device == "cpu" or name == "pydensecrf" else cuda_peak_mib(call)
+        for name, call in calls.items()
+    }
     if "pydensecrf" in calls:
         ratio = ORIGINAL_OVER_PYDENSECRF.get((case.kind, case.height, case.width))
         if ratio is not None and case.labels == 21:
