@@ -87,12 +87,14 @@ class CrfCase:
     bilateral_xy_std: float = 67.0
     bilateral_rgb_std: float = 3.0
     batch: int = 1
+    first_seed: int = 0
 
     @property
     def name(self) -> str:
         size = f"{self.width}x{self.height}x{self.labels}x{self.iterations}"
         batch = f" n{self.batch}" if self.batch > 1 else ""
-        return f"{self.kind} {size} 4/{self.bilateral_xy_std:g}/{self.bilateral_rgb_std:g}{batch}"
+        seed = f" seed {self.first_seed}" if self.first_seed else ""
+        return f"{self.kind} {size} 4/{self.bilateral_xy_std:g}/{self.bilateral_rgb_std:g}{batch}{seed}"
 
     @property
     def energies(self) -> int:
@@ -104,8 +106,10 @@ class CrfCase:
 MOST_ENERGIES = 2**28
 
 
-def crf_cases(full: bool = False, batches: tuple[int, ...] = (1,)) -> list[CrfCase]:
-    """The photo of 500 x 375 with 21 labels, or every size and number of labels that fits into memory."""
+def crf_cases(full: bool = False, batches: tuple[int, ...] = (1,), only: str = "") -> list[CrfCase]:
+    """The photo of 500 x 375 with 21 labels, or every size and number of labels that fits into memory.
+
+    Of these, the cases whose names the regular expression `only` finds."""
     sizes = ((321, 321), (375, 500), (1024, 2048)) if full else ((375, 500),)
     cases = [
         CrfCase(kind, *size, labels, batch=batch)
@@ -114,7 +118,17 @@ def crf_cases(full: bool = False, batches: tuple[int, ...] = (1,)) -> list[CrfCa
         for labels in ((2, 21, 60, 150) if full else (21,))
         for kind in ("smooth", "busy")
     ]
-    return [case for case in cases if case.energies <= MOST_ENERGIES]
+    return [case for case in cases if case.energies <= MOST_ENERGIES and re.search(only, case.name)]
+
+
+# What the GPU's aims speak of: four images that load the lattice as photographs do, the papers' two sizes, a batch.
+CRF_GPU_CASES: tuple[CrfCase, ...] = (
+    *(CrfCase("busy", first_seed=seed) for seed in range(4)),
+    CrfCase("smooth"),
+    CrfCase("busy", 321, 321),
+    CrfCase("smooth", 1024, 2048),
+    CrfCase("busy", batch=8),
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Peak memory of one dense CRF: python -m benchmarks.crf_memory CASE PROGRAM DEVICE prints MiB beyond its inputs.
+"""Peak memory of one dense CRF: python -m benchmarks.crf_memory CASE PROGRAM prints MiB beyond its inputs.
 
 A process of its own for each figure: what an allocator keeps from one program would hide the next one's peak.
 """
@@ -15,16 +15,26 @@ from pathlib import Path
 import torch
 
 from .cases import CrfCase
+from .crf_programs import Call, programs
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def peak_mib(case: CrfCase, program: str, device: str) -> float | None:
-    """MiB that `program` ("ours", "pydensecrf") needs for the case; None where that cannot be measured (no Linux)."""
-    command = [sys.executable, "-m", f"{__package__}.crf_memory", json.dumps(asdict(case)), program, device]
+def peak_mib(case: CrfCase, program: str) -> float | None:
+    """MiB that `program` ("ours", "pydensecrf") needs on the CPU; None where that cannot be measured (no Linux)."""
+    command = [sys.executable, "-m", f"{__package__}.crf_memory", json.dumps(asdict(case)), program]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     return float(done.stdout) if done.returncode == 0 else None
+
+
+def cuda_peak_mib(call: Call) -> float:
+    """MiB of GPU memory that a call takes beyond what is allocated."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _status_mib(field: str) -> float:
@@ -32,18 +42,9 @@ def _status_mib(field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def main(case_text: str, program: str, device: str) -> None:
+def main(case_text: str, program: str) -> None:
     """Run once and print the peak."""
-    from .crf import programs
-
-    call = programs(CrfCase(**json.loads(case_text)), device)[program]
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        print((torch.cuda.max_memory_allocated() - before) / 2**20)
-        return
+    call = programs(CrfCase(**json.loads(case_text)), "cpu")[program]
     _CLEAR.write_text("5")  # sets the peak to what is resident now
     before = _status_mib("VmRSS")
     call()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The last seconds before the deadline belong to the report.
 RESERVE_S = 10
 # Files of timed rows, `<family>...`.
-ROWS = ("conv", "conv_backward", "crf")
+ROWS = ("conv", "conv_backward", "crf", "crf_accuracy")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def steps(out: Path, architecture: str) -> list[Step]:
              {"TORCH_CUDA_ARCH_LIST": architecture, "DEEPLAB_CUDA": "1"}),
         Step("small run", (python, "-m", "benchmarks.small_run", "cuda"), 60),
         Step("pytest", (python, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"), 200),
-        Step("crf", (*bench, "crf", "--seconds", "3", "--json", str(out / "crf.json")), 60),
+        Step("crf", (*bench, "crf", "--gate", "--seconds", "0.5", "--json", str(out / "crf.json")), 120),
+        Step("crf accuracy", (*bench, "crf", "--accuracy", "--json", str(out / "crf_accuracy.json")), 40),
         Step("conv", (*bench, "conv", "--batch", "1", "10", "--precision", "fp32", "tf32", "fp16", "bf16",
                       "--seconds", "0.25", "--json", str(out / "conv.json")), 90),
         Step("conv backward", (*bench, "conv", "--direction", "backward", "--precision", "fp32", "bf16",
@@ -160,7 +161,7 @@ def _run(out: Path, deadline: float) -> int:
         if step.name == "build" and last.fails_gate:
             break
     for name in ROWS:
-        _print_rows(out / f"{name}.json", name.partition("_")[0])
+        _print_rows(out / f"{name}.json", "conv" if name == "conv_backward" else name)
     failed = [result.name for result in results if result.fails_gate]
     print(f"gpu-gate: {'failed: ' + ', '.join(failed) if failed else 'passed'}; the figures are in {out.name}/")
     return 1 if failed else 0
@@ -169,9 +170,10 @@ def _run(out: Path, deadline: float) -> int:
 def _print_rows(path: Path, family: str) -> None:
     if not path.is_file():
         return
-    from . import conv, crf
+    from . import conv, crf, crf_accuracy
 
-    formatter = {"conv": conv.format_row, "crf": crf.format_row}[family]
+    formatters = {"conv": conv.format_row, "crf": crf.format_row, "crf_accuracy": crf_accuracy.format_row}
+    formatter = formatters[family]
     for row in json.loads(path.read_text())[family]:
         print(formatter(row))
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-FAMILIES = ("conv", "crf", "net")
+FAMILIES = ("conv", "crf", "crf_accuracy", "net")
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
@@ -20,7 +20,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
         raise ValueError(f"{path}: nothing was timed, so there is nothing to draw")
     figure = Figure(figsize=(9, 4 * len(panels)), layout="constrained")
     for axes, (family, title, rows) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        (_speed_over_rate if family == "conv" else _bars)(axes, rows)
+        {"conv": _speed_over_rate, "crf_accuracy": _errors}.get(family, _bars)(axes, rows)
         axes.set_title(title, fontsize="medium")
         axes.legend(fontsize="small")
     machine = report["machine"]
@@ -35,13 +35,15 @@ def _panels(report: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]
     for family in FAMILIES:
         groups = defaultdict(list)
         for row in report.get(family, ()):
-            if "times" in row:
+            if "times" in row or family == "crf_accuracy":
                 groups[_group(family, row)].append(row)
         panels += [(family, title, rows) for title, rows in groups.items()]
     return panels
 
 
 def _group(family: str, row: dict[str, Any]) -> str:
+    if family == "crf_accuracy":
+        return f"the lattice against the exact mean field, {row['images']}"
     shape = row["shape"]
     if family == "conv":
         kernel = f"{shape['kernel']}x{shape['kernel']}"
@@ -61,6 +63,14 @@ def _speed_over_rate(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.set_xticks(points, labels, fontsize="small")
     axes.axhline(1, color="grey", linewidth=0.5)
     axes.set_ylim(bottom=0)
+
+
+def _errors(axes: Any, rows: list[dict[str, Any]]) -> None:
+    names = {"max_dq": "max |dQ|", "mean_dq": "mean |dQ|", "labels_differing": "labels that differ"}
+    for i, (key, label) in enumerate(names.items()):
+        axes.bar([at + i * 0.27 for at in range(len(rows))], [row[key] for row in rows], 0.27, label=label)
+    axes.set_yscale("log")
+    axes.set_xticks([at + 0.27 for at in range(len(rows))], [row["case"] for row in rows], fontsize="small")
 
 
 def _bars(axes: Any, rows: list[dict[str, Any]]) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from .cases import LARGE_NET_CASES, NET_CASES, conv_cases, crf_cases
+from .cases import CRF_GPU_CASES, LARGE_NET_CASES, NET_CASES, conv_cases, crf_cases
 from .conv import DIRECTIONS, PRECISIONS, bench_conv
 from .crf import bench_crf
+from .crf_accuracy import bench_accuracy
 from .data import bench_data
 from .importer import bench_importer
 from .machine import machine_record
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for family in options.families or FAMILIES:
         progress(f"{family} on {options.device}, {torch.get_num_threads()} threads")
         rows = _bench(family, options, progress)
-        report[family] = rows
+        report["crf_accuracy" if family == "crf" and options.accuracy else family] = rows
         passed &= all(bool(row["passed"]) for row in rows)
     if options.json == "-":
         json.dump(report, sys.stdout, indent=1)
@@ -61,7 +62,13 @@ def write_json(path: Path, report: object) -> None:
 
 def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], None]) -> list[dict[str, Any]]:
     if family == "crf":
-        return bench_crf(crf_cases(options.full, tuple(options.batch)), options.device, options.seconds * 4, progress)
+        if options.accuracy:
+            images = Path(options.images) if options.images else None
+            return bench_accuracy(options.device, images, only=options.only, progress=progress)
+        crf = crf_cases(options.full, tuple(options.batch), options.only)
+        if options.gate:
+            crf = [case for case in CRF_GPU_CASES if re.search(options.only, case.name)]
+        return bench_crf(crf, options.device, options.seconds * 4, progress)
     if family == "importer":
         return bench_importer(options.seconds * 4, progress)
     if family == "data":
@@ -87,10 +94,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
     parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; default all")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--full", action="store_true", help="every convolution shape, not the six that stand for them")
+    parser.add_argument("--full", action="store_true", help="every shape, not the few that stand for them")
     parser.add_argument(
-        "--only", type=_regex, metavar="REGEX", default="", help="of conv and net, the cases whose names match"
+        "--only", type=_regex, metavar="REGEX", default="", help="of conv, crf and net, the cases whose names match"
     )
+    parser.add_argument(
+        "--accuracy", action="store_true", help="of crf, the lattice's own error against the exact mode"
+    )
+    parser.add_argument("--images", metavar="DIR", help="photographs for --accuracy; default those beside the checkout")
+    parser.add_argument("--gate", action="store_true", help="of crf, the cases that a GPU's aims speak of")
     parser.add_argument("--batch", nargs="+", type=int, default=[1])
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=tuple(PRECISIONS))
     parser.add_argument("--direction", nargs="+", default=["forward"], choices=DIRECTIONS)

@@ -7,7 +7,8 @@ import sys
 import torch
 
 from deeplab_repro import ops
-from deeplab_repro.crf import CRFParams, DenseCRF, PermutohedralLattice
+
+from . import small_run_crf
 
 
 def run(device: str) -> None:
@@ -21,15 +22,7 @@ def run(device: str) -> None:
         result = ops.atrous_conv2d(x, weight, bias, *window, groups=2, method="im2col")
         result.sum().backward()
         assert all(torch.isfinite(tensor).all() for tensor in (result, x.grad, weight.grad, bias.grad))
-    values = torch.randn(211, 5, device=device)
-    lattice = PermutohedralLattice(torch.randn(211, 5, device=device) * 3)
-    assert torch.isfinite(lattice.filter(values) + lattice.filter(values, reverse=True)).all()
-    image = torch.randint(0, 256, (2, 19, 23, 3), device=device, dtype=torch.uint8)
-    scores = torch.randn(2, 5, 19, 23, device=device)
-    for normalization in CRFParams.NORMALIZATIONS:
-        parameters = CRFParams(iterations=2, normalization=normalization, compatibility=-torch.eye(5))
-        for chosen in (parameters, CRFParams(iterations=2, normalization=normalization)):
-            assert torch.isfinite(DenseCRF(chosen)(image, scores)).all()
+    small_run_crf.run(device)
 
 
 if __name__ == "__main__":

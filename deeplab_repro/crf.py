@@ -131,8 +131,8 @@ class DenseCRF(nn.Module):
     without gradients, in time that grows with the square of their number. It leaves out pairs of pixel blocks whose
     weights all lie below ``skip_below``; ``error_bound`` [N] then bounds what that did to any marginal of an image in
     the last call.
-    ``storage``: "float16" keeps the lattice's values in half precision, on CUDA, for float32 scores (`ops.meanfield`);
-    "same" is the scores' own.
+    ``storage``: "float16" keeps the lattice's values in half precision, on CUDA and for float32 scores; "same" keeps
+    them in the scores' own (`ops.meanfield`).
     Source: DeepLab v1 section 4.2 and v2 section 3.3; arithmetic of the original densecrf program.
     """
 

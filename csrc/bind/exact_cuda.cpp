@@ -9,6 +9,7 @@
 
 #include "csrc/bind/cuda_check.h"
 #include "csrc/bind/exact.h"
+#include "csrc/bind/lattice_cuda.h"
 #include "csrc/cuda/exact.h"
 
 namespace deeplab {
@@ -42,10 +43,10 @@ ExactResult meanfield_exact_cuda_op(
       const auto problem = arguments.problem<scalar_t>(
           image, kernel_weights, normalization, iterations, skip_below);
       const at::Tensor workspace =
-          at::empty({exact_workspace_size(problem)}, unary.options());
+          cuda_bytes(exact_workspace_bytes(problem), unary);
       check_cuda(kExactOp,
                  meanfield_exact_cuda(
-                     problem, gain, workspace.mutable_data_ptr<scalar_t>(),
+                     problem, gain, workspace.mutable_data_ptr(),
                      arguments.marginals[image].mutable_data_ptr<scalar_t>(),
                      bounds + image, c10::cuda::getCurrentCUDAStream()));
     }

@@ -5,11 +5,13 @@
 #include <pybind11/stl.h>
 #include <torch/version.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "csrc/cpu/capability.h"
 #include "csrc/cpu/parallel.h"
+#include "csrc/cpu/stages.h"
 
 namespace {
 
@@ -17,6 +19,12 @@ void run_on_torch_threads(std::int64_t begin, std::int64_t end,
                           std::int64_t grain,
                           const deeplab::RangeFunction& fn) {
   at::parallel_for(begin, end, grain, fn);
+}
+
+std::map<std::string, double> stage_seconds(const pybind11::function& call) {
+  const deeplab::StageClock clock;
+  call();
+  return clock.seconds();
 }
 
 std::vector<std::string> built_devices() {
@@ -42,4 +50,7 @@ PYBIND11_MODULE(_C, module) {
              "Whether the processor multiplies bfloat16 itself.");
   module.def("devices", &built_devices,
              "Device types the operators were built for.");
+  module.def("stage_seconds", &stage_seconds, pybind11::arg("call"),
+             "Seconds that the CPU operators which call() runs on this thread "
+             "spend in each of their steps.");
 }

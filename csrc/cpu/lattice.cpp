@@ -6,6 +6,7 @@
 #include "csrc/cpu/buffer.h"
 #include "csrc/cpu/parallel.h"
 #include "csrc/cpu/row_kernels.h"
+#include "csrc/cpu/stages.h"
 
 namespace deeplab {
 namespace {
@@ -70,6 +71,7 @@ template <typename scalar_t>
 void lattice_splat_cpu(const SplatList<scalar_t>& list,
                        std::int64_t vertex_count, const scalar_t* values,
                        std::int64_t width, scalar_t* rows) {
+  const Stage stage("splat");
   parallel_for(
       0, vertex_count, kVertexGrain, [&](std::int64_t begin, std::int64_t end) {
         row_kernels<scalar_t>().splat(list, values, width, rows, begin, end);
@@ -79,6 +81,7 @@ void lattice_splat_cpu(const SplatList<scalar_t>& list,
 template <typename scalar_t>
 void lattice_blur_cpu(const BlurChains& chains, bool reverse,
                       std::int64_t width, scalar_t* rows) {
+  const Stage stage("blur");
   const auto axis_count = static_cast<std::int64_t>(chains.axes.size());
   for (std::int64_t k = 0; k < axis_count; ++k) {
     const auto& chain = chains.axes[reverse ? axis_count - 1 - k : k];

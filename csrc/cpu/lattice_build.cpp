@@ -9,6 +9,7 @@
 #include "csrc/cpu/lattice.h"
 #include "csrc/cpu/parallel.h"
 #include "csrc/cpu/row_kernels.h"
+#include "csrc/cpu/stages.h"
 
 namespace deeplab {
 namespace {
@@ -262,6 +263,7 @@ std::int64_t build(const scalar_t* features, std::int64_t points, int d,
 template <typename scalar_t>
 std::int64_t lattice_build_cpu(const scalar_t* features, std::int64_t points,
                                int d, const LatticeBuffers<scalar_t>& out) {
+  const Stage stage("build");
   const KeyPacking packing = packing_of(features, points, d);
   return packing.fits ? build<PackedKeys>(features, points, d, packing, out)
                       : build<VectorKeys>(features, points, d, packing, out);

@@ -8,6 +8,7 @@
 #include "csrc/cpu/lattice.h"
 #include "csrc/cpu/parallel.h"
 #include "csrc/cpu/row_kernels.h"
+#include "csrc/cpu/stages.h"
 
 namespace deeplab {
 namespace {
@@ -32,6 +33,7 @@ template <typename scalar_t>
 Kernel<scalar_t> prepare_kernel(const LatticeView<scalar_t>& lattice,
                                 double weight, Normalization normalization,
                                 std::int64_t width) {
+  const Stage stage("normalize");
   BlurChains chains = blur_chains(lattice);
   const scalar_t constant_scale =
       static_cast<scalar_t>(weight) * slice_scale<scalar_t>(lattice.features);
@@ -109,6 +111,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
                         marginals.get(), width, kernel.rows.get());
       lattice_blur_cpu(kernel.chains, false, width, kernel.rows.get());
     }
+    const Stage stage("slice + softmax");
     parallel_for(
         0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
           std::vector<scalar_t> scratch(2 * kUpdateTile * width);

@@ -1,7 +1,9 @@
 #include <cuda_runtime.h>
 
-#include <limits>
+#include <vector>
 
+#include "csrc/core/arena.h"
+#include "csrc/core/exact_pairs.h"
 #include "csrc/cuda/exact.h"
 #include "csrc/cuda/launch.cuh"
 #include "csrc/cuda/meanfield_update.cuh"
@@ -9,23 +11,42 @@
 namespace deeplab {
 namespace {
 
-// Threads a row of weights; each owns one point and a part of its channels.
-constexpr int kGroups = 4;
-constexpr int kBlockThreads = kExactBlock * kGroups;
-
-// Channels a thread block accumulates at once, so that its tiles fit 48 KB of
-// shared memory; wider rows take several passes.
+// A thread block of 16 x 8 threads holds 64 points by 32 channels (16 in double
+// precision): each thread 4 points by kPerThread channels in registers. Wider
+// rows take several passes.
+constexpr int kRowsPerThread = 4;
+constexpr int kRowGroups = kExactBlock / kRowsPerThread;
+constexpr int kChannelGroups = 8;
+constexpr int kBlockThreads = kRowGroups * kChannelGroups;
 template <typename scalar_t>
-constexpr int kChannels = sizeof(scalar_t) == 8 ? 16 : 32;
-
+constexpr int kPerThread = 16 / static_cast<int>(sizeof(scalar_t));
 template <typename scalar_t>
-struct Boxes {
-  const scalar_t* features;  // [P, d]
-  const scalar_t* boxes;     // [blocks, 2, d]
-  std::int64_t points;
-  int d;
-  scalar_t skip_below;
+constexpr int kChannels = kChannelGroups* kPerThread<scalar_t>;
+
+// Values that a thread moves at once.
+template <typename scalar_t>
+struct alignas(16) Quad {
+  scalar_t values[kPerThread<scalar_t>];
 };
+
+// exp(-x) for x >= 0. The hardware's approximation of 2^x is good to 2e-7, its
+// argument to 2^-24 x: weights above 1e-8 are good to 2e-6.
+__device__ __forceinline__ float weight_of(float half_distance) {
+  return __expf(-half_distance);
+}
+__device__ __forceinline__ double weight_of(double half_distance) {
+  return exp_nonpositive(-half_distance);
+}
+
+// Features [d, P] as rows of one feature each.
+template <typename scalar_t>
+__global__ void by_feature_kernel(const scalar_t* features, std::int64_t points,
+                                  int d, scalar_t* out) {
+  for (std::int64_t k = first_index(); k < points * d; k += index_stride()) {
+    const std::int64_t j = k / points;
+    out[k] = features[(k - j * points) * d + j];
+  }
+}
 
 template <typename scalar_t>
 __global__ void box_kernel(const scalar_t* features, std::int64_t points, int d,
@@ -49,84 +70,109 @@ __global__ void box_kernel(const scalar_t* features, std::int64_t points, int d,
   }
 }
 
-// One thread block a block of points: out [P, width] = output (or 1) * sum over
-// all points of Gaussian weight * input (or 1) * value. Values null: ones.
+template <typename F>
+__global__ void pairs_kernel(const F f, std::int64_t n) {
+  for (std::int64_t k = first_index(); k < n; k += index_stride()) f(k);
+}
+
+// What the filter reads of one kernel.
+template <typename scalar_t>
+struct Pairs {
+  const scalar_t* by_feature;  // [d, P]
+  std::int64_t points;
+  int d;
+  const std::uint32_t* kept;  // [blocks, words]; null: all
+};
+
+// One thread block a block of points: out [P, width] = sum over the kept pairs
+// of Gaussian weight * input (or 1) * value. Values null: ones.
 template <typename scalar_t>
 __global__ void __launch_bounds__(kBlockThreads)
-    exact_kernel(Boxes<scalar_t> kernel, const scalar_t* values,
-                 const scalar_t* input, std::int64_t width, scalar_t* out,
-                 scalar_t* skipped) {
+    exact_kernel(Pairs<scalar_t> kernel, const scalar_t* values,
+                 const scalar_t* input, std::int64_t width, scalar_t* out) {
   constexpr int kWidth = kChannels<scalar_t>;
-  constexpr int kPerThread = kWidth / kGroups;
-  __shared__ scalar_t weights[kExactBlock][kExactBlock + 1];
-  __shared__ scalar_t tile[kExactBlock][kWidth];
-  const int row = threadIdx.x / kGroups;
-  const int group = threadIdx.x % kGroups;
+  constexpr int kOwn = kPerThread<scalar_t>;
+  // Padded by one vector: columns of a row then begin in different banks.
+  __shared__ alignas(16)
+      scalar_t weights[kExactBlock][kExactBlock + 16 / sizeof(scalar_t)];
+  __shared__ alignas(16) scalar_t tile[kExactBlock][kWidth];
+  const int row_group = threadIdx.x / kChannelGroups;
+  const int channel_group = threadIdx.x % kChannelGroups;
   const std::int64_t blocks = (kernel.points + kExactBlock - 1) / kExactBlock;
+  const std::int64_t words = pair_words(blocks);
   for (std::int64_t b = blockIdx.x; b < blocks; b += gridDim.x) {
-    const std::int64_t i = b * kExactBlock + row;
-    const bool inside = i < kernel.points;
+    const std::int64_t i0 = b * kExactBlock;
     for (std::int64_t c0 = 0; c0 < width; c0 += kWidth) {
-      scalar_t sum[kPerThread];
-      for (int k = 0; k < kPerThread; ++k) sum[k] = 0;
-      scalar_t left_out = 0;
-      for (std::int64_t other = 0; other < blocks; ++other) {
-        const std::int64_t j0 = other * kExactBlock;
-        const int columns = static_cast<int>(kernel.points - j0 < kExactBlock
-                                                 ? kernel.points - j0
-                                                 : kExactBlock);
+      scalar_t sum[kRowsPerThread][kOwn];
+      for (int r = 0; r < kRowsPerThread; ++r) {
+        for (int c = 0; c < kOwn; ++c) sum[r][c] = 0;
+      }
+      for (std::int64_t word = 0; word < words; ++word) {
         // The same for every thread of the block.
-        if (kernel.skip_below > scalar_t(0)) {
-          const scalar_t most = gaussian_weight(
-              box_distance(kernel.boxes + b * 2 * kernel.d,
-                           kernel.boxes + other * 2 * kernel.d, kernel.d));
-          if (most < kernel.skip_below) {
-            left_out += most * scalar_t(columns);
-            continue;
-          }
-        }
-        __syncthreads();
-        for (int j = group; j < kExactBlock; j += kGroups) {
-          scalar_t weight = 0;
-          if (inside && j < columns) {
-            scalar_t distance = 0;
-            for (int f = 0; f < kernel.d; ++f) {
-              const scalar_t gap = kernel.features[(j0 + j) * kernel.d + f] -
-                                   kernel.features[i * kernel.d + f];
-              distance += gap * gap;
+        std::uint32_t left = kernel.kept != nullptr
+                                 ? kernel.kept[b * words + word]
+                                 : pairs_present(blocks, word);
+        for (; left != 0; left &= left - 1) {
+          const std::int64_t other = word * 32 + __ffs(left) - 1;
+          const std::int64_t j0 = other * kExactBlock;
+          const int columns = static_cast<int>(kernel.points - j0 < kExactBlock
+                                                   ? kernel.points - j0
+                                                   : kExactBlock);
+          __syncthreads();
+          for (int k = threadIdx.x; k < kExactBlock * kExactBlock;
+               k += kBlockThreads) {
+            const int row = k % kExactBlock;
+            const int j = k / kExactBlock;
+            scalar_t weight = 0;
+            if (i0 + row < kernel.points && j < columns) {
+              scalar_t distance = 0;
+              for (int f = 0; f < kernel.d; ++f) {
+                const scalar_t* feature = kernel.by_feature + f * kernel.points;
+                const scalar_t gap = feature[j0 + j] - feature[i0 + row];
+                distance = fma(gap, gap, distance);
+              }
+              weight = weight_of(scalar_t(0.5) * distance);
             }
-            weight = gaussian_weight(distance);
+            weights[j][row] = weight;
           }
-          weights[row][j] = weight;
-        }
-        for (int k = threadIdx.x; k < kExactBlock * kWidth;
-             k += kBlockThreads) {
-          const int j = k / kWidth;
-          const std::int64_t c = c0 + k % kWidth;
-          scalar_t value = 0;
-          if (j < columns && c < width) {
-            value =
-                values != nullptr ? values[(j0 + j) * width + c] : scalar_t(1);
-            if (input != nullptr) value *= input[j0 + j];
+          for (int k = threadIdx.x; k < kExactBlock * kWidth;
+               k += kBlockThreads) {
+            const int j = k / kWidth;
+            const std::int64_t c = c0 + k % kWidth;
+            scalar_t value = 0;
+            if (j < columns && c < width) {
+              value = values != nullptr ? values[(j0 + j) * width + c]
+                                        : scalar_t(1);
+              if (input != nullptr) value *= input[j0 + j];
+            }
+            tile[j][k % kWidth] = value;
           }
-          tile[j][k % kWidth] = value;
-        }
-        __syncthreads();
-        for (int j = 0; j < columns; ++j) {
-          const scalar_t weight = weights[row][j];
-          for (int k = 0; k < kPerThread; ++k) {
-            sum[k] += weight * tile[j][group * kPerThread + k];
+          __syncthreads();
+          // Columns beyond the last point have weight 0.
+          for (int j = 0; j < kExactBlock; ++j) {
+            scalar_t own[kRowsPerThread];
+            for (int r = 0; r < kRowsPerThread; r += kOwn) {
+              const auto part = *reinterpret_cast<const Quad<scalar_t>*>(
+                  &weights[j][row_group * kRowsPerThread + r]);
+              for (int c = 0; c < kOwn; ++c) own[r + c] = part.values[c];
+            }
+            const auto value = *reinterpret_cast<const Quad<scalar_t>*>(
+                &tile[j][channel_group * kOwn]);
+            for (int r = 0; r < kRowsPerThread; ++r) {
+              for (int c = 0; c < kOwn; ++c) {
+                sum[r][c] = fma(own[r], value.values[c], sum[r][c]);
+              }
+            }
           }
         }
       }
-      if (inside) {
-        for (int k = 0; k < kPerThread; ++k) {
-          const std::int64_t c = c0 + group * kPerThread + k;
-          if (c < width) out[i * width + c] = sum[k];
+      for (int r = 0; r < kRowsPerThread; ++r) {
+        const std::int64_t i = i0 + row_group * kRowsPerThread + r;
+        for (int k = 0; k < kOwn; ++k) {
+          const std::int64_t c = c0 + channel_group * kOwn + k;
+          if (i < kernel.points && c < width) out[i * width + c] = sum[r][k];
         }
-        if (skipped != nullptr && c0 == 0 && group == 0) skipped[i] = left_out;
       }
-      __syncthreads();
     }
   }
 }
@@ -139,7 +185,8 @@ __global__ void factors_kernel(const scalar_t* norm, const scalar_t* skipped,
   for (std::int64_t i = first_index(); i < points; i += index_stride()) {
     input[i] = input_scale(norm[i], mode);
     output[i] = weight * output_scale(norm[i], mode);
-    ratio[i] = input[i] * skipped[i] / (norm[i] + norm_floor<scalar_t>());
+    ratio[i] = input[i] * skipped[i / kExactBlock] /
+               (norm[i] + norm_floor<scalar_t>());
   }
 }
 
@@ -171,8 +218,9 @@ __global__ void error_kernel(const scalar_t* norm, const scalar_t* skipped,
                              Normalization mode, std::int64_t points,
                              scalar_t* error) {
   for (std::int64_t i = first_index(); i < points; i += index_stride()) {
-    error[i] = factor * skipping_error(norm[i], skipped[i], filtered_input[i],
-                                       filtered_ratio[i], *largest_input, mode);
+    error[i] = factor * skipping_error(norm[i], skipped[i / kExactBlock],
+                                       filtered_input[i], filtered_ratio[i],
+                                       *largest_input, mode);
   }
 }
 
@@ -212,82 +260,107 @@ __global__ void bound_kernel(const scalar_t* message, std::int64_t points,
   }
 }
 
-// Per kernel: boxes, and norm, skipped, input, output, error, ratio, scratch.
-constexpr int kArrays = 7;
+// One kernel's memory.
+template <typename scalar_t>
+struct KernelMemory {
+  Pairs<scalar_t> pairs;
+  scalar_t *by_feature, *boxes, *skipped;
+  std::uint32_t* kept;
+  scalar_t *norm, *input, *output, *error, *ratio, *scratch;  // [P] each
+};
 
 template <typename scalar_t>
-std::int64_t box_size(const ExactProblem<scalar_t>& problem, std::size_t m) {
-  const std::int64_t blocks = (problem.points + kExactBlock - 1) / kExactBlock;
-  return blocks * 2 * problem.dimensions[m];
-}
+struct Memory {
+  scalar_t *marginals, *filtered, *message;  // [P, L + 1]
+  scalar_t* largest;
+  std::vector<KernelMemory<scalar_t>> kernels;
+
+  Memory(const ExactProblem<scalar_t>& problem, Arena& arena) {
+    const std::int64_t points = problem.points;
+    const std::int64_t blocks = (points + kExactBlock - 1) / kExactBlock;
+    // One channel more than labels carries the error bounds.
+    const std::int64_t wide = points * (problem.labels + 1);
+    marginals = arena.take<scalar_t>(wide);
+    filtered = arena.take<scalar_t>(wide);
+    message = arena.take<scalar_t>(wide);
+    largest = arena.take<scalar_t>(1);
+    for (int d : problem.dimensions) {
+      KernelMemory<scalar_t> k{};
+      k.by_feature = arena.take<scalar_t>(points * d);
+      k.boxes = arena.take<scalar_t>(blocks * 2 * d);
+      k.skipped = arena.take<scalar_t>(blocks);
+      k.kept = problem.skip_below > 0
+                   ? arena.take<std::uint32_t>(blocks * pair_words(blocks))
+                   : nullptr;
+      for (scalar_t** each :
+           {&k.norm, &k.input, &k.output, &k.error, &k.ratio, &k.scratch}) {
+        *each = arena.take<scalar_t>(points);
+      }
+      k.pairs = {k.by_feature, points, d, k.kept};
+      kernels.push_back(k);
+    }
+  }
+};
 
 }  // namespace
 
 template <typename scalar_t>
-std::int64_t exact_workspace_size(const ExactProblem<scalar_t>& problem) {
-  // One channel more than labels carries the error bounds.
-  std::int64_t size = 3 * problem.points * (problem.labels + 1) + 1;
-  for (std::size_t m = 0; m < problem.features.size(); ++m) {
-    size += box_size(problem, m) + kArrays * problem.points;
-  }
-  return size;
+std::int64_t exact_workspace_bytes(const ExactProblem<scalar_t>& problem) {
+  Arena measure;
+  Memory<scalar_t>(problem, measure);
+  return measure.bytes();
 }
 
 template <typename scalar_t>
 cudaError_t meanfield_exact_cuda(const ExactProblem<scalar_t>& problem,
-                                 double gain, scalar_t* workspace,
-                                 scalar_t* out, double* error_bound,
-                                 cudaStream_t stream) {
+                                 double gain, void* workspace, scalar_t* out,
+                                 double* error_bound, cudaStream_t stream) {
   const std::int64_t points = problem.points;
   const std::int64_t labels = problem.labels;
   const std::int64_t width = labels + 1;
   const std::int64_t blocks = (points + kExactBlock - 1) / kExactBlock;
   const unsigned grid = static_cast<unsigned>(
       blocks < (std::int64_t{1} << 20) ? blocks : (std::int64_t{1} << 20));
-  scalar_t* at = workspace;
-  const auto take = [&at](std::int64_t count) {
-    scalar_t* here = at;
-    at += count;
-    return here;
-  };
-  scalar_t* marginals = take(points * width);
-  scalar_t* filtered = take(points * width);
-  scalar_t* message = take(points * width);
-  scalar_t* largest = take(1);
+  Arena arena(workspace);
+  const Memory<scalar_t> memory(problem, arena);
+  scalar_t* marginals = memory.marginals;
+  scalar_t* filtered = memory.filtered;
+  scalar_t* message = memory.message;
+  scalar_t* largest = memory.largest;
+  const std::vector<KernelMemory<scalar_t>>& kernels = memory.kernels;
 
-  struct Kernel {
-    Boxes<scalar_t> boxes;
-    scalar_t *norm, *skipped, *input, *output, *error, *ratio, *scratch;
-  };
-  std::vector<Kernel> kernels;
-  for (std::size_t m = 0; m < problem.features.size(); ++m) {
-    scalar_t* boxes = take(box_size(problem, m));
+  for (std::size_t m = 0; m < kernels.size(); ++m) {
+    const KernelMemory<scalar_t>& k = kernels[m];
     const int d = problem.dimensions[m];
-    Kernel k{{problem.features[m], boxes, points, d,
-              static_cast<scalar_t>(problem.skip_below)},
-             take(points),
-             take(points),
-             take(points),
-             take(points),
-             take(points),
-             take(points),
-             take(points)};
-    kernels.push_back(k);
     const auto weight = static_cast<scalar_t>(problem.weights[m]);
     const Normalization mode = problem.normalization;
     const unsigned many = blocks_for(points);
-    box_kernel<<<blocks_for(blocks * d), kThreads, 0, stream>>>(
-        problem.features[m], points, d, boxes);
+    by_feature_kernel<<<blocks_for(points * d), kThreads, 0, stream>>>(
+        problem.features[m], points, d, k.by_feature);
+    if (problem.skip_below > 0) {
+      box_kernel<<<blocks_for(blocks * d), kThreads, 0, stream>>>(
+          problem.features[m], points, d, k.boxes);
+      const ExactBoxes<scalar_t> boxes{
+          k.boxes, points, d, static_cast<scalar_t>(problem.skip_below)};
+      const std::int64_t words = blocks * pair_words(blocks);
+      pairs_kernel<<<blocks_for(words), kThreads, 0, stream>>>(
+          KeptPairsAt<scalar_t>{boxes, k.kept}, words);
+      pairs_kernel<<<blocks_for(blocks), kThreads, 0, stream>>>(
+          SkippedWeightAt<scalar_t>{boxes, k.skipped}, blocks);
+    } else {
+      fill_kernel<<<blocks_for(blocks), kThreads, 0, stream>>>(
+          k.skipped, scalar_t(0), blocks);
+    }
     exact_kernel<scalar_t><<<grid, kBlockThreads, 0, stream>>>(
-        k.boxes, nullptr, nullptr, 1, k.norm, k.skipped);
+        k.pairs, nullptr, nullptr, 1, k.norm);
     factors_kernel<<<many, kThreads, 0, stream>>>(
         k.norm, k.skipped, mode, weight, points, k.input, k.output, k.ratio);
     if (problem.skip_below > 0) {
       // error holds the filtered input factors until it takes the result.
       exact_kernel<scalar_t><<<grid, kBlockThreads, 0, stream>>>(
-          k.boxes, k.input, nullptr, 1, k.error, nullptr);
+          k.pairs, k.input, nullptr, 1, k.error);
       exact_kernel<scalar_t><<<grid, kBlockThreads, 0, stream>>>(
-          k.boxes, k.ratio, nullptr, 1, k.scratch, nullptr);
+          k.pairs, k.ratio, nullptr, 1, k.scratch);
       largest_kernel<<<1, 1024, 0, stream>>>(k.input, points, std::int64_t{1},
                                              largest);
       error_kernel<<<many, kThreads, 0, stream>>>(
@@ -302,9 +375,9 @@ cudaError_t meanfield_exact_cuda(const ExactProblem<scalar_t>& problem,
   for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
     const std::size_t used = iteration == 0 ? 0 : kernels.size();
     for (std::size_t m = 0; m < used; ++m) {
-      const Kernel& k = kernels[m];
+      const KernelMemory<scalar_t>& k = kernels[m];
       exact_kernel<scalar_t><<<grid, kBlockThreads, 0, stream>>>(
-          k.boxes, marginals, k.input, width, filtered, nullptr);
+          k.pairs, marginals, k.input, width, filtered);
       gather_kernel<<<blocks_for(points * width), kThreads, 0, stream>>>(
           filtered, k.output, k.error, static_cast<scalar_t>(gain), m > 0,
           points, width, message);
@@ -323,11 +396,11 @@ cudaError_t meanfield_exact_cuda(const ExactProblem<scalar_t>& problem,
   return cudaGetLastError();
 }
 
-#define DEEPLAB_INSTANTIATE(scalar_t)                                        \
-  template std::int64_t exact_workspace_size(const ExactProblem<scalar_t>&); \
-  template cudaError_t meanfield_exact_cuda(const ExactProblem<scalar_t>&,   \
-                                            double, scalar_t*, scalar_t*,    \
-                                            double*, cudaStream_t);
+#define DEEPLAB_INSTANTIATE(scalar_t)                                          \
+  template std::int64_t exact_workspace_bytes(const ExactProblem<scalar_t>&);  \
+  template cudaError_t meanfield_exact_cuda(const ExactProblem<scalar_t>&,     \
+                                            double, void*, scalar_t*, double*, \
+                                            cudaStream_t);
 DEEPLAB_INSTANTIATE(float)
 DEEPLAB_INSTANTIATE(double)
 #undef DEEPLAB_INSTANTIATE

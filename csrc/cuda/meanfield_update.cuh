@@ -1,5 +1,4 @@
-// The softmax half of a mean-field iteration, shared by the lattice and the
-// exact launcher.
+// The softmax half of an exact mean-field iteration.
 #pragma once
 
 #include <cuda_runtime.h>

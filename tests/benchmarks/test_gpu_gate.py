@@ -34,7 +34,7 @@ def test_dry_run_lists_the_steps(monkeypatch, capsys, tmp_path):
     assert gpu_gate.main(["--out", str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" (")[0] for line in lines if "memcheck" not in line] == [
-        "build", "small run", "pytest", "crf", "conv", "conv backward",
+        "build", "small run", "pytest", "crf", "crf accuracy", "conv", "conv backward",
     ]  # fmt: skip
 
 

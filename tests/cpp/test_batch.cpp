@@ -1,13 +1,13 @@
 // The data-parallel lattice and mean field, run as loops, against the CPU's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
 #include "csrc/cpu/lattice.h"
-#include "csrc/cpu/meanfield.h"
 #include "tests/cpp/host_executor.h"
 
 namespace deeplab {
@@ -200,7 +200,7 @@ struct Options {
 };
 
 // Marginals [images, labels, points] by the steps of the CUDA launchers, and by
-// meanfield_cpu.
+// the definition.
 template <typename scalar_t, typename storage_t>
 class Inference {
  public:
@@ -256,26 +256,16 @@ class Inference {
     return out;
   }
 
+  // The update as its definition has it, over the CPU's filter.
   std::vector<scalar_t> by_cpu() const {
     std::vector<scalar_t> out(unary_.size());
-    const std::int64_t size = o_.labels * o_.points;
     for (std::int64_t image = 0; image < o_.images; ++image) {
       const CpuLattice<scalar_t> position(
           position_.data() + (o_.shared ? 0 : image) * o_.points * 2, o_.points,
           2);
       const CpuLattice<scalar_t> color(color_.data() + image * o_.points * 5,
                                        o_.points, 5);
-      MeanfieldProblem<scalar_t> problem{};
-      problem.unary = unary_.data() + image * size;
-      problem.labels = o_.labels;
-      problem.points = o_.points;
-      problem.lattices = {position.view, color.view};
-      problem.weights = {weights_[image], weights_[o_.images + image]};
-      problem.kind = o_.kind;
-      problem.compatibility = matrix();
-      problem.normalization = o_.normalization;
-      problem.iterations = 3;
-      meanfield_cpu(problem, out.data() + image * size);
+      infer(image, {&position, &color}, out.data());
     }
     return out;
   }
@@ -283,6 +273,61 @@ class Inference {
   mutable int steps = 0;
 
  private:
+  void infer(std::int64_t image,
+             const std::vector<const CpuLattice<scalar_t>*>& lattices,
+             scalar_t* out) const {
+    const std::int64_t labels = o_.labels, points = o_.points;
+    const auto filter = [&](const CpuLattice<scalar_t>& lattice,
+                            const std::vector<scalar_t>& values) {
+      std::vector<scalar_t> filtered(values.size());
+      lattice_filter_cpu(lattice.view, blur_chains(lattice.view), values.data(),
+                         static_cast<std::int64_t>(values.size()) / points,
+                         false, filtered.data());
+      return filtered;
+    };
+    const scalar_t* unary = unary_.data() + image * labels * points;
+    std::vector<scalar_t> q(points * labels), message(points * labels);
+    for (int iteration = 0; iteration <= 3; ++iteration) {
+      std::fill(message.begin(), message.end(), scalar_t(0));
+      for (std::size_t m = 0; m < (iteration > 0 ? lattices.size() : 0); ++m) {
+        const auto norm =
+            filter(*lattices[m], std::vector<scalar_t>(points, scalar_t(1)));
+        const bool normal = o_.normalization != Normalization::kNo;
+        auto scaled = q;
+        for (std::int64_t k = 0; k < points * labels && normal; ++k) {
+          scaled[k] *= input_scale(norm[k / labels], o_.normalization);
+        }
+        const auto filtered = filter(*lattices[m], scaled);
+        for (std::int64_t k = 0; k < points * labels; ++k) {
+          const scalar_t after =
+              normal ? output_scale(norm[k / labels], o_.normalization)
+                     : scalar_t(1);
+          message[k] += weights_[m * o_.images + image] * after * filtered[k];
+        }
+      }
+      for (std::int64_t i = 0; i < points; ++i) {
+        std::vector<double> logits;
+        for (int l = 0; l < labels; ++l) {
+          double logit = -unary[l * points + i];
+          if (iteration > 0) {
+            logit -=
+                pairwise_energy(message.data() + i * labels, l,
+                                static_cast<int>(labels), o_.kind, matrix());
+          }
+          logits.push_back(logit);
+        }
+        const double most = *std::max_element(logits.begin(), logits.end());
+        double sum = 0;
+        for (double logit : logits) sum += std::exp(logit - most);
+        for (int l = 0; l < labels; ++l) {
+          q[i * labels + l] =
+              static_cast<scalar_t>(std::exp(logits[l] - most) / sum);
+          out[image * labels * points + l * points + i] = q[i * labels + l];
+        }
+      }
+    }
+  }
+
   const scalar_t* matrix() const {
     return o_.kind == Compatibility::kPotts ? nullptr : compatibility_.data();
   }

@@ -22,6 +22,12 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture
+def needs_cuda() -> None:
+    if reason := cuda_is_missing():
+        pytest.skip(reason)
+
+
 @pytest.fixture(autouse=True)
 def _seeded_and_exact():
     """Same draws in every test; full float32 precision of cuDNN and cuBLAS, so that tolerances mean something."""

@@ -1,0 +1,35 @@
+"""Every CUDA kernel of the dense CRF once on small, odd shapes."""
+
+from __future__ import annotations
+
+import torch
+
+from deeplab_repro import ops
+from deeplab_repro.crf import CRFParams, DenseCRF, PermutohedralLattice
+
+
+def run(device: str) -> None:
+    """Raise AssertionError where a result is not finite."""
+    # 20 features: keys that do not fit 64 bits; equal points: lists in pieces.
+    for features in (torch.randn(211, 5) * 3, torch.randn(31, 20) * 1000, torch.zeros(1000, 2)):
+        values = torch.randn(len(features), 11, device=device)
+        lattice = PermutohedralLattice(features.to(device))
+        assert torch.isfinite(lattice.filter(values) + lattice.filter(values, reverse=True)).all()
+    image = torch.randint(0, 256, (2, 19, 23, 3), device=device, dtype=torch.uint8)
+    storages = DenseCRF.STORAGES if device == "cuda" else DenseCRF.STORAGES[:1]
+    for labels in (1, 9, 20, 31, 40):
+        scores = torch.randn(2, labels, 19, 23, device=device)
+        for normalization in CRFParams.NORMALIZATIONS:
+            for compatibility in (None, -torch.ones(labels), -torch.eye(labels)):
+                params = CRFParams(iterations=2, normalization=normalization, compatibility=compatibility)
+                for storage in storages:
+                    assert torch.isfinite(DenseCRF(params, storage=storage)(image, scores)).all()
+                for dtype in (torch.float32, torch.float64):
+                    for skip_below in (0.0, 1e-3):
+                        exact = DenseCRF(params, method="exact", skip_below=skip_below)
+                        assert torch.isfinite(exact(image, scores.to(dtype))).all()
+    unary = torch.randn(2, 3, 50, device=device, dtype=torch.float64, requires_grad=True)
+    shared = [torch.randn(1, 50, 2, device=device, dtype=torch.float64)]
+    ops.meanfield(unary, shared, [3.0, 4.0], iterations=3).square().sum().backward()
+    assert unary.grad is not None
+    assert torch.isfinite(unary.grad).all()
