@@ -37,6 +37,7 @@ class Entry:
     trained_on: str = ""
     crf: str = ""
     input: int = 0
+    scale: float = 1.0
     sha256: str = ""
     reproduces: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -43,9 +44,16 @@ def expected_tensors(entry: Entry) -> Expected:
     A blob that layers share by name is asked for once, under the first of them: that one is always written."""
     if not entry.model:
         return Expected({}, entry.blobs, entry.parameters)
-    net = net_of(entry)
+    return _tensors_of(entry.model, entry.classes, entry.requires)
+
+
+@functools.cache
+def _tensors_of(model: str, classes: str, requires: str) -> Expected:
+    from deeplab_repro import zoo
+
+    net = zoo.spec(model, dataset=classes)
     # The layers after a VGG's backbone are called fc6 to fc8, those after a ResNet's fc1.
-    left_out = "fc" if entry.requires == "backbone" or "resnet" in entry.model else "fc8"
+    left_out = "fc" if requires == "backbone" or "resnet" in model else "fc8"
     shapes: dict[str, tuple[Shape, ...]] = {}
     owned: set[str] = set()
     for layer in net.layers:
@@ -54,7 +62,7 @@ def expected_tensors(entry: Entry) -> Expected:
         if not blobs or (names and names[0] and set(names) <= owned):
             continue
         owned.update(names)
-        if entry.requires == "all" or not layer.name.startswith(left_out):
+        if requires == "all" or not layer.name.startswith(left_out):
             shapes[layer.name] = tuple(blobs)
     count = sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
     return Expected(shapes, sum(map(len, shapes.values())), count)

@@ -65,10 +65,13 @@ def verify(
 
     [dim]torchrun --no-python --nproc-per-node 8 deeplab verify --data VOCdevkit --weights weights/[/dim]
     """
+    import torch
+
     from deeplab_repro.catalog import default_folder
-    from deeplab_repro.cli.eval_options import job_ranks, rank_device
     from deeplab_repro.cli.output import check_json, progress_steps, write_json
     from deeplab_repro.files import check_output_file
+    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.train.ranks import joined, local_device
     from deeplab_repro.verify import run
     from deeplab_repro.verify.answers import DIFFERS, counts
 
@@ -78,10 +81,12 @@ def verify(
     if weights is not None and not weights.is_dir():
         raise FileNotFoundError(f"{weights}: no such folder")
     folders = _folders(data or [])
-    plan = run.Plan(weights or default_folder(), folders, work, rank_device(device), processes, timings)
-    with job_ranks() as rank:
-        answers = run.verify(plan, rank, progress_steps)
-    if rank[0]:
+    where = str(local_device(pick_device(device)))
+    plan = run.Plan(weights or default_folder(), folders, work, where, processes, timings)
+    # Ranks only wait for one another, so gloo serves whatever the device.
+    with joined(torch.device("cpu")) as ranks:
+        answers = run.verify(plan, ranks, progress_steps)
+    if not ranks.first:
         return
     if html is not None:
         from deeplab_repro.report.verify_page import write_page

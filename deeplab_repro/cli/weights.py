@@ -30,10 +30,10 @@ def list_files(directory: FolderOption = None, json: JsonOption = None) -> None:
     from deeplab_repro.cli.output import check_json, console, table, write_json
 
     check_json(json)
-    store = _store(directory)
+    catalog, store = read_catalog(), _store(directory)
     sums = store.checksums()
     rows: list[dict[str, Any]] = []
-    for entry in read_catalog().entries.values():
+    for entry in catalog.entries.values():
         expected = expected_tensors(entry)
         path = store.find(entry.name)
         rows.append(
@@ -71,6 +71,8 @@ def list_files(directory: FolderOption = None, json: JsonOption = None) -> None:
         ]
         out = console()
         out.print(table(columns, cells, left=("name", "model", "trained on", "here")))
+        for lists in catalog.lists.values():
+            out.print(f"{lists.name}: {lists.note}", soft_wrap=True)
         out.print(f"Folder: {store.folder}", soft_wrap=True)
 
 
@@ -89,8 +91,10 @@ def fetch(
     """Download original files and check them.
 
     A download that was cut off or killed goes on where it stopped. What arrives must hold the tensors of its net; its
-    checksum is noted the first time, for later ones to be held against. Many of the addresses are dead: a file obtained
-    elsewhere is taken by [b]deeplab weights add[/b].
+    checksum is noted the first time, for later ones to be held against. Archives stay in the folder for their other
+    files. Many of the addresses are dead: a file obtained elsewhere is taken by [b]deeplab weights add[/b].
+
+    [dim]deeplab weights fetch v2_resnet101_train --prototxt --dir weights[/dim]
     """
     from deeplab_repro.catalog import read_catalog
     from deeplab_repro.catalog.download import DownloadError
@@ -157,7 +161,10 @@ def add(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .caffemodel, .caffemodel.h5, port's .pth, or .zip.")],
     directory: FolderOption = None,
 ) -> None:
-    """Take a file obtained elsewhere: check its tensors against the catalog's and copy it into the folder."""
+    """Take a file obtained elsewhere: check its tensors against the catalog's and copy it into the folder.
+
+    [dim]deeplab weights add v2_resnet101_train prototxt_and_model.zip[/dim]
+    """
     from deeplab_repro.catalog import expected_tensors, read_catalog
 
     entry = read_catalog().entry(name)

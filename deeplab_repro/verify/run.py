@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from deeplab_repro.catalog import Store, read_catalog
+from deeplab_repro.train.ranks import Ranks
 from deeplab_repro.verify import answers, scores
 from deeplab_repro.verify.answers import Answer
 from deeplab_repro.verify.records import Record, read_published
@@ -29,10 +30,10 @@ class Plan:
     timings: bool = True
 
 
-def verify(plan: Plan, rank: tuple[int, int] = (0, 1), progress: Progress = no_progress) -> list[Answer]:
+def verify(plan: Plan, ranks: Ranks = Ranks(), progress: Progress = no_progress) -> list[Answer]:
     """Answer every published record, in the order of published.toml.
 
-    rank: (i, n), this process's place in a torch.distributed group; only the first answers, the others give nothing.
+    ranks: this process among those of the job, which share the images; only the first answers.
     Raises ValueError and OSError for data and weights that are named and cannot be used."""
     published, catalog, store = read_published(), read_catalog(), Store(plan.weights)
     for dataset, folder in plan.data.items():
@@ -42,10 +43,9 @@ def verify(plan: Plan, rank: tuple[int, int] = (0, 1), progress: Progress = no_p
             scores.open_split(folder, dataset, split)
     runs = scores.plan(published.records, catalog, store, plan.data)
     for run, _ in runs:
-        scores.count(run, plan.work, plan.device, plan.processes, rank, progress)
-    if rank[1] > 1:
-        torch.distributed.barrier()
-    if rank[0]:
+        scores.count(run, plan.work, plan.device, plan.processes, (ranks.rank, ranks.world), progress)
+    ranks.total(torch.zeros(1))  # waits until all are here
+    if not ranks.first:
         return []
     scored = {}
     for run, records in runs:

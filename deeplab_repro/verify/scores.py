@@ -50,6 +50,7 @@ class Run:
     model: str
     classes: str
     input: int
+    scale: float
     mean_bgr: tuple[float, float, float]
     data: SegmentationDataset
     crf: str
@@ -66,6 +67,7 @@ class Run:
             "weights": self.digest,
             "model": self.model,
             "input": self.input,
+            "scale": self.scale,
             "mean_bgr": list(self.mean_bgr),
             "images": str(first.image.parent),
             "labels": str(first.label.parent if first.label else None),
@@ -129,6 +131,7 @@ def _run(records: Sequence[Record], catalog: Catalog, store: Store, data: Mappin
         model=first.of or entry.model,
         classes=entry.classes,
         input=entry.input,
+        scale=entry.scale,
         mean_bgr=catalog.mean_bgr,
         data=open_split(data[first.dataset], first.dataset, first.split, entry.classes, first.labels),
         crf=crf,
@@ -171,7 +174,7 @@ class _AtSize(Segmenter):
 @functools.lru_cache(maxsize=1)
 def _segmenter(run: Run, device: str) -> tuple[_AtSize, str]:
     net, stand_in = fitting_net(run.path, run.model, run.classes)
-    segmenter = _AtSize(net=net, mean_bgr=run.mean_bgr, crf=None, device=device)
+    segmenter = _AtSize(net=net, mean_bgr=run.mean_bgr, scales=(run.scale,), crf=None, device=device)
     segmenter.side = run.input
     return segmenter, stand_in
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -145,12 +145,15 @@ def _wait(device: torch.device) -> None:
 
 
 def _check_memory(wanted: int, device: torch.device) -> None:
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        try:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):
-            return  # nobody to ask
-    if free < wanted:
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _available_memory()
+    if free is not None and free < wanted:
         raise NotEnoughMemory(f"needs {wanted / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free")
+
+
+def _available_memory() -> int | None:
+    """Bytes that can be had without swapping, caches counted as free; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None

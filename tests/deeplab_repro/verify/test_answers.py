@@ -110,10 +110,10 @@ def test_speeds_out_of_order_do_not_agree(monkeypatch):
 
 
 def test_too_little_memory_is_said_before_any_is_taken(monkeypatch):
-    monkeypatch.setattr("os.sysconf", lambda name: 1024)
+    monkeypatch.setattr("deeplab_repro.verify.timing._available_memory", lambda: 1 << 30)
     answer = timing_answer(PUBLISHED.record("R018"), Stopwatch(torch.device("cpu")), True)
     assert answer.verdict == "not checkable"
-    assert "needs 3.5 GiB of memory" in answer.detail
+    assert "needs 3.5 GiB of memory, 1.0 are free" in answer.detail
 
 
 def test_what_is_timed_runs(monkeypatch):

@@ -102,6 +102,15 @@ def test_labels_that_are_no_classes_name_their_file(runs, voc, tmp_path):
         scores.count(run, tmp_path)
 
 
+def test_nets_trained_on_smaller_images_are_given_smaller_ones(runs, monkeypatch, tmp_path):
+    run, _ = runs["v1_largefov_train"]
+    sizes = []
+    scored = Segmenter._scores
+    monkeypatch.setattr(Segmenter, "_scores", lambda self, image: sizes.append(image.shape) or scored(self, image))
+    scores.count(replace(run, scale=0.5), tmp_path)
+    assert sizes[0] == (15, 20, 3)
+
+
 def test_images_are_padded_to_the_size_of_the_released_test_nets(runs):
     run, _ = runs["v1_largefov_train"]
     segmenter, _ = scores._segmenter(run, "cpu")
