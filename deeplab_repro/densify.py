@@ -19,6 +19,8 @@ Pair = tuple[int, int]
 POOLINGS = ("exact", "window")
 # Sizes tried beyond the net's own before its failure to fit is reported, in steps of the output stride.
 _LARGER = 64
+# One layer for each tap of a maximum that has a rate.
+_MOST_TAPS = 32
 
 # Each position by itself, or positions around it across channels only: the same at every rate.
 _POINTWISE = frozenset(
@@ -55,10 +57,17 @@ class _Dense:
     layers: list[LayerSpec] = field(default_factory=list)
     blobs: dict[str, _Blob] = field(default_factory=dict)
     weights: dict[str, list[Array]] = field(default_factory=dict)
-    dropped: set[str] = field(default_factory=set)  # blobs that layers left out would read
+    dropped: set[str] = field(default_factory=set)  # labels of layers left out
 
     def reads(self, blob: str) -> bool:
         return any(blob in one.bottoms for one in self.layers)
+
+    def prune(self) -> None:
+        """Take out the layers that worked for layers left out alone, such as what shrinks a loss's labels."""
+        for one in reversed(self.layers):
+            if one.tops and self.dropped.issuperset(one.tops) and not any(map(self.reads, one.tops)):
+                self.layers.remove(one)
+                self.dropped.update(one.bottoms)
 
 
 def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size: Pair | None = None) -> NetSpec:
@@ -91,6 +100,7 @@ def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size:
             _add(dense, one)
         else:
             dense.layers.append(one)
+    dense.prune()
     inputs = {name: shape for name, shape in spec.inputs.items() if name not in dense.dropped or dense.reads(name)}
     weights = {one.name: dense.weights[one.name] for one in dense.layers if one.name in dense.weights}
     found = replace(spec, inputs=inputs, layers=tuple(dense.layers), weights=weights, blobs={}, param_shapes={})
@@ -125,11 +135,14 @@ def _sized(spec: NetSpec, size: Pair | None, step: int) -> NetSpec:
 
 def _add(dense: _Dense, one: LayerSpec) -> None:
     """Append the dense form of a layer, whatever it becomes."""
+    if any(name not in dense.blobs for name in one.bottoms):  # a top of a layer left out
+        return
     bottoms = [dense.blobs[name] for name in one.bottoms]
     row = lookup(one.type)
     scored = (row is not None and row.loss) or one.type in ("Accuracy", "SegAccuracy")
-    if scored and any(_changed(dense, blob, name) for blob, name in zip(bottoms, one.bottoms, strict=True)):
-        dense.dropped.update(one.bottoms)
+    labels = [name for blob, name in zip(bottoms, one.bottoms, strict=True) if not _changed(dense, blob, name)]
+    if scored and len(labels) < len(bottoms):
+        dense.dropped.update(labels)
     elif one.type == "InnerProduct" and bottoms[0].is_map:
         _inner_product(dense, one, bottoms[0])
     elif one.type == "Convolution":
@@ -190,6 +203,8 @@ def _convolution(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> Non
     _alike(dense, one, bottoms)
     rate, options = bottoms[0].rate, one.options
     above = [_stepped(dense, one, below, options.stride, top) for below, top in zip(bottoms, one.tops, strict=True)]
+    if len({step for step, _ in above}) > 1:
+        raise _no(dense, one, "reads maps of different strides, which would need different ones")
     options = replace(
         options,
         stride=above[0][0],
@@ -243,6 +258,8 @@ def _pooling(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
         return
     if len(one.tops) > 1 or options.method == "STOCHASTIC":
         raise _no(dense, one, 'pools at random or with a mask, which has no form of a rate but pooling "window"')
+    if max(options.kernel) > _MOST_TAPS:
+        raise _no(dense, one, f'pools {max(options.kernel)} elements a side; of a rate that has no form but "window"')
     if options.method == "AVE":
         window = options.kernel[0] * options.kernel[1]
         mean = Filler(value=1 / window)

@@ -244,8 +244,7 @@ def _of_splits(facts: Sequence[Facts]) -> Iterable[Fault]:
                 image=True,
             )
     for split, inside in splits.items():
-        names = [one.sample.name for one in inside]
-        twice = [one for i, one in enumerate(inside) if one.sample.name in names[:i]]
+        twice = repeated(inside)
         if twice:
             yield _fault(
                 "listed twice",
@@ -254,6 +253,17 @@ def _of_splits(facts: Sequence[Facts]) -> Iterable[Fault]:
                 twice,
                 image=True,
             )
+
+
+def repeated(facts: Iterable[Facts]) -> list[Facts]:
+    """Those whose name occurred before."""
+    seen: set[str] = set()
+    again = []
+    for one in facts:
+        if one.sample.name in seen:
+            again.append(one)
+        seen.add(one.sample.name)
+    return again
 
 
 def overlap(mine: Iterable[Facts], others: Iterable[Facts]) -> list[Facts]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_repro.data.datasets import VOID, SegmentationDataset
-from deeplab_repro.data.doctor import Diagnosis, has_zero_lines, is_grey_palette, is_shifted, overlap
+from deeplab_repro.data.doctor import Diagnosis, has_zero_lines, is_grey_palette, is_shifted, overlap, repeated
 from deeplab_repro.data.label_facts import (
     Facts,
     class_colours,
@@ -92,12 +92,9 @@ def _own_name(one: Facts, names: dict[str, Path]) -> str:
 def _to_leave_out(splits: Sequence[str], facts: Sequence[Facts]) -> dict[int, str]:
     """Facts, by identity, that are doubles inside a split or in a later split too."""
     inside: dict[str, list[Facts]] = defaultdict(list)
-    reasons: dict[int, str] = {}
     for one in facts:
-        if any(one.sample.name == other.sample.name for other in inside[one.split]):
-            reasons[id(one)] = "listed twice"
-        else:
-            inside[one.split].append(one)
+        inside[one.split].append(one)
+    reasons = {id(one): "listed twice" for each in inside.values() for one in repeated(each)}
     for i, split in enumerate(splits):
         for later in splits[i + 1 :]:
             if split.startswith("trainval") or later.startswith("trainval"):

@@ -201,20 +201,18 @@ class ImageFeed:
 
     def next(self) -> dict[str, Tensor]:
         """The next batch. Raises ValueError naming list, line and file of an image that cannot be used."""
-        batch = self._take()
-        if self._pool is not None:
-            while len(self._ahead) < self._depth:
-                self._ahead.append(self._plan())
-        jobs = batch.jobs[self._part]
-        if batch.loads is None:
-            items = [load(self._recipe, job) for job in jobs]
-        else:
-            try:
+        try:
+            batch = self._take()
+            if self._pool is not None:
+                while len(self._ahead) < self._depth:
+                    self._ahead.append(self._plan())
+            jobs = batch.jobs[self._part]
+            if batch.loads is None:
+                items = [load(self._recipe, job) for job in jobs]
+            else:
                 items = [future.result() for future in batch.loads]
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    "a process that reads images ended without a word (out of memory, killed?)"
-                ) from error
+        except BrokenProcessPool as error:
+            raise RuntimeError("a process that reads images ended without a word (out of memory, killed?)") from error
         return self._blobs(items, jobs)
 
     def skip(self) -> None:

@@ -77,7 +77,12 @@ class CheckpointedNet(CaffeNet):
 
 def _cut(steps: Sequence[_Step], sizes: Mapping[str, tuple[int, ...]], share: float) -> tuple[float, set[int]]:
     """(numbers in memory at the worst, steps after which to cut) when a segment makes about `share` of all numbers."""
-    made = [sum(math.prod(sizes.get(name, ())) for name in step.layer.tops) for step in steps]
+    # Of a chain in place only the last value is kept for the backward pass.
+    writer = {name: at for at, step in enumerate(steps) for name in step.layer.tops}
+    made = [
+        sum(math.prod(sizes.get(name, ())) for name in step.layer.tops if writer[name] == at)
+        for at, step in enumerate(steps)
+    ]
     limit = share * sum(made)
     live: dict[str, int] = {}
     cuts, kept, largest, run = set(), 0, 0, 0

@@ -289,6 +289,21 @@ def test_losses_of_maps_and_their_labels_are_left_out():
     assert dense.outputs == ("best",)
 
 
+def test_what_works_for_losses_alone_goes_with_them():
+    dense = densify(zoo.spec("deeplab_largefov", phase="TRAIN", width=1 / 16, size=(65, 65)), 4)
+    assert list(dense.inputs) == ["data"]
+    assert dense.layers[-1].name == "fc8_voc12"
+    assert dense.outputs == ("fc8_voc12",)
+    layers = [
+        conv("c", "data", 3, 3, stride=2),
+        inner("fc", "c"),
+        layer("Accuracy", "top1", ["fc", "label"], "top1"),
+        layer("Silence", "quiet", "top1"),
+    ]
+    dense = densify(make_net("n", {"data": (1, 3, 9, 9), "label": (1,)}, layers), 1)
+    assert [one.name for one in dense.layers] == ["c", "fc"]
+
+
 def test_interp_zooms_by_as_much_less():
     spec = zoo.spec("deeplab_largefov", width=1 / 16, size=(65, 65))
     dense = densify(spec, 4)
@@ -328,6 +343,11 @@ def test_dense_nets_are_plain_caffe(dialect, pooling):
             1,
             r"layer 'i' \(Interp\): resizes a map 2 times as dense",
         ),
+        (
+            [conv("c", "data", kernel=1, stride=3), pool("p", "c", 40, 1)],
+            1,
+            r"layer 'p' \(Pooling\): pools 40 elements",
+        ),
         ([conv("c", "data", stride=2), inner("fc", "c", axis=2)], 1, "fully connected from axis 2 on"),
         ([conv("c", "data", stride=2), layer("MVN", "m", "c", "m")], 1, r"layer 'm' \(MVN\): has no dense form"),
         (
@@ -342,7 +362,7 @@ def test_dense_nets_are_plain_caffe(dialect, pooling):
     ],
 )
 def test_layers_without_a_dense_form(layers, step, message):
-    spec = make_net("n", {"data": (1, 3, 19, 19)}, layers)
+    spec = make_net("n", {"data": (1, 3, 120, 120)}, layers)
     with pytest.raises(CaffeFormatError, match=message):
         densify(spec, step)
 

@@ -194,7 +194,7 @@ def test_command_fills_the_releases_placeholders_and_takes_trained_weights(tmp_p
     ("arguments", "message"),
     [
         (["bundled", "--deploy"], "are for zoo names: deeplab, deeplab_4x4"),
-        (["deeplab", "--deploy", "--onnx"], "--onnx: goes with neither --train nor --deploy"),
+        (["deeplab", "--deploy", "--onnx"], "--onnx: goes with none of --train, --recipe and --deploy"),
         (["deeplab", "--train", "--size", "306"], "--size 306: must be HEIGHTxWIDTH"),
         (["deeplab_largefov", "--train", "--size", "65x73"], "the data layer cuts squares"),
         (["deeplab", "--deploy", "--dialect", "v2"], "the v2 dialect has no such layer"),

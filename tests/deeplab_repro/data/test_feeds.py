@@ -1,6 +1,9 @@
 """Data layers from their own files."""
 
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -158,6 +161,17 @@ def test_a_worker_s_error_arrives_as_it_is(pictures, kind):
         pytest.raises(ValueError, match=r"list.txt:1: .*lab0.png"),
     ):
         feeds.next()
+
+
+def test_a_killed_worker_ends_the_reading_with_one_error(pictures):
+    spec = pictures.net(f"{MEAN} crop_size: 33", "label_type: PIXEL")
+    others = set(multiprocessing.active_children())
+    with open_feeds(spec, 1, workers=1, worker_kind="process") as feeds:
+        feeds.next()
+        for worker in set(multiprocessing.active_children()) - others:
+            os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="ended without a word"):
+            [feeds.next() for _ in range(9)]
 
 
 @pytest.mark.parametrize(
