@@ -4,10 +4,9 @@
 
 #include <cstdint>
 
-namespace deeplab {
+#include "csrc/core/conv_plan.h"
 
-// Filters that are worked on together; packed weights come in such blocks.
-constexpr std::int64_t kFilterBlock = 64;
+namespace deeplab {
 
 // c [m, n] = a b, or c += a b where `accumulate`; row-major, the leading
 // dimensions count elements.
@@ -38,20 +37,25 @@ struct WinogradRows {
   std::int64_t values;
 };
 
+// Rows of a tile's domain; their positions are numbered from the first of them.
+enum DomainPart { kAllRows, kUpperRows, kLowerRows, kDomainParts };
+
 template <typename T>
 struct ConvKernels {
   MultiplyTile<T> multiply;
   // Each for m = 2 and m = 4, in this order.
   // samples: (m + 2)^2 pointers to `values` inputs -> domain.
-  void (*winograd_input[2])(const WinogradRows<T>& rows,
-                            const T* const* samples);
+  void (*winograd_input[2][kDomainParts])(const WinogradRows<T>& rows,
+                                          const T* const* samples);
   // taps: nine rows of `values` weights, `tap_stride` apart -> domain.
   void (*winograd_weight[2])(const WinogradRows<T>& rows, const T* taps,
                              std::int64_t tap_stride);
   // domain -> outputs: m^2 pointers, null where outside; plus bias (or null),
-  // at least 0 where `relu`.
-  void (*winograd_output[2])(const WinogradRows<T>& rows, const T* bias,
-                             bool relu, T* const* outputs);
+  // at least 0 where `relu`. Upper rows leave that to the lower ones, which are
+  // added to what the outputs hold.
+  void (*winograd_output[2][kDomainParts])(const WinogradRows<T>& rows,
+                                           const T* bias, bool relu,
+                                           T* const* outputs);
 };
 
 // Those for the best instruction set in use; float and double.

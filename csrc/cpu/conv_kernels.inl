@@ -55,9 +55,17 @@ inline void store_up_to(T* to, typename Vectors<T>::Vector value,
   }
 }
 
-template <int kOutputs, typename T>
+template <int kOutputs, DomainPart kPart>
+struct Part {
+  static constexpr int kInputs = Winograd<kOutputs>::kInputs;
+  static constexpr int kFirst = kPart == kLowerRows ? kInputs / 2 : 0;
+  static constexpr int kEnd = kPart == kUpperRows ? kInputs / 2 : kInputs;
+};
+
+template <int kOutputs, DomainPart kPart, typename T>
 void winograd_input(const WinogradRows<T>& rows, const T* const* samples) {
   using F = Winograd<kOutputs>;
+  using P = Part<kOutputs, kPart>;
   using Vector = typename Vectors<T>::Vector;
   constexpr int kInputs = F::kInputs;
   for_each_vector<T>(rows.values, [&](std::int64_t i, std::int64_t count) {
@@ -74,9 +82,10 @@ void winograd_input(const WinogradRows<T>& rows, const T* const* samples) {
       Vector out[kInputs];
       for (int y = 0; y < kInputs; ++y) d[y] = across[y][x];
       F::template input<T>(d, out);
-      for (int y = 0; y < kInputs; ++y) {
-        store_up_to(rows.domain + (y * kInputs + x) * rows.stride + i, out[y],
-                    count);
+      for (int y = P::kFirst; y < P::kEnd; ++y) {
+        store_up_to(
+            rows.domain + ((y - P::kFirst) * kInputs + x) * rows.stride + i,
+            out[y], count);
       }
     }
   });
@@ -109,24 +118,31 @@ void winograd_weight(const WinogradRows<T>& rows, const T* taps,
   });
 }
 
-template <int kOutputs, typename T>
+template <int kOutputs, DomainPart kPart, typename T>
 void winograd_output(const WinogradRows<T>& rows, const T* bias, bool relu,
                      T* const* outputs) {
   using F = Winograd<kOutputs>;
+  using P = Part<kOutputs, kPart>;
   using Vector = typename Vectors<T>::Vector;
   constexpr int kInputs = F::kInputs;
   for_each_vector<T>(rows.values, [&](std::int64_t i, std::int64_t count) {
     Vector across[kInputs][kOutputs];
     for (int y = 0; y < kInputs; ++y) {
-      Vector m[kInputs];
+      Vector m[kInputs] = {};
+      if (y < P::kFirst || y >= P::kEnd) {
+        F::template output<T>(m, across[y]);
+        continue;
+      }
       for (int x = 0; x < kInputs; ++x) {
-        m[x] = load_up_to(rows.domain + (y * kInputs + x) * rows.stride + i,
-                          count);
+        m[x] = load_up_to(
+            rows.domain + ((y - P::kFirst) * kInputs + x) * rows.stride + i,
+            count);
       }
       F::template output<T>(m, across[y]);
     }
-    const Vector shift =
-        bias == nullptr ? Vector{} : load_up_to(bias + i, count);
+    const Vector shift = bias == nullptr || kPart == kUpperRows
+                             ? Vector{}
+                             : load_up_to(bias + i, count);
     for (int x = 0; x < kOutputs; ++x) {
       Vector m[kInputs];
       Vector out[kOutputs];
@@ -136,8 +152,9 @@ void winograd_output(const WinogradRows<T>& rows, const T* bias, bool relu,
         T* to = outputs[y * kOutputs + x];
         if (to == nullptr) continue;
         Vector value = out[y] + shift;
+        if (kPart == kLowerRows) value += load_up_to(to + i, count);
         // A NaN stays one, as in torch's relu.
-        if (relu) value = value < 0 ? Vector{} : value;
+        if (relu && kPart != kUpperRows) value = value < 0 ? Vector{} : value;
         store_up_to(to + i, value, count);
       }
     }
@@ -221,10 +238,28 @@ void multiply_tile(const TileProduct<T>& p) {
   }
 }
 
+template <int kOutputs, typename T>
+void set_transforms(ConvKernels<T>* kernels) {
+  constexpr int i = kOutputs == 4;
+  kernels->winograd_weight[i] = winograd_weight<kOutputs, T>;
+  kernels->winograd_input[i][kAllRows] = winograd_input<kOutputs, kAllRows, T>;
+  kernels->winograd_input[i][kUpperRows] =
+      winograd_input<kOutputs, kUpperRows, T>;
+  kernels->winograd_input[i][kLowerRows] =
+      winograd_input<kOutputs, kLowerRows, T>;
+  kernels->winograd_output[i][kAllRows] =
+      winograd_output<kOutputs, kAllRows, T>;
+  kernels->winograd_output[i][kUpperRows] =
+      winograd_output<kOutputs, kUpperRows, T>;
+  kernels->winograd_output[i][kLowerRows] =
+      winograd_output<kOutputs, kLowerRows, T>;
+}
+
 template <typename T>
 ConvKernels<T> table() {
-  return {multiply_tile<T>,
-          {winograd_input<2, T>, winograd_input<4, T>},
-          {winograd_weight<2, T>, winograd_weight<4, T>},
-          {winograd_output<2, T>, winograd_output<4, T>}};
+  ConvKernels<T> kernels = {};
+  kernels.multiply = multiply_tile<T>;
+  set_transforms<2>(&kernels);
+  set_transforms<4>(&kernels);
+  return kernels;
 }

@@ -10,13 +10,8 @@ namespace deeplab {
 namespace {
 
 constexpr std::int64_t kMaxInputs = 36;
-// Bytes of products one thread works on: they should stay in its second-level
-// cache until they are transformed back. Beside them the inputs, if they fit.
-constexpr std::int64_t kProductBytes = std::int64_t{768} << 10;
 // Weights up to here come from the last-level cache as fast as needed.
 constexpr std::int64_t kNearWeightBytes = std::int64_t{5} << 19;
-// Fewer tiles would leave the matrix product idle.
-constexpr std::int64_t kMinTiles = 24;
 // Tiles that one task transforms.
 constexpr std::int64_t kTransformedTiles = 4;
 
@@ -45,11 +40,14 @@ class WinogradConv {
         tiles_(conv.shape, tile),
         channels_(conv.shape.channels / conv.shape.groups),
         filters_(conv.shape.group_filters()),
-        layout_{positions_, filters_, channels_} {
+        layout_{positions_, filters_, channels_},
+        rows_(inputs_) {
     const std::int64_t each = positions_ * static_cast<std::int64_t>(sizeof(T));
     const std::int64_t count = std::max<std::int64_t>(1, tiles_.count());
+    // Inputs and products of tiles that fit the second-level cache.
     const std::int64_t near =
-        kProductBytes / (each * (channels_ + std::min(filters_, kFilterBlock)));
+        kProductValues * static_cast<std::int64_t>(sizeof(float)) /
+        (each * (channels_ + std::min(filters_, kFilterBlock)));
     alone_ =
         near >= kMinTiles && each * channels_ * filters_ <= kNearWeightBytes;
     if (alone_) {
@@ -57,17 +55,10 @@ class WinogradConv {
       product_tiles_ = in_equal_parts(count, std::min(near, share));
       held_tiles_ = product_tiles_;
     } else {
-      const std::int64_t allowed = static_cast<std::int64_t>(
-          kWinogradMemory * static_cast<double>(conv.shape.columns_size()));
-      // Of one tile, on all threads; at most half of the memory is theirs.
-      const std::int64_t products = positions_ * kFilterBlock * thread_count();
-      product_tiles_ =
-          std::max(kMinTiles, std::min(kProductBytes / (each * kFilterBlock),
-                                       allowed / 2 / products));
-      held_tiles_ = in_equal_parts(
-          count, std::max(kMinTiles, (allowed - products * product_tiles_) /
-                                         (positions_ * channels_)));
-      product_tiles_ = in_equal_parts(held_tiles_, product_tiles_);
+      const WinogradPlan plan = plan_winograd(conv.shape, tile, thread_count());
+      held_tiles_ = plan.held_tiles;
+      product_tiles_ = plan.product_tiles;
+      rows_ = inputs_ / plan.parts;
     }
     held_stride_ = spread_stride<T>(held_tiles_ * channels_);
     product_stride_ = spread_stride<T>(product_tiles_ * kFilterBlock);
@@ -111,11 +102,13 @@ class WinogradConv {
         const std::int64_t first = task * held_tiles_;
         const std::int64_t tiles = std::min(held_tiles_, count - first);
         for (std::int64_t i = 0; i < tiles; ++i) {
-          transform_input(group, first + i, held.get() + i * channels_);
+          transform_input(group, first + i, kAllRows,
+                          held.get() + i * channels_);
         }
         for (std::int64_t filter = 0; filter < filters_;
              filter += kFilterBlock) {
-          multiply(group, filter, first, tiles, held.get(), products.get());
+          multiply(group, filter, first, tiles, kAllRows, held.get(),
+                   products.get());
         }
       }
     });
@@ -126,41 +119,52 @@ class WinogradConv {
   // Tasks of one filter block follow each other, so that its weights come from
   // memory once.
   void run_together(std::int64_t group) const {
-    const auto held = make_buffer<T>(positions_ * held_stride_);
-    const std::int64_t blocks = (filters_ + kFilterBlock - 1) / kFilterBlock;
+    const auto held = make_buffer<T>(rows_ * inputs_ * held_stride_);
     for (std::int64_t first = 0; first < tiles_.count(); first += held_tiles_) {
-      const std::int64_t count = std::min(held_tiles_, tiles_.count() - first);
-      const std::int64_t slices =
-          (count + kTransformedTiles - 1) / kTransformedTiles;
-      parallel_tasks(slices, [&](TaskQueue& queue) {
-        std::int64_t task;
-        while (queue.take(&task)) {
-          const std::int64_t begin = task * kTransformedTiles;
-          const std::int64_t end = std::min(begin + kTransformedTiles, count);
-          for (std::int64_t i = begin; i < end; ++i) {
-            transform_input(group, first + i, held.get() + i * channels_);
-          }
-        }
-      });
-      const std::int64_t parts = (count + product_tiles_ - 1) / product_tiles_;
-      parallel_tasks(blocks * parts, [&](TaskQueue& queue) {
-        const auto products = make_buffer<T>(positions_ * product_stride_);
-        std::int64_t task;
-        while (queue.take(&task)) {
-          const std::int64_t begin = task % parts * product_tiles_;
-          multiply(group, task / parts * kFilterBlock, first + begin,
-                   std::min(product_tiles_, count - begin),
-                   held.get() + begin * channels_, products.get());
-        }
-      });
+      if (rows_ == inputs_) {
+        run_part(group, first, kAllRows, held.get());
+      } else {
+        run_part(group, first, kUpperRows, held.get());
+        run_part(group, first, kLowerRows, held.get());
+      }
     }
   }
 
-  // held [positions, tiles, channels]: one tile of all positions.
-  void transform_input(std::int64_t group, std::int64_t tile, T* held) const {
+  void run_part(std::int64_t group, std::int64_t first, DomainPart part,
+                T* held) const {
+    const std::int64_t blocks = (filters_ + kFilterBlock - 1) / kFilterBlock;
+    const std::int64_t count = std::min(held_tiles_, tiles_.count() - first);
+    const std::int64_t slices =
+        (count + kTransformedTiles - 1) / kTransformedTiles;
+    parallel_tasks(slices, [&](TaskQueue& queue) {
+      std::int64_t task;
+      while (queue.take(&task)) {
+        const std::int64_t begin = task * kTransformedTiles;
+        const std::int64_t end = std::min(begin + kTransformedTiles, count);
+        for (std::int64_t i = begin; i < end; ++i) {
+          transform_input(group, first + i, part, held + i * channels_);
+        }
+      }
+    });
+    const std::int64_t parts = (count + product_tiles_ - 1) / product_tiles_;
+    parallel_tasks(blocks * parts, [&](TaskQueue& queue) {
+      const auto products = make_buffer<T>(rows_ * inputs_ * product_stride_);
+      std::int64_t task;
+      while (queue.take(&task)) {
+        const std::int64_t begin = task % parts * product_tiles_;
+        multiply(group, task / parts * kFilterBlock, first + begin,
+                 std::min(product_tiles_, count - begin), part,
+                 held + begin * channels_, products.get());
+      }
+    });
+  }
+
+  // held [positions of the part, tiles, channels]: one tile of all positions.
+  void transform_input(std::int64_t group, std::int64_t tile, DomainPart part,
+                       T* held) const {
     const T* samples[kMaxInputs];
     find_samples(group, place(tile), samples);
-    conv_kernels<T>().winograd_input[tile_ == 4](
+    conv_kernels<T>().winograd_input[tile_ == 4][part](
         {held, held_stride_, channels_}, samples);
   }
 
@@ -196,11 +200,15 @@ class WinogradConv {
     }
   }
 
-  // Outputs of one filter block for tiles first .. first + count - 1.
+  // A part of the outputs of one filter block for tiles first ..
+  // first + count - 1.
   void multiply(std::int64_t group, std::int64_t filter, std::int64_t first,
-                std::int64_t count, const T* held, T* products) const {
+                std::int64_t count, DomainPart part, const T* held,
+                T* products) const {
     const std::int64_t filters = std::min(kFilterBlock, filters_ - filter);
-    const T* weights = conv_.packed + layout_.block(group, filter);
+    const T* weights =
+        conv_.packed + layout_.block(group, filter) +
+        (part == kLowerRows ? rows_ : 0) * inputs_ * channels_ * filters;
     TileProduct<T> product;
     product.lda = channels_;
     product.ldb = filters;
@@ -209,13 +217,13 @@ class WinogradConv {
     product.n = filters;
     product.k = channels_;
     product.accumulate = false;
-    for (std::int64_t p = 0; p < positions_; ++p) {
+    for (std::int64_t p = 0; p < rows_ * inputs_; ++p) {
       product.a = held + p * held_stride_;
       product.b = weights + p * channels_ * filters;
       product.c = products + p * product_stride_;
       conv_.multiply(product);
     }
-    const auto transform = conv_kernels<T>().winograd_output[tile_ == 4];
+    const auto transform = conv_kernels<T>().winograd_output[tile_ == 4][part];
     const std::int64_t first_filter = group * filters_ + filter;
     const T* bias = conv_.bias == nullptr ? nullptr : conv_.bias + first_filter;
     T* outputs[kMaxInputs];
@@ -235,6 +243,7 @@ class WinogradConv {
   std::int64_t filters_;
   PackedLayout layout_;
   bool alone_;                  // whether threads work on tiles of their own
+  std::int64_t rows_;           // of the domain at a time
   std::int64_t held_tiles_;     // transformed at a time
   std::int64_t product_tiles_;  // multiplied at a time by one thread
   std::int64_t held_stride_;

@@ -51,6 +51,8 @@ CASES = {
     "one_by_one_padded": Case((1, 4, 5, 5), (3, 4, 1, 1), padding=(1, 2)),
     "more_padding_than_reach": Case((2, 5, 6, 7), (4, 5, 3, 3), padding=(7, 9), dilation=(2, 3)),
     "several_filter_blocks": Case((2, 20, 9, 11), (130, 20, 3, 3), padding=(3, 3), dilation=(3, 3)),
+    "tiles_shared_by_all_threads": Case((2, 300, 11, 9), (70, 300, 3, 3), padding=(2, 2), dilation=(2, 2)),
+    "tiles_shared_in_groups": Case((1, 1200, 9, 7), (400, 600, 3, 3), padding=(3, 3), dilation=(3, 3), groups=2),
     "wide_rows": Case((1, 3, 4, 150), (5, 3, 3, 3), padding=(1, 1)),
     "one_pixel": Case((1, 3, 1, 1), (2, 3, 3, 3), padding=(6, 6), dilation=(6, 6)),
 }
