@@ -21,7 +21,7 @@ Call = Callable[[], Any]
 MOST_EXACT_PIXELS = 200_000
 # Bound on what the exact mode may leave out of any marginal, and the thresholds that are tried for it.
 EXACT_BOUND = 1e-3
-EXACT_THRESHOLDS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-12)
+EXACT_THRESHOLDS = (1e-4, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
 
 
 class CrfProblem(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
         raise ValueError(f"{path}: nothing was timed, so there is nothing to draw")
     figure = Figure(figsize=(9, 4 * len(panels)), layout="constrained")
     for axes, (family, title, rows) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        {"conv": _speed_over_rate, "crf_accuracy": _errors}.get(family, _bars)(axes, rows)
+        _DRAWN.get(family, _bars)(axes, rows)
         axes.set_title(title, fontsize="medium")
         axes.legend(fontsize="small")
     machine = report["machine"]
@@ -38,6 +39,8 @@ def _panels(report: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]
             if "times" in row or family == "crf_accuracy":
                 groups[_group(family, row)].append(row)
         panels += [(family, title, rows) for title, rows in groups.items()]
+        if family == "crf" and groups:
+            panels += [("crf_steps", "dense CRF: milliseconds of our steps", rows) for rows in groups.values()]
     return panels
 
 
@@ -70,7 +73,24 @@ def _errors(axes: Any, rows: list[dict[str, Any]]) -> None:
     for i, (key, label) in enumerate(names.items()):
         axes.bar([at + i * 0.27 for at in range(len(rows))], [row[key] for row in rows], 0.27, label=label)
     axes.set_yscale("log")
-    axes.set_xticks([at + 0.27 for at in range(len(rows))], [row["case"] for row in rows], fontsize="small")
+    _name_cases(axes, [at + 0.27 for at in range(len(rows))], rows)
+
+
+def _steps(axes: Any, rows: list[dict[str, Any]]) -> None:
+    bottoms = [0.0] * len(rows)
+    for name in dict.fromkeys(name for row in rows for name in row["split_ms"]):
+        heights = [row["split_ms"].get(name, 0.0) for row in rows]
+        axes.bar(range(len(rows)), heights, 0.6, bottom=bottoms, label=name)
+        bottoms = [below + height for below, height in zip(bottoms, heights, strict=True)]
+    _name_cases(axes, range(len(rows)), rows)
+
+
+def _name_cases(axes: Any, places: Sequence[float], rows: list[dict[str, Any]]) -> None:
+    axes.set_xticks(places, [row["case"] for row in rows], fontsize="small")
+    if len(rows) > 3:
+        axes.tick_params(axis="x", rotation=30)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
 
 
 def _bars(axes: Any, rows: list[dict[str, Any]]) -> None:
@@ -79,4 +99,7 @@ def _bars(axes: Any, rows: list[dict[str, Any]]) -> None:
     for i, name in enumerate(names):
         heights = [row["times"].get(name, {}).get("median_ms", 0) for row in rows]
         axes.bar([at + i * width for at in range(len(rows))], heights, width, label=name)
-    axes.set_xticks([at + 0.4 for at in range(len(rows))], [row["case"] for row in rows], fontsize="small")
+    _name_cases(axes, [at + 0.4 for at in range(len(rows))], rows)
+
+
+_DRAWN = {"conv": _speed_over_rate, "crf_accuracy": _errors, "crf_steps": _steps}

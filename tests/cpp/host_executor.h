@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "csrc/core/batch_inference.h"
@@ -17,7 +18,9 @@ namespace deeplab {
 class HostExecutor {
  public:
   // stride 1: forwards; otherwise items in steps of `stride`, begun at the end.
-  explicit HostExecutor(std::int64_t stride = 1) : stride_(stride) {}
+  // Several threads take items in turn.
+  explicit HostExecutor(std::int64_t stride = 1, int threads = 1)
+      : stride_(stride), threads_(threads) {}
 
   template <typename F>
   void for_each(std::int64_t n, const F& f) {
@@ -66,6 +69,16 @@ class HostExecutor {
   template <typename F>
   void visit(std::int64_t n, const F& f) {
     ++steps;
+    if (threads_ > 1) {
+      std::vector<std::thread> running;
+      for (int t = 0; t < threads_; ++t) {
+        running.emplace_back([&, t] {
+          for (std::int64_t k = t; k < n; k += threads_) f(k);
+        });
+      }
+      for (std::thread& each : running) each.join();
+      return;
+    }
     if (stride_ == 1) {
       for (std::int64_t k = 0; k < n; ++k) f(k);
       return;
@@ -76,6 +89,7 @@ class HostExecutor {
   }
 
   std::int64_t stride_;
+  int threads_;
 };
 
 // Memory for an arena, poisoned so that a place nobody wrote shows.

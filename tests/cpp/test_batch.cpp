@@ -86,6 +86,23 @@ TEST(Batch, OneImageHasTheCpusTables) {
   }
 }
 
+TEST(Batch, ThreadsThatClaimTheSameSlotsLeaveTheSameTables) {
+  // Few vertices with many references each: threads meet in every slot.
+  const auto features = normal<float>(6000 * 5, 0.05);
+  for (bool wide : {false, true}) {
+    const HostLattice<float> one(HostExecutor(), features.data(), 3, 2000, 5,
+                                 false, wide);
+    for (int run = 0; run < 5; ++run) {
+      const HostLattice<float> many(HostExecutor(1, 8), features.data(), 3,
+                                    2000, 5, false, wide);
+      ASSERT_EQ(many.count, one.count);
+      ASSERT_EQ(many.vertices, one.vertices);
+      ASSERT_EQ(many.neighbors, one.neighbors);
+      ASSERT_EQ(many.entries, one.entries);
+    }
+  }
+}
+
 TEST(Batch, KeysFallBackToVectorsWhereTheBitsDoNotSuffice) {
   const float least[5] = {0, 0, 0, 0, 0};
   const float photo[5] = {500 / 67.f, 375 / 67.f, 85, 85, 85};
