@@ -83,6 +83,8 @@ class AtrousConv2d(nn.Module):
         """Whether this is plain inference: nothing traced, converted or differentiated."""
         weight, bias = self.weight, self.bias
         device = x.device.type
+        if device == "cuda" and x.dtype not in (torch.float32, torch.float64):
+            return False  # packed weights are float32, products of reduced types are not
         if device not in ("cpu", "cuda") or torch.compiler.is_compiling() or torch.is_autocast_enabled(device):
             return False
         if any(type(t) not in (Tensor, nn.Parameter) or unpack_dual(t).tangent is not None for t in (x, weight)):

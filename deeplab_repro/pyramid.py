@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deeplab_repro import ops  # loads the extension, which registers the operator
+from deeplab_repro import ops as ops  # loads the extension, which registers the operator
 
 __all__ = ["applies", "pyramid_conv2d"]
 
@@ -47,8 +47,8 @@ def pyramid_conv2d(
 
     inputs [N, C, H, W]: one for all branches or one per branch; per branch weights [F, C, k, k] with odd k and a rate;
     biases [F]: one per output or none. One output, the branches' sum, if `summed`, else one per branch; then max(0, .)
-    if `relu`. On CUDA a kernel for float32 (TensorFloat-32 where torch's convolutions may use it), float16 and bfloat16,
-    sums in float32, with what `applies` says; on the CPU plain loops for float32 and float64 that check it. Deterministic.
+    if `relu`. On CUDA a kernel for what `applies` says, sums in float32, products in TensorFloat-32 where torch's
+    convolutions may use it; on the CPU plain loops for float32 and float64 that check it. Deterministic.
     Differentiable twice without `relu`.
 
     Raises RuntimeError that names the rule and the value found.

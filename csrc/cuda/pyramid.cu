@@ -98,6 +98,7 @@ struct PlainMath {
   }
 };
 
+#if __CUDA_ARCH__ >= 800
 // What tensor cores make of T.
 template <typename T>
 struct Operand {
@@ -109,6 +110,7 @@ struct Operand<float> {
   using Type = nvcuda::wmma::precision::tf32;
   static constexpr int kStep = 8;
 };
+#endif
 
 // Two by four warps of 64 x 32 sums in fragments of 16 x 16.
 template <typename Element>
@@ -116,15 +118,15 @@ struct TensorMath {
   using T = Element;
   using Stage = PyramidStage<T>;
   static constexpr int kSide = 16;
-  static constexpr int kStep = Operand<T>::kStep;
-  static constexpr int kDown = 4;
-  static constexpr int kAcross = 2;
   static constexpr int kScratchRow = kSide + 4;
-  // Of one fragment a warp, as large as the stages it lies on.
+  // Of one fragment a warp; it lies on the stages.
   static constexpr std::size_t kScratchBytes =
       sizeof(float) * kWarps * kSide * kScratchRow;
 
 #if __CUDA_ARCH__ >= 800
+  static constexpr int kStep = Operand<T>::kStep;
+  static constexpr int kDown = 4;
+  static constexpr int kAcross = 2;
   using Samples = nvcuda::wmma::fragment<nvcuda::wmma::matrix_a, kSide, kSide,
                                          kStep, typename Operand<T>::Type,
                                          nvcuda::wmma::row_major>;

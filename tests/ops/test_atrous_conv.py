@@ -181,8 +181,6 @@ def test_all_but_im2col_keep_channels_last(device, method):
 
 @pytest.mark.parametrize("method", ["im2col", "direct", "winograd2", "winograd4"])
 def test_repeats_to_the_bit(device, method):
-    if device == "cuda" and method != "im2col":
-        pytest.skip("left to cuDNN, which promises it only where asked")
     case = Case((3, 16, 33, 31), (8, 16, 3, 3), padding=(6, 6), dilation=(6, 6))
     tensors = case.tensors(device, torch.float32, requires_grad=True)
 
