@@ -124,7 +124,9 @@ def test_gradcheck(device, name, method):
     tensors = case.tensors(device, requires_grad=True)
     # Fast mode: one random direction each; the full Jacobians of nets this wide take minutes.
     for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
-        assert check(lambda *t: atrous_conv2d(*t, *case.options, method=method), tensors, fast_mode=True)
+        call = lambda *t: atrous_conv2d(*t, *case.options, method=method)  # noqa: E731
+        # cuDNN's gradients may differ from call to call in their last bits.
+        assert check(call, tensors, fast_mode=True, nondet_tol=1e-9 if device == "cuda" else 0.0)
 
 
 @methods
