@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,8 +24,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 # The last seconds before the deadline belong to the report.
 RESERVE_S = 10
+# The mark, or the fixture of tests/ops/conftest.py that has it.
+_FOR_GPU = re.compile(r"mark\.gpu|\(device\b")
 # Files of timed rows, `<family>...`.
-ROWS = ("conv", "conv_backward", "crf", "crf_accuracy")
+ROWS = ("crf", "crf_accuracy")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Step:
     limit_s: int
     environment: dict[str, str] = field(default_factory=dict)
     needed: bool = True  # its failure, or its not finishing, fails the gate
+    absent: str = ""  # why it cannot run here
 
 
 @dataclass
@@ -55,24 +59,41 @@ def steps(out: Path, architecture: str) -> list[Step]:
         Step("build", (python, "setup.py", "build_ext", "--inplace"), 240,
              {"TORCH_CUDA_ARCH_LIST": architecture, "DEEPLAB_CUDA": "1"}),
         Step("small run", (python, "-m", "benchmarks.small_run", "cuda"), 60),
-        Step("pytest", (python, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"), 200),
+        Step("pytest", (python, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", *_gpu_tests()), 180),
         Step("crf", (*bench, "crf", "--gate", "--seconds", "0.5", "--json", str(out / "crf.json")), 120),
         Step("crf accuracy", (*bench, "crf", "--accuracy", "--json", str(out / "crf_accuracy.json")), 40),
-        Step("conv", (*bench, "conv", "--batch", "1", "10", "--precision", "fp32", "tf32", "fp16", "bf16",
-                      "--seconds", "0.25", "--json", str(out / "conv.json")), 90),
-        Step("conv backward", (*bench, "conv", "--direction", "backward", "--precision", "fp32", "bf16",
-                               "--seconds", "0.25", "--json", str(out / "conv_backward.json")), 60),
+        # Their own deadlines come first, so that what was measured is written.
+        Step("conv", (python, "-m", "benchmarks.conv_cuda", "--json", str(out / "conv.json"), "--deadline", "100"),
+             120),
+        Step("net", (python, "-m", "benchmarks.net_cuda", "--json", str(out / "net.json"), "--deadline", "75"), 120),
     ]  # fmt: skip
-    sanitizer = shutil.which("compute-sanitizer")
-    if sanitizer:
-        watched = (sanitizer, "--tool", "memcheck", "--error-exitcode", "99", python, "-m", "benchmarks.small_run")
-        # torch's caching allocator would hide what lies beyond an array.
-        result.insert(2, Step("memcheck", watched, 90, {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}, needed=False))
+    result[2:2] = (
+        _watched("memcheck", ("benchmarks.small_run",)),
+        _watched("racecheck", ("benchmarks.small_run_conv", "cuda", "shared")),
+    )
     return result
+
+
+def _gpu_tests() -> list[str]:
+    """The test files that have something for a GPU; the others may need packages that are not here."""
+    tests = (ROOT / "tests").rglob("test_*.py")
+    return sorted(str(path.relative_to(ROOT)) for path in tests if _FOR_GPU.search(path.read_text()))
+
+
+def _watched(tool: str, module: tuple[str, ...]) -> Step:
+    """The small run under one of compute-sanitizer's tools."""
+    sanitizer = shutil.which("compute-sanitizer")
+    command = (sanitizer or "", "--tool", tool, "--error-exitcode", "99", sys.executable, "-m", *module)
+    # torch's caching allocator would hide what lies beyond an array.
+    environment = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    absent = "" if sanitizer else "compute-sanitizer is not on the PATH"
+    return Step(tool, command, 60, environment, needed=False, absent=absent)
 
 
 def run_step(step: Step, deadline: float, log: Path) -> Result:
     """Run one step to its end, its limit or the deadline; its output goes to `log`."""
+    if step.absent:
+        return Result(step.name, "skipped", 0.0, step.absent, False)
     start = time.monotonic()
     limit = min(step.limit_s, deadline - start)
     if limit < 5:
@@ -96,7 +117,7 @@ def run_step(step: Step, deadline: float, log: Path) -> Result:
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     if code == 0:
         return Result(step.name, "passed", seconds, last, False)
-    if step.name == "memcheck" and code != 99:
+    if "--error-exitcode" in step.command and code != 99:
         # Some virtual machines keep the GPU from debuggers.
         return Result(step.name, "skipped", seconds, f"compute-sanitizer could not watch: {last}", False)
     return Result(step.name, "failed", seconds, f"exit code {code}: {last}", True)
@@ -129,19 +150,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.gpu_gate", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for logs and JSON")
     parser.add_argument("--minutes", type=float, default=9.0, help="deadline")
+    parser.add_argument("--only", nargs="+", metavar="STEP", help="of the steps only these, by name, e.g. build conv")
     parser.add_argument("--dry-run", action="store_true", help="print the steps and run none")
     options = parser.parse_args(arguments)
     reason = missing()
     if options.dry_run:
-        for step in steps(options.out, "native" if reason else architecture()):
+        for step in _chosen(options.out, "native" if reason else architecture(), options.only):
             print(f"{step.name} (at most {step.limit_s} s): {' '.join(step.command)}")
     if reason:
         print(f"gpu-gate: {reason}; run it where torch has CUDA, nvcc is installed and a GPU is present")
         return 2
-    return 0 if options.dry_run else _run(options.out.resolve(), time.monotonic() + options.minutes * 60 - RESERVE_S)
+    return (
+        0
+        if options.dry_run
+        else _run(options.out.resolve(), time.monotonic() + options.minutes * 60 - RESERVE_S, options.only)
+    )
 
 
-def _run(out: Path, deadline: float) -> int:
+def _chosen(out: Path, architecture: str, only: Sequence[str] | None) -> list[Step]:
+    return [step for step in steps(out, architecture) if only is None or step.name in only]
+
+
+def _run(out: Path, deadline: float, only: Sequence[str] | None) -> int:
     from .machine import machine_record
     from .run import write_json
 
@@ -152,7 +182,7 @@ def _run(out: Path, deadline: float) -> int:
         (out / f"{name}.json").unlink(missing_ok=True)
     report: dict[str, Any] = {"machine": machine_record(), "architecture": architecture()}
     results: list[Result] = []
-    for step in steps(out, architecture()):
+    for step in _chosen(out, architecture(), only):
         results.append(run_step(step, deadline, log))
         last = results[-1]
         print(f"{last.name}: {last.status} in {last.seconds:.0f} s; {last.detail}", flush=True)
@@ -161,7 +191,7 @@ def _run(out: Path, deadline: float) -> int:
         if step.name == "build" and last.fails_gate:
             break
     for name in ROWS:
-        _print_rows(out / f"{name}.json", "conv" if name == "conv_backward" else name)
+        _print_rows(out / f"{name}.json", name)
     failed = [result.name for result in results if result.fails_gate]
     print(f"gpu-gate: {'failed: ' + ', '.join(failed) if failed else 'passed'}; the figures are in {out.name}/")
     return 1 if failed else 0
@@ -170,10 +200,9 @@ def _run(out: Path, deadline: float) -> int:
 def _print_rows(path: Path, family: str) -> None:
     if not path.is_file():
         return
-    from . import conv, crf, crf_accuracy
+    from . import crf, crf_accuracy
 
-    formatters = {"conv": conv.format_row, "crf": crf.format_row, "crf_accuracy": crf_accuracy.format_row}
-    formatter = formatters[family]
+    formatter = {"crf": crf.format_row, "crf_accuracy": crf_accuracy.format_row}[family]
     for row in json.loads(path.read_text())[family]:
         print(formatter(row))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from deeplab_repro import ops
+from deeplab_repro import ops, pyramid
 
 
 class AtrousConv2d(nn.Module):
@@ -80,9 +80,12 @@ class AtrousConv2d(nn.Module):
         self._packed.clear()
 
     def _may_pack(self, x: Tensor) -> bool:
-        """Whether this is plain inference on the CPU: nothing traced, converted or differentiated."""
+        """Whether this is plain inference: nothing traced, converted or differentiated."""
         weight, bias = self.weight, self.bias
-        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        device = x.device.type
+        if device == "cuda" and x.dtype not in (torch.float32, torch.float64):
+            return False  # packed weights are float32, products of reduced types are not
+        if device not in ("cpu", "cuda") or torch.compiler.is_compiling() or torch.is_autocast_enabled(device):
             return False
         if any(type(t) not in (Tensor, nn.Parameter) or unpack_dual(t).tangent is not None for t in (x, weight)):
             return False
@@ -93,7 +96,7 @@ class AtrousConv2d(nn.Module):
         weight = self.weight
         # Inference tensors count no versions, nor can they be changed outside of inference mode.
         version = None if weight.is_inference() else weight._version
-        state = weight.data_ptr(), version, weight.dtype, weight.stride()
+        state = weight.data_ptr(), version, weight.dtype, weight.device, weight.stride()
         kept = self._packed.get(method)
         if kept is None or kept.state != state:
             kept = _Packed(state, ops.pack_weight(weight, self.groups, method))
@@ -131,7 +134,8 @@ def aspp(
     x [N, C, H, W]; per branch weights [F, C, k, k] with odd k, biases [F] or None, and a rate. Returns the branches'
     sum [N, F, H, W] if `summed`, as DeepLab's classifiers do (Chen et al. 2016, section 3.3), else a list of them.
     With few filters (`F` at most 32) the sum is one matrix product over all distinct taps, those in the branches'
-    centres added up beforehand, then `ops.shift_add`; otherwise each branch is an `ops.atrous_conv2d` by `method`.
+    centres added up beforehand, then `ops.shift_add`; otherwise each branch is an `ops.atrous_conv2d` by `method`,
+    or with "fused" all are one `pyramid.pyramid_conv2d` on CUDA, where that takes them, and go by "auto" elsewhere.
     Any dtype and device that those take; differentiable.
 
     Raises ValueError where branches do not match each other, RuntimeError where one does not match x.
@@ -150,6 +154,11 @@ def aspp(
         raise ValueError(f"aspp: summed branches need equal filters, got {[weight.shape[0] for weight in weights]}")
     if summed and weights[0].shape[0] <= _MERGED_FILTERS and not torch.is_autocast_enabled(x.device.type):
         return _merged_aspp(x, weights, biases, rates)
+    if method == "fused":
+        if x.is_cuda and pyramid.applies(x, weights, rates, summed):
+            outputs = pyramid.pyramid_conv2d([x], weights, _biases(biases, summed), rates, summed)
+            return outputs[0] if summed else outputs
+        method = "auto"
     branches = [
         ops.atrous_conv2d(x, weight, bias, 1, rate * (weight.shape[2] // 2), rate, method=method)
         for weight, bias, rate in zip(weights, biases, rates, strict=True)
@@ -160,6 +169,16 @@ def aspp(
     for branch in branches[1:]:
         total = total + branch
     return total
+
+
+def _biases(biases: Sequence[Tensor | None], summed: bool) -> list[Tensor]:
+    """One bias per output, or none at all."""
+    given = [bias for bias in biases if bias is not None]
+    if not given:
+        return []
+    if summed:
+        return [torch.stack(given).sum(0)]
+    return [torch.zeros_like(given[0]) if bias is None else bias for bias in biases]
 
 
 # One filter block of a product is then half empty tap by tap, and full over all taps.

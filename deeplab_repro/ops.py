@@ -108,14 +108,17 @@ def atrous_conv2d(
       float32. Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images (CUDA, one image at
       least) are in memory at a time.
     - "interlace": the papers' second way: dense convolutions, by the library, of the rate's sub-maps. Stride 1.
-    - "direct": each tap's valid rectangle as a matrix product, no columns in memory. CPU.
+    - "direct": products of valid samples alone, no columns in memory: each tap's valid rectangle (CPU), each region of
+      outputs that the same taps meet (CUDA).
     - "winograd2", "winograd4", "winograd" (the cheaper one): F(2x2, 3x3) or F(4x4, 3x3) on the sub-maps of any rate
-      (Lavin and Gray 2016). CPU, 3x3 kernels with stride 1.
+      (Lavin and Gray 2016). Reduced types in float32; 3x3 kernels with stride 1.
     - "library": torch's convolution (oneDNN, cuDNN), whose settings (TF32, autotuning, determinism) apply.
 
     What a method cannot do it leaves to "library". All but "library" and "interlace" are deterministic; all but
-    "im2col" keep channels_last and are fastest with it. The CPU methods pack the weight on each call; `AtrousConv2d`
-    does so once.
+    "im2col" keep channels_last and are fastest with it. Weights are packed on each call; `AtrousConv2d` does so once.
+    On CUDA the cost model is that of csrc/core/conv_plan_cuda.h, whose constants are estimates, unless
+    `torch.backends.cudnn.benchmark` is on: then the ways are timed, once per kind of call. Products of float32 are in
+    TensorFloat-32 where both `torch.backends.cudnn.allow_tf32` and `torch.backends.cuda.matmul.allow_tf32` say so.
 
     Raises RuntimeError that names the rule and the value found.
     """
@@ -152,7 +155,7 @@ def plan(
 def pack_weight(weight: Tensor, groups: int = 1, method: str = "direct") -> Tensor:
     """weight [F, C / groups, kh, kw] as `atrous_conv2d_packed` reads it with `method`, one of `PACKED_METHODS`.
 
-    On the CPU -> [elements], float64 or float32: F C kh kw / groups of them for "direct", 16/9 and 4 times as many for
+    Returns [elements], float64 or float32: F C kh kw / groups of them for "direct", 16/9 and 4 times as many for
     the Winograd methods, which take 3x3 kernels. Raises RuntimeError naming the rule and the value found.
     """
     return torch.ops.deeplab.atrous_conv2d_pack(weight, groups, method)

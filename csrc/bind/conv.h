@@ -110,9 +110,12 @@ bool can_pack(ConvMethod method, const at::Tensor& input);
 ConvPath choose_path(ConvMethod method, const at::Tensor& input,
                      const Conv2dShape& shape, bool packed);
 
-// choose_path's part for CUDA: `method` is none of "im2col", "interlace".
+// choose_path's part for CUDA: `method` is none of "im2col", "interlace". With
+// `may_measure` it times "auto" and "fast" at the first call of a kind where
+// torch autotunes its convolutions too (torch.backends.cudnn.benchmark).
 ConvPath choose_cuda_path(ConvMethod method, const at::Tensor& input,
-                          const Conv2dShape& shape, bool packed);
+                          const Conv2dShape& shape, bool packed,
+                          bool may_measure);
 
 // Its name as a method.
 const char* path_name(ConvPath path);

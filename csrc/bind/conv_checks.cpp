@@ -214,7 +214,9 @@ ConvPath choose_path(ConvMethod method, const at::Tensor& input,
     return dense_steps ? ConvPath::kInterlace : ConvPath::kLibrary;
   }
 #ifdef WITH_CUDA
-  if (input.is_cuda()) return choose_cuda_path(method, input, shape, packed);
+  if (input.is_cuda()) {
+    return choose_cuda_path(method, input, shape, packed, true);
+  }
 #endif
   if (!can_pack(method, input)) return ConvPath::kLibrary;
   if (method == ConvMethod::kDirect) return ConvPath::kDirect;

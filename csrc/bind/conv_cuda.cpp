@@ -261,7 +261,8 @@ Gradients atrous_conv2d_backward_cuda_kernel(
   if (path != ConvPath::kIm2col) {
     const ConvPath input_path =
         shape.window.h.stride == 1 && shape.window.w.stride == 1
-            ? choose_path(checked.method, grad, mirrored_shape(shape), false)
+            ? choose_cuda_path(checked.method, grad, mirrored_shape(shape),
+                               false, false)
             : ConvPath::kLibrary;
     return batched_conv2d_backward(
         arguments, shape, grad, input_path,

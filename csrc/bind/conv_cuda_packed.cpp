@@ -20,7 +20,8 @@ at::Tensor pack_cuda_kernel(const at::Tensor& weight, SymInt groups,
   const ConvPath path =
       check_pack("atrous_conv2d_pack", weight, groups, method);
   const c10::cuda::CUDAGuard device(weight.device());
-  return batched_weight(weight, groups.expect_int(), path);
+  return batched_weight(weight.to(compute_type(weight)), groups.expect_int(),
+                        path);
 }
 
 at::Tensor packed_cuda_kernel(const at::Tensor& input, const at::Tensor& weight,
@@ -46,7 +47,9 @@ at::Tensor packed_cuda_kernel(const at::Tensor& input, const at::Tensor& weight,
               "'library' takes it");
   const c10::cuda::CUDAGuard device(input.device());
   const ProductPrecision precision;
-  return batched_conv2d(path, shape, input, packed.contiguous(), bias, relu)
+  const at::Tensor weights =
+      path == ConvPath::kDirect ? packed.to(input.scalar_type()) : packed;
+  return batched_conv2d(path, shape, input, weights.contiguous(), bias, relu)
       .contiguous(result_format(checked.method, input));
 }
 

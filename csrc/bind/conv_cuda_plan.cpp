@@ -2,9 +2,11 @@
 #ifdef WITH_CUDA
 
 #include <initializer_list>
+#include <vector>
 
 #include "csrc/bind/conv_batched.h"
 #include "csrc/bind/conv_cuda.h"
+#include "csrc/bind/conv_cuda_measure.h"
 #include "csrc/core/conv_plan_cuda.h"
 
 namespace deeplab {
@@ -27,7 +29,9 @@ CudaConditions conditions_of(const at::Tensor& input, const Conv2dShape& shape,
         convolutions_use_tf32() ? ProductKind::kTf32 : ProductKind::kFloat32;
   }
   const int64_t item = input.element_size();
-  return {ours, library, item, scratch_bytes(shape, item), packed};
+  const bool last =
+      input.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+  return {ours, library, item, scratch_bytes(shape, item), packed, last};
 }
 
 }  // namespace
@@ -41,7 +45,8 @@ bool convolutions_use_tf32() {
 }
 
 ConvPath choose_cuda_path(ConvMethod method, const at::Tensor& input,
-                          const Conv2dShape& shape, bool packed) {
+                          const Conv2dShape& shape, bool packed,
+                          bool may_measure) {
   if (method == ConvMethod::kLibrary || !fits_batched(shape)) {
     return ConvPath::kLibrary;
   }
@@ -64,15 +69,15 @@ ConvPath choose_cuda_path(ConvMethod method, const at::Tensor& input,
   }
   const auto type = input.scalar_type();
   if (type == at::kDouble) return ConvPath::kLibrary;
+  std::vector<ConvPath> paths = {ConvPath::kLibrary, ConvPath::kDirect};
   // Winograd's transforms would multiply the errors of short mantissas.
-  if (type != at::kFloat || products_use_tf32()) {
-    return cheapest({ConvPath::kLibrary, ConvPath::kDirect});
+  if (type == at::kFloat && !products_use_tf32()) {
+    paths.push_back(ConvPath::kWinograd2);
+    if (method == ConvMethod::kFast) paths.push_back(ConvPath::kWinograd4);
   }
-  return method == ConvMethod::kAuto
-             ? cheapest({ConvPath::kLibrary, ConvPath::kDirect,
-                         ConvPath::kWinograd2})
-             : cheapest({ConvPath::kLibrary, ConvPath::kDirect,
-                         ConvPath::kWinograd2, ConvPath::kWinograd4});
+  return may_measure && may_measure_now()
+             ? fastest_path(input, shape, packed, paths)
+             : cheapest_path(shape, cost, paths);
 }
 
 bool makes_weight_gradient(ConvMethod method, const at::Tensor& input,

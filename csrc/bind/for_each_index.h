@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "csrc/core/im2col.h"
 #include "csrc/core/products.h"
@@ -86,16 +87,26 @@ const T* const_data_as(const at::Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());
 }
 
+// Functors on torch's own reduced types are the CPU's.
+template <typename Functor>
+struct HasKernel : std::true_type {};
+template <template <typename> class Functor>
+struct HasKernel<Functor<at::Half>> : std::false_type {};
+template <template <typename> class Functor>
+struct HasKernel<Functor<at::BFloat16>> : std::false_type {};
+
 template <typename Functor>
 void for_each_index(const char* op, const at::Tensor& on, std::int64_t count,
                     const Functor& functor) {
   TORCH_CHECK(count <= std::numeric_limits<std::uint32_t>::max(), op,
               ": needs indices below 2^32, got ", count);
 #ifdef WITH_CUDA
-  if (on.is_cuda()) {
-    check_cuda(
-        op, for_each_cuda(functor, count, c10::cuda::getCurrentCUDAStream()));
-    return;
+  if constexpr (HasKernel<Functor>::value) {
+    if (on.is_cuda()) {
+      check_cuda(
+          op, for_each_cuda(functor, count, c10::cuda::getCurrentCUDAStream()));
+      return;
+    }
   }
 #endif
   constexpr std::int64_t kGrain = 4096;

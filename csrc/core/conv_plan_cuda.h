@@ -28,6 +28,7 @@ struct CudaConditions {
   std::int64_t item_size;      // bytes
   std::int64_t scratch_bytes;  // samples and results held at a time
   bool packed;
+  bool channels_last;  // input and output are
 };
 
 class CudaConvCost {
@@ -89,6 +90,15 @@ class CudaConvCost {
     return conditions_.packed ? 0 : kStart + 2 * elements * item() / kBytes;
   }
 
+  // Ours works on channels-last arrays.
+  double layout_changes() const {
+    if (conditions_.channels_last) return 0;
+    const double moved =
+        static_cast<double>(shape_.batch) *
+        static_cast<double>(shape_.input_size() + shape_.output_size());
+    return 2 * kStart + 2 * moved * item() / kBytes;
+  }
+
   double library() const {
     const double rows = static_cast<double>(shape_.batch) *
                         static_cast<double>(shape_.window.output_size());
@@ -97,8 +107,9 @@ class CudaConvCost {
   }
 
   double direct() const {
-    double sum = packing(static_cast<double>(shape_.filters) *
-                         static_cast<double>(shape_.group_rows()));
+    double sum =
+        layout_changes() + packing(static_cast<double>(shape_.filters) *
+                                   static_cast<double>(shape_.group_rows()));
     for (const AxisRegion& w : axis_regions(shape_.window.w)) {
       if (w.taps() < shape_.window.w.kernel) {
         const double copied = static_cast<double>(shape_.window.h.kernel) *
@@ -127,7 +138,7 @@ class CudaConvCost {
     const double bytes = positions * count * (channels_ + filters_) * item();
     const double weights = positions * channels_ * filters_ * groups();
     const double calls = parts(bytes);
-    return packing(weights) +
+    return layout_changes() + packing(weights) +
            groups() * (product(conditions_.ours, count, channels_, positions) +
                        (3 * calls - 1) * kStart + 2 * bytes / kBytes) +
            (calls - 1) * weights * item() / kBytes;

@@ -12,8 +12,6 @@
 namespace deeplab {
 namespace {
 
-constexpr int kRows = PyramidPlan::kTileRows;
-constexpr int kFilters = PyramidPlan::kTileFilters;
 constexpr int kWarps = kPyramidThreads / 32;
 
 // Sums of a tile into the output; `column` and `row` lie inside the tile.
@@ -30,11 +28,11 @@ __device__ __forceinline__ void store(const PyramidPlan& plan,
       SumOf<T>::narrow(finish(sum, static_cast<std::uint32_t>(filter)));
 }
 
-// 8 x 8 sums a thread: rows ty, ty + 16, ..., filters in two runs of four.
+// Sums in float32 without tensor cores.
 struct PlainMath {
   using T = float;
   using Stage = PyramidStage<float>;
-  static constexpr int kSide = 8;
+  static constexpr int kSide = PlainSums::kSide;
   static constexpr std::size_t kScratchBytes = 0;
 
   float sums[kSide][kSide];
@@ -47,9 +45,9 @@ struct PlainMath {
     }
   }
 
-  static __device__ int row(int i) { return threadIdx.x / 16 + 16 * i; }
+  static __device__ int row(int i) { return PlainSums::row(threadIdx.x, i); }
   static __device__ int column(int j) {
-    return threadIdx.x % 16 * 4 + j % 4 + j / 4 * 64;
+    return PlainSums::column(threadIdx.x, j);
   }
 
   __device__ void multiply(const Stage& stage) {
@@ -100,6 +98,7 @@ struct PlainMath {
   }
 };
 
+#if __CUDA_ARCH__ >= 800
 // What tensor cores make of T.
 template <typename T>
 struct Operand {
@@ -111,6 +110,7 @@ struct Operand<float> {
   using Type = nvcuda::wmma::precision::tf32;
   static constexpr int kStep = 8;
 };
+#endif
 
 // Two by four warps of 64 x 32 sums in fragments of 16 x 16.
 template <typename Element>
@@ -118,15 +118,15 @@ struct TensorMath {
   using T = Element;
   using Stage = PyramidStage<T>;
   static constexpr int kSide = 16;
-  static constexpr int kStep = Operand<T>::kStep;
-  static constexpr int kDown = 4;
-  static constexpr int kAcross = 2;
   static constexpr int kScratchRow = kSide + 4;
-  // Of one fragment a warp, as large as the stages it lies on.
+  // Of one fragment a warp; it lies on the stages.
   static constexpr std::size_t kScratchBytes =
       sizeof(float) * kWarps * kSide * kScratchRow;
 
 #if __CUDA_ARCH__ >= 800
+  static constexpr int kStep = Operand<T>::kStep;
+  static constexpr int kDown = 4;
+  static constexpr int kAcross = 2;
   using Samples = nvcuda::wmma::fragment<nvcuda::wmma::matrix_a, kSide, kSide,
                                          kStep, typename Operand<T>::Type,
                                          nvcuda::wmma::row_major>;
@@ -230,11 +230,12 @@ __global__ void __launch_bounds__(kPyramidThreads) pyramid_kernel(
   using Stage = PyramidStage<T>;
   static_assert(Math::kScratchBytes <= sizeof(Stage) * kPyramidStages,
                 "the scratch memory lies on the stages");
-  extern __shared__ uint4 memory[];
+  // wmma reads from addresses that are multiples of 32 bytes.
+  extern __shared__ __align__(128) unsigned char memory[];
   Stage* stages = reinterpret_cast<Stage*>(memory);
   for (int index = blockIdx.x; index < plan.tiles; index += gridDim.x) {
     const PyramidTile tile(plan, index);
-    PyramidLoader<T> loader(plan, arrays, tile);
+    PyramidLoader<T, CopyUnit> loader(plan, arrays, tile, threadIdx.x);
     Math math;
     math.clear();
     // One group of copies a step, empty ones at the end, so that the count of
@@ -298,11 +299,6 @@ cudaError_t pyramid_cuda(const PyramidPlan& plan,
                          const PyramidArrays<T>& arrays, PyramidMath math,
                          cudaStream_t stream) {
   if (plan.tiles == 0) return cudaSuccess;
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (math == PyramidMath::kPlain) {
-      return launch<PlainMath>(plan, arrays, stream);
-    }
-  }
   int device = 0;
   int major = 0;
   cudaError_t status = cudaGetDevice(&device);
@@ -310,6 +306,11 @@ cudaError_t pyramid_cuda(const PyramidPlan& plan,
   status =
       cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   if (status != cudaSuccess) return status;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (math == PyramidMath::kPlain || major < 8) {
+      return launch<PlainMath>(plan, arrays, stream);
+    }
+  }
   if (major < 8) return cudaErrorNotSupported;
   return launch<TensorMath<T>>(plan, arrays, stream);
 }

@@ -15,8 +15,8 @@ enum class PyramidMath {
   kTensor,  // tensor cores, sums in float32: TF32, float16 or bfloat16
 };
 
-// T: float, __half or __nv_bfloat16; kPlain takes float alone. Tensor cores
-// need compute capability 8.0: cudaErrorNotSupported below.
+// T: float, __half or __nv_bfloat16; kPlain takes float alone. Below compute
+// capability 8.0 float goes the plain way, the others cudaErrorNotSupported.
 template <typename T>
 cudaError_t pyramid_cuda(const PyramidPlan& plan,
                          const PyramidArrays<T>& arrays, PyramidMath math,

@@ -33,9 +33,22 @@ def test_dry_run_lists_the_steps(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(gpu_gate, "architecture", lambda: "9.0a")
     assert gpu_gate.main(["--out", str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(" (")[0] for line in lines if "memcheck" not in line] == [
-        "build", "small run", "pytest", "crf", "crf accuracy", "conv", "conv backward",
+    assert [line.partition(" (")[0] for line in lines] == [
+        "build", "small run", "memcheck", "racecheck", "pytest", "crf", "crf accuracy", "conv", "net",
     ]  # fmt: skip
+    assert gpu_gate.main(["--out", str(tmp_path / "out"), "--dry-run", "--only", "build", "conv"]) == 0
+    assert [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()] == ["build", "conv"]
+
+
+def test_a_step_whose_tool_is_absent_is_skipped_with_the_reason(log):
+    result = gpu_gate.run_step(Step("s", ("nothing",), 60, absent="no tool"), time.monotonic() + 60, log)
+    assert (result.status, result.detail, result.fails_gate) == ("skipped", "no tool", False)
+
+
+def test_tests_for_the_gpu_are_found():
+    found = gpu_gate._gpu_tests()
+    assert "tests/ops/test_conv_cuda.py" in found
+    assert "tests/prototxt_import/test_text.py" not in found
 
 
 def test_a_step_passes_with_its_last_line(log):
@@ -66,7 +79,7 @@ def test_no_step_starts_after_the_deadline(log):
 
 @pytest.mark.parametrize(("code", "status", "fails"), [(99, "failed", True), (1, "skipped", False)])
 def test_a_memory_checker_that_cannot_watch_is_skipped(log, code, status, fails):
-    step = Step("memcheck", python(f"raise SystemExit({code})"), 60, needed=False)
+    step = Step("memcheck", (*python(f"raise SystemExit({code})"), "--error-exitcode"), 60, needed=False)
     result = gpu_gate.run_step(step, time.monotonic() + 60, log)
     assert (result.status, result.fails_gate) == (status, fails)
 

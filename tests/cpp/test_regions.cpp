@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "csrc/core/conv_plan_cuda.h"
 #include "csrc/core/divider.h"
 #include "csrc/core/products.h"
 #include "csrc/core/regions.h"
@@ -246,6 +247,28 @@ TEST(ShiftFunctors, AreAdjoint) {
   // (-3, 1) and (9, 0) outside, (1, -2) outside.
   const std::int64_t place = (kHeight + 1) * kWidth;
   EXPECT_EQ(sums[place * kFilters + 1], values[place * taps * kFilters + 1]);
+}
+
+TEST(CudaConvCost, SkippedPaddingPaysWhereProductsAreSlowAndMany) {
+  const auto chosen = [](std::int64_t batch, std::int64_t rate,
+                         ProductKind kind) {
+    const WindowAxis axis = make_window_axis(41, 3, 1, rate, rate);
+    Conv2dShape shape;
+    shape.batch = batch;
+    shape.channels = 512;
+    shape.filters = 1024;
+    shape.window = {axis, axis};
+    const CudaConditions conditions = {
+        kind,     kind, kind == ProductKind::kReduced ? 2 : 4,
+        64 << 20, true, true};
+    return cheapest_path(
+        shape, CudaConvCost(shape, conditions),
+        std::vector<ConvPath>{ConvPath::kLibrary, ConvPath::kDirect});
+  };
+  EXPECT_EQ(chosen(10, 24, ProductKind::kFloat32), ConvPath::kDirect);
+  EXPECT_EQ(chosen(10, 2, ProductKind::kReduced), ConvPath::kLibrary);
+  // A product per region leaves the processors of a large GPU idle.
+  EXPECT_EQ(chosen(1, 12, ProductKind::kFloat32), ConvPath::kLibrary);
 }
 
 }  // namespace

@@ -126,7 +126,9 @@ def test_gradcheck(device, name, method):
     tensors = case.tensors(device, requires_grad=True)
     # Fast mode: one random direction each; the full Jacobians of nets this wide take minutes.
     for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
-        assert check(lambda *t: atrous_conv2d(*t, *case.options, method=method), tensors, fast_mode=True)
+        call = lambda *t: atrous_conv2d(*t, *case.options, method=method)  # noqa: E731
+        # cuDNN's gradients may differ from call to call in their last bits.
+        assert check(call, tensors, fast_mode=True, nondet_tol=1e-9 if device == "cuda" else 0.0)
 
 
 @methods
@@ -183,8 +185,6 @@ def test_all_but_im2col_keep_channels_last(device, method):
 
 @pytest.mark.parametrize("method", ["im2col", "direct", "winograd2", "winograd4"])
 def test_repeats_to_the_bit(device, method):
-    if device == "cuda" and method != "im2col":
-        pytest.skip("left to cuDNN, which promises it only where asked")
     case = Case((3, 16, 33, 31), (8, 16, 3, 3), padding=(6, 6), dilation=(6, 6))
     tensors = case.tensors(device, torch.float32, requires_grad=True)
 

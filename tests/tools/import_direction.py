@@ -30,6 +30,7 @@ RANKS = {
     "fillers": 1,
     "fold": 0,
     "fused": 1,
+    "pyramid": 0,
     "palette": 1,
     "metrics": 1,
     "layers": 2,
