@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deeplab_repro.crf import CRFParams
-from deeplab_repro.data.datasets import open_dataset
+from deeplab_repro.data.datasets import open_dataset, read_classes
 from deeplab_repro.data.scenes import draw_scene
 from deeplab_repro.evaluate import count, evaluate, from_labels, from_scores
 from deeplab_repro.images import write_image
@@ -137,6 +137,39 @@ def test_other_settings_are_not_mixed_into_a_folder(folder, dataset, tmp_path):
     evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
     with pytest.raises(ValueError, match="other settings"):
         evaluate(from_scores(folder / "scores"), dataset, CRF, resume=tmp_path)
+
+
+def test_no_rank_adds_to_counts_of_other_settings(folder, dataset, tmp_path):
+    evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
+    with pytest.raises(ValueError, match="other settings"):
+        evaluate(from_scores(folder / "scores"), dataset, CRF, rank=1, world=2, resume=tmp_path)
+    assert [file.name for file in tmp_path.glob("counts.*")] == ["counts.0.jsonl"]
+
+
+def test_images_of_one_name_are_not_kept_by_it(folder, dataset, tmp_path):
+    twin = replace(dataset.samples[1], name=dataset.samples[0].name)
+    twins = replace(dataset, samples=(dataset.samples[0], twin))
+    source = from_labels(folder / "labels", dataset)
+    with pytest.raises(ValueError, match=r"s0.png and .*s1.png: both are called 's0'"):
+        evaluate(source, twins, resume=tmp_path)
+    assert evaluate(lambda sample, image: image[..., 0], twins).images == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "word"),
+    [
+        ({"classes": []}, "0 classes"),
+        ({"classes": list(range(256))}, "256 classes"),
+        ({"classes": ["a", "b"], "colours": [[0, 0, 0]]}, "each of the 2 classes"),
+        ({"classes": ["a"], "colours": [[0, 0, 256]]}, r"0\.\.255"),
+        ({"classes": ["a"], "void_label": -1}, "void_label is -1"),
+        (["a"], "must be JSON"),
+    ],
+)
+def test_class_files_that_make_no_sense_are_refused(tmp_path, facts, word):
+    (tmp_path / "classes.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=rf"classes\.json: .*{word}"):
+        read_classes(tmp_path / "classes.json")
 
 
 def test_a_broken_note_is_named(folder, dataset, tmp_path):
