@@ -254,18 +254,14 @@ def test_unfit_command_lines_are_refused(folder, refused, tmp_path):
     refused("--widths", "trimap", folder, "--widths", "5:1", "--labels", folder / "labels")
 
 
-def test_two_processes_count_what_one_does(folder, tmp_path):
+def test_two_processes_count_what_one_does(folder, deeplab, tmp_path):
     """torchrun with gloo; both ranks take part in the sums and one reports."""
     command = ["eval", str(folder), "--scores", str(folder / "scores"), "--crf"]
-    code = "import sys; from deeplab_repro.cli import main; main()"
-    script = tmp_path / "verb.py"
-    script.write_text(code)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    answers = {}
-    for name, start in (("one", [sys.executable]), ("two", torchrun)):
-        out = tmp_path / name
-        subprocess.run([*start, str(script), *command, "-o", str(out)], check=True, env=environment, timeout=120)
-        answers[name] = json.loads((out / "result.json").read_text())
+    two = [*torchrun, "-m", "deeplab_repro", *command, "-o", str(tmp_path / "two")]
+    subprocess.run(two, check=True, env=environment, timeout=120)
+    assert deeplab(*command, "-o", tmp_path / "one").exit_code == 0
+    answers = {name: json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")}
     assert answers["one"]["confusion"] == answers["two"]["confusion"]
     assert {file.name for file in (tmp_path / "two").glob("counts.*")} == {"counts.0.jsonl", "counts.1.jsonl"}
