@@ -85,8 +85,9 @@ def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size:
     computes, wherever its receptive field lies inside the image. Beyond the edges both see padding, but the original
     that of a moved image. Windows that Caffe's rounding up lets hang over the end have no score in the dense net.
 
-    Raises ValueError for an output_stride below 1 or another pooling, CaffeFormatError naming the layer that has no
-    dense form, or whose stride output_stride neither divides nor is a multiple of.
+    Raises ValueError for an output_stride below 1, another pooling, or a size for a net without input maps,
+    CaffeFormatError naming the layer that has no dense form, or whose stride output_stride neither divides nor is a
+    multiple of.
     Source: v1 section 3.1, "hole algorithm"."""
     if output_stride < 1:
         raise ValueError(f"output_stride is {output_stride}; it must be at least 1")
@@ -120,8 +121,14 @@ def _sized(spec: NetSpec, size: Pair | None, step: int) -> NetSpec:
         return finish(replace(spec, inputs=inputs))
 
     own = next((shape[2:] for shape in spec.inputs.values() if len(shape) == 4), None)
-    if size is not None or own is None:
-        return at(*size) if size is not None else finish(spec)
+    if own is None:
+        if size is not None:
+            raise ValueError(
+                f"size is {size[0]}x{size[1]}, but the net has no input maps: its data layers give the size"
+            )
+        return finish(spec)
+    if size is not None:
+        return at(*size)
     try:
         return finish(spec)
     except CaffeFormatError as error:

@@ -107,14 +107,16 @@ def evaluate(
     widths = tuple(sorted(set(trimap_widths)))
     if widths and widths[0] < 0:
         raise ValueError(f"trimap widths must be 0 or more, got {widths[0]}")
+    if resume is not None or store_scores is not None or on_labels is not None:
+        dataset.check_names()
     source = from_segmenter(segmenter) if isinstance(segmenter, Segmenter) else segmenter
     stages = (NETWORK,) if crf is None else (NETWORK, REFINED)
     shape = (len(stages), 1 + len(widths), dataset.num_classes, dataset.num_classes + 1)
     record = None
     if resume is not None:
-        if rank == 0:
-            facts = {"stages": stages, "trimap": widths, "boundary": boundary, "classes": dataset.num_classes}
-            check_record(resume / "settings.json", {**facts, **(settings or {})})
+        # On every rank: one that does not know of other settings would add its counts to theirs.
+        facts = {"stages": stages, "trimap": widths, "boundary": boundary, "classes": dataset.num_classes}
+        check_record(resume / "settings.json", {**facts, **(settings or {})})
         record = Record(resume, rank, shape)
     device = segmenter.device if isinstance(segmenter, Segmenter) else torch.device("cpu")
     total = np.zeros(shape, np.int64)

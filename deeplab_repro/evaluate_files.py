@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from deeplab_repro.data.datasets import Sample, SegmentationDataset
-from deeplab_repro.files import replacing
+from deeplab_repro.images import write_image
 from deeplab_repro.palette import save_label_png
 
 LAYOUTS = ("plain", "voc", "cityscapes")
@@ -30,14 +28,9 @@ def label_writer(folder: Path, dataset: SegmentationDataset, layout: str) -> Cal
         if dataset.to_file is None:
             raise ValueError("layout cityscapes: needs a data set of Cityscapes' classes")
         folder.mkdir(parents=True, exist_ok=True)
-        return lambda sample, labels: _write_grey(dataset, labels, folder / f"{sample.name}_labelIds.png")
+        numbers = dataset.to_file
+        return lambda sample, labels: write_image(numbers[labels], folder / f"{sample.name}_labelIds.png")
     if layout == "voc":
         folder = folder / "results" / "VOC2012" / "Segmentation" / f"comp6_{dataset.split}_cls"
     folder.mkdir(parents=True, exist_ok=True)
     return lambda sample, labels: save_label_png(labels, folder / f"{sample.name}.png", dataset.palette)
-
-
-def _write_grey(dataset: SegmentationDataset, labels: NDArray[Any], path: Path) -> None:
-    assert dataset.to_file is not None
-    with replacing(path) as temporary:
-        Image.fromarray(dataset.to_file[labels.astype(np.uint8)]).save(temporary, format="PNG")

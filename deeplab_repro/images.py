@@ -79,7 +79,7 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
         if error.errno is not None:
             raise
         raise ValueError(f"{path}: a damaged picture: {error}") from error
-    except (SyntaxError, ValueError) as error:  # Pillow's words for a broken PNG
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's words for a broken PNG
         raise ValueError(f"{path}: a damaged picture: {error}") from error
     if mode not in ("P", "L"):
         raise ValueError(f"{path}: labels are a palette or grey 8-bit picture, this one is {mode}: colours, no labels?")

@@ -19,7 +19,7 @@ from deeplab_repro.zoo.resnet101 import block_letter
 from prototxt_import import NetSpec
 from prototxt_import.errors import complain
 from prototxt_import.spec import Array
-from prototxt_import.weights import attach, with_weights
+from prototxt_import.weights import read_weights, with_weights
 
 SUFFIXES = (".pth", ".pt", ".tar")
 TABLES = Path(__file__).parent / "zoo" / "ports.toml"
@@ -83,10 +83,14 @@ def ports() -> tuple[Port, ...]:
 def attach_weights(spec: NetSpec, path: str | os.PathLike[str]) -> NetSpec:
     """`spec` with the blobs of a Caffe model, or of a PyTorch port where the file's name says so (see SUFFIXES).
 
-    Raises CaffeFormatError as prototxt_import.weights.attach and read_port, OSError for a file that cannot be read."""
-    if Path(path).suffix in SUFFIXES:
-        return with_weights(spec, read_port(spec, path), os.fspath(path))
-    return attach(spec, path)
+    Raises CaffeFormatError as prototxt_import.weights.with_weights and read_blobs, OSError for an unreadable file."""
+    return with_weights(spec, read_blobs(spec, path), os.fspath(path))
+
+
+def read_blobs(spec: NetSpec, path: str | os.PathLike[str]) -> Mapping[str, Sequence[Array]]:
+    """The blobs of a Caffe model, or of a PyTorch port under the names of `spec` where the file's name says so (see
+    SUFFIXES). Raises CaffeFormatError for a file that is neither."""
+    return read_port(spec, path) if Path(path).suffix in SUFFIXES else read_weights(os.fspath(path))
 
 
 def read_port(spec: NetSpec, path: str | os.PathLike[str]) -> dict[str, list[Array]]:

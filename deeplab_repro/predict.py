@@ -143,7 +143,10 @@ class Segmenter:
         fused: Tensor | None = None
         for scale in self.scales:
             size = max(1, round(width * scale)), max(1, round(height * scale))
-            scaled = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+            try:
+                scaled = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+            except cv2.error as error:
+                raise ValueError(f"Segmenter: no image of {height} x {width} pixels at scale {scale:g}") from error
             scores = self._scores(scaled)
             if self.flip:
                 scores = (scores + self._scores(np.ascontiguousarray(scaled[:, ::-1])).flip(-1)) / 2

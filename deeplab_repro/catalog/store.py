@@ -127,6 +127,8 @@ class Store:
         """Download the prototxts that stood beside an entry's file into the folder NAME; returns that folder.
 
         Raises DownloadError as `fetch`, ValueError for what is no text."""
+        if not entry.beside:
+            raise DownloadError(f"{entry.name}: no prototxts are known to have stood beside its file")
         failures = []
         with output_folder(self.folder / entry.name) as folder:
             for url in entry.urls:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_repro.catalog.entries import Entry
+from prototxt_import.build import bare_shape
 from prototxt_import.weights import read_weights
 
 if TYPE_CHECKING:
@@ -117,17 +118,10 @@ def differences(entry: Entry, stored: Mapping[str, Sequence[Array]]) -> list[str
             complaints += [
                 f"layer {layer!r} has a tensor {_text(blob.shape)}, should be {_text(shape)}"
                 for blob, shape in zip(blobs, shapes, strict=True)
-                if _bare(blob.shape) != _bare(shape)
+                if bare_shape(blob.shape) != bare_shape(shape)
             ]
     return complaints
 
 
 def _text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "of one number"
-
-
-def _bare(shape: Sequence[int]) -> tuple[int, ...]:
-    sides = list(shape)
-    while sides and sides[0] == 1:
-        sides.pop(0)
-    return tuple(sides)

@@ -83,7 +83,7 @@ def eval(
 
     [dim]deeplab eval VOCdevkit/VOC2012 --model deploy.prototxt --weights w.caffemodel --preset v2_vgg16 -o out[/dim]
 
-    [dim]torchrun --nproc-per-node 2 -m deeplab_repro eval cityscapes --model m.safetensors --tile 721x1281+128[/dim]
+    [dim]torchrun --nproc-per-node 2 --no-python -- deeplab eval cityscapes --model m.safetensors --tile 721x1281[/dim]
     """
     import torch
 

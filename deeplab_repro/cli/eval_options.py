@@ -105,6 +105,8 @@ def pick_source(
     for folder in (scores, labels):
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
+    if scores is not None or labels is not None:
+        dataset.check_names()
     if scores is not None:
         return from_scores(scores), None, {"scores": str(scores.resolve())}
     if labels is not None:

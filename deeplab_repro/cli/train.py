@@ -95,7 +95,7 @@ def train(
         checkpoint_activations=checkpoint_activations,
     )
     with joined(where) as ranks:
-        watchers = _watchers(read.display, log, tensorboard, report) if ranks.first else []
+        watchers = _watchers(json == "-", log, tensorboard, report) if ranks.first else []
         with Trainer(read, settings, ranks, watchers, workers) as trainer:
             written = trainer.run()
     if ranks.first:
@@ -105,12 +105,12 @@ def train(
         raise typer.Exit(128 + trainer.stopped_by)
 
 
-def _watchers(display: int, log: Path | None, tensorboard: Path | None, report: Path | None) -> list[Watcher]:
+def _watchers(quiet: bool, log: Path | None, tensorboard: Path | None, report: Path | None) -> list[Watcher]:
     from deeplab_repro.train.console import Console
     from deeplab_repro.train.curve import Curve
     from deeplab_repro.train.watchers import JsonLog, TensorBoard
 
-    watchers: list[Watcher] = [Console()]
+    watchers: list[Watcher] = [Console(quiet)]
     if log is not None:
         watchers.append(JsonLog(log))
     if tensorboard is not None:

@@ -63,7 +63,7 @@ def verify(
 
     [dim]deeplab verify --data VOCdevkit --weights weights/ --processes 4 --json verify.json[/dim]
 
-    [dim]torchrun --no-python --nproc-per-node 8 deeplab verify --data VOCdevkit --weights weights/[/dim]
+    [dim]torchrun --nproc-per-node 8 --no-python -- deeplab verify --data VOCdevkit --weights weights/[/dim]
     """
     import torch
 

@@ -42,7 +42,8 @@ class HDF5Feed:
 
         try:
             with h5py.File(file, "r") as content:
-                shapes = {top: content[top].shape for top in self._layer.tops if top in content}
+                found = {top: content[top] for top in self._layer.tops if top in content}
+                shapes = {top: each.shape for top, each in found.items() if isinstance(each, h5py.Dataset)}
         except OSError as error:
             raise self._complain(f"{file}: no HDF5 file that can be read: {error}") from error
         lacking = [top for top in self._layer.tops if top not in shapes]

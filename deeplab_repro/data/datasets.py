@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from deeplab_repro.data.class_tables import (
 )
 from deeplab_repro.data.items import read_label_map
 from deeplab_repro.data.lists import read_pairs
+from deeplab_repro.files import replacing
 from deeplab_repro.images import SUFFIXES, read_image
 
 VOID = 255
@@ -57,6 +59,16 @@ class SegmentationDataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def check_names(self) -> None:
+        """Raise ValueError where two images have one name: what is kept by name would be the other's."""
+        files: dict[str, Path] = {}
+        for sample in self.samples:
+            if files.setdefault(sample.name, sample.image) != sample.image:
+                raise ValueError(
+                    f"{files[sample.name]} and {sample.image}: both are called {sample.name!r}, by which scores, "
+                    "labels and counts are kept; rename one"
+                )
 
     def image(self, sample: Sample) -> NDArray[np.uint8]:
         """RGB uint8 [H, W, 3]; errors as `read_image`."""
@@ -112,8 +124,7 @@ def open_dataset(
 
 def _with_classes(found: SegmentationDataset, classes: str | Path | int) -> SegmentationDataset:
     if str(classes).isdigit():
-        if not 1 <= int(classes) <= 255:
-            raise ValueError(f"{classes} classes: must lie in 1..255, as labels are 8-bit and 255 is void")
+        _check_count(int(classes), "--classes")
         return replace(found, class_names=tuple(map(str, range(int(classes)))), palette=None)
     names, palette, void = read_classes(Path(classes))
     return replace(found, class_names=names, palette=palette, void=void)
@@ -126,9 +137,28 @@ def read_classes(file: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
         names = tuple(map(str, facts["classes"]))
         colours = facts.get("colours") or facts.get("colors")
         palette = None if colours is None else tuple((int(r), int(g), int(b)) for r, g, b in colours)
-        return names, palette, (int(facts.get("void_label", VOID)),)
+        void = int(facts.get("void_label", VOID))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file}: must be JSON with a list `classes`, and perhaps `colours`: {error!r}") from error
+    _check_count(len(names), str(file))
+    if palette is not None and (
+        len(palette) != len(names) or not all(0 <= each < 256 for rgb in palette for each in rgb)
+    ):
+        raise ValueError(f"{file}: `colours` must be one RGB of 0..255 for each of the {len(names)} classes")
+    if not 0 <= void <= 255:
+        raise ValueError(f"{file}: void_label is {void}, must lie in 0..255")
+    return names, palette, (void,)
+
+
+def write_classes(file: Path, names: Sequence[str], palette: Sequence[Colour] | None) -> None:
+    """What `read_classes` reads, with void 255."""
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps({"classes": names, "colours": palette, "void_label": VOID}, indent=1) + "\n")
+
+
+def _check_count(classes: int, where: str) -> None:
+    if not 1 <= classes <= 255:
+        raise ValueError(f"{where}: {classes} classes; must lie in 1..255, as labels are 8-bit and 255 is void")
 
 
 def _voc(folder: Path, split: str) -> SegmentationDataset:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 from deeplab_repro.data.datasets import SegmentationDataset
 from deeplab_repro.data.label_facts import Facts, class_greys, examine
@@ -256,18 +257,18 @@ def _of_splits(facts: Sequence[Facts]) -> Iterable[Fault]:
 
 
 def repeated(facts: Iterable[Facts]) -> list[Facts]:
-    """Those whose name occurred before."""
-    seen: set[str] = set()
+    """Those whose image file was listed before; names say nothing, other folders may hold the same ones."""
+    seen: set[Path] = set()
     again = []
     for one in facts:
-        if one.sample.name in seen:
+        if one.sample.image in seen:
             again.append(one)
-        seen.add(one.sample.name)
+        seen.add(one.sample.image)
     return again
 
 
 def overlap(mine: Iterable[Facts], others: Iterable[Facts]) -> list[Facts]:
-    """Those of `mine` whose name or image file is among `others`."""
+    """Those of `mine` whose image is among `others`, as the same file or as a copy of it."""
     others = list(others)
-    names, digests = {one.sample.name for one in others}, {one.digest for one in others if one.digest}
-    return [one for one in mine if one.sample.name in names or one.digest in digests]
+    files, digests = {one.sample.image for one in others}, {one.digest for one in others if one.digest}
+    return [one for one in mine if one.sample.image in files or one.digest in digests]

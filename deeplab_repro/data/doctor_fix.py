@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,9 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from deeplab_repro.data.datasets import VOID, SegmentationDataset
+from deeplab_repro.data.datasets import VOID, SegmentationDataset, write_classes
 from deeplab_repro.data.doctor import Diagnosis, has_zero_lines, is_grey_palette, is_shifted, overlap, repeated
 from deeplab_repro.data.label_facts import (
     Facts,
@@ -25,6 +23,7 @@ from deeplab_repro.data.label_facts import (
     read_raw,
 )
 from deeplab_repro.files import replacing_folder
+from deeplab_repro.images import write_image
 
 # Sides may differ by rounding when an image was scaled.
 ASPECT_TOLERANCE = 0.02
@@ -71,13 +70,12 @@ def write_repaired(
                 name = _own_name(one, names)
                 shutil.copyfile(one.sample.image, images / f"{name}{one.sample.image.suffix.lower()}")
                 if mended is not None:
-                    Image.fromarray(mended).save(labels / f"{name}.png")
+                    write_image(mended, labels / f"{name}.png")
                 lists[one.split].append(name)
             progress(done + 1, len(facts))
         for split, listed in lists.items():
             (made / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in listed))
-        record = {"classes": dataset.class_names, "colours": dataset.palette, "void_label": VOID}
-        (made / "classes.json").write_text(json.dumps(record, indent=1) + "\n")
+        write_classes(made / "classes.json", dataset.class_names, dataset.palette)
     return Repair({split: len(listed) for split, listed in lists.items()}, left_out)
 
 

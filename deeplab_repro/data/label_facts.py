@@ -77,7 +77,7 @@ def read_raw(path: Path) -> tuple[str, NDArray[np.integer]]:
                 pixels = np.array(picture.convert("RGB"))
             else:
                 pixels = np.array(picture.convert("L") if mode in ("1", "LA") else picture)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"no picture that can be read: {error}") from error

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from deeplab_repro.data.datasets import VOID, Colour
-from deeplab_repro.files import replacing, replacing_folder
+from deeplab_repro.data.datasets import VOID, Colour, write_classes
+from deeplab_repro.files import replacing_folder
 from deeplab_repro.images import read_image, write_image
 from deeplab_repro.tiles import tile_windows
 
@@ -81,8 +79,7 @@ def write_prepared(
             _write(made / "list" / f"{split}.txt", lines)
         for file, text in source.lists.items():
             (made / "list" / file).write_text(text)
-        record = {"classes": source.class_names, "colours": source.palette, "void_label": VOID}
-        (made / "classes.json").write_text(json.dumps(record, indent=1) + "\n")
+        write_classes(made / "classes.json", source.class_names, source.palette)
     return Prepared({split: len(files) for split, files in lists.items()}, source.notes)
 
 
@@ -106,7 +103,7 @@ class _Writer:
                 raise FileNotFoundError(f"{entry.image}: no such image")
             (self._images / file).symlink_to(entry.image.resolve())
             if labels is not None:
-                save_grey(labels, self._labels / f"{entry.name}.png")
+                write_image(labels, self._labels / f"{entry.name}.png")
             return [file]
         image = read_image(entry.image)
         files = []
@@ -114,14 +111,8 @@ class _Writer:
             files.append(f"{entry.name}_{i}.png")
             write_image(np.ascontiguousarray(image[window]), self._images / files[-1])
             if labels is not None:
-                save_grey(labels[window], self._labels / files[-1])
+                write_image(np.ascontiguousarray(labels[window]), self._labels / files[-1])
         return files
-
-
-def save_grey(labels: Labels, path: Path) -> None:
-    """Labels [H, W] as a grey PNG, which every program reads alike."""
-    with replacing(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(labels)).save(temporary, format="PNG")
 
 
 def read_ids(file: Path) -> list[str]:

@@ -17,7 +17,7 @@ from deeplab_repro.data.class_tables import COCO_OF_VOC, VOC
 from deeplab_repro.data.datasets import VOID
 from deeplab_repro.data.items import read_label_map
 from deeplab_repro.data.prepare import Entry, Labels, Source, read_ids
-from deeplab_repro.data.prepare_voc import load_struct
+from deeplab_repro.data.prepare_voc import load_labels
 
 STUFF_CLASSES = 182
 # Polygons are drawn on a grid so many times finer, their corners to 1/16 of its pixels.
@@ -139,7 +139,7 @@ def _stuff_names(folder: Path) -> tuple[str, ...]:
 
 def _stuff_mat(file: Path) -> Callable[[], Labels]:
     # 0 is unlabelled there: below 0 is 255 in eight bits.
-    return lambda: (load_struct(file, "S").astype(np.int64) - 1).astype(np.uint8)
+    return lambda: (load_labels(file, "S") - 1).astype(np.uint8)
 
 
 def _stuff_map(file: Path) -> Callable[[], Labels]:

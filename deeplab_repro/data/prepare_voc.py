@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeplab_repro.data.class_tables import CONTEXT_59, PERSON_PART, PERSON_PARTS, VOC
 from deeplab_repro.data.items import read_label_map
@@ -112,6 +113,17 @@ def load_struct(file: Path, variable: str) -> Any:
         raise ValueError(f"{file}: not a MATLAB file with a variable {variable}: {error}") from error
 
 
+def load_labels(file: Path, variable: str) -> NDArray[np.int64]:
+    """A label map [H, W] out of a MATLAB file; ValueError naming file and variable for anything else.
+
+    MATLAB's numbers are doubles unless somebody chose otherwise."""
+    found = np.asarray(load_struct(file, variable))
+    whole = found.dtype.kind in "uif" and bool(((found >= 0) & (found < 1 << 16) & (found == np.floor(found))).all())
+    if found.ndim != 2 or not whole:
+        raise ValueError(f"{file}: {variable} must be a map of whole numbers, is {found.dtype} {list(found.shape)}")
+    return found.astype(np.int64)
+
+
 def read_sbd(file: Path) -> Labels:
     """Class labels uint8 [H, W] of one of SBD's cls/*.mat."""
     try:
@@ -140,7 +152,7 @@ def context(folder: Path, voc: Path, classes: int = 59) -> Source:
         file = folder / "trainval" / f"{name}.mat"
 
         def read() -> Labels:
-            found = load_struct(file, "LabelMap")
+            found = load_labels(file, "LabelMap")
             if found.max() >= len(table):
                 raise ValueError(f"{file}: holds label {found.max()}, labels.txt ends at {len(table) - 1}")
             return table[found]
@@ -203,14 +215,17 @@ def _merged(file: Path) -> Callable[[], Labels]:
 def merge_person_parts(file: Path) -> Labels | None:
     """Labels uint8 [H, W] of the seven Person-Part classes out of a PASCAL-Part annotation; None without a person.
 
-    ValueError for a part whose name is not one of a person's."""
+    ValueError for another file, and for a part whose name is not one of a person's."""
     labels = None
-    for item in np.atleast_1d(load_struct(file, "anno").objects):
-        if item.__dict__.get("class") != "person":
-            continue
-        labels = np.zeros(item.mask.shape, np.uint8) if labels is None else labels
-        for part in np.atleast_1d(item.parts):
-            if part.part_name not in PERSON_PARTS:
-                raise ValueError(f"{file}: a person has no part {part.part_name!r}")
-            labels[part.mask > 0] = PERSON_PARTS[part.part_name]
+    try:
+        for item in np.atleast_1d(load_struct(file, "anno").objects):
+            if item.__dict__.get("class") != "person":
+                continue
+            labels = np.zeros(item.mask.shape, np.uint8) if labels is None else labels
+            for part in np.atleast_1d(item.parts):
+                if part.part_name not in PERSON_PARTS:
+                    raise ValueError(f"{file}: a person has no part {part.part_name!r}")
+                labels[part.mask > 0] = PERSON_PARTS[part.part_name]
+    except (AttributeError, IndexError) as error:
+        raise ValueError(f"{file}: no annotation of PASCAL-Part: {error}") from error
     return labels

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
-
-import jinja2
 
 from deeplab_repro.diff import Difference, first_off, verdict
 from deeplab_repro.files import replacing
+from deeplab_repro.report.html import render
 
 # The bars show max abs over its tolerance between these powers of ten; the tolerance itself is at 10^0.
 LOW, HIGH = -4.0, 4.0
@@ -18,14 +16,16 @@ LOW, HIGH = -4.0, 4.0
 
 def render_diff(title: str, rows: Sequence[Difference], summary: str, facts: Mapping[str, str]) -> str:
     """The page as text: `rows` grouped by their source, `summary` one sentence, `facts` label and text."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(bar=_bar, hue=_hue, verdict=verdict)
-    template = environment.from_string(resources.files(__package__).joinpath("diff.html.j2").read_text("utf-8"))
     sources = {name: [row for row in rows if row.source == name] for name in dict.fromkeys(row.source for row in rows)}
-    return template.render(
-        title=title, sources=sources, summary=summary, facts=facts, ok=first_off(rows) is None, limit=_place(0.0)
+    return render(
+        "diff.html.j2",
+        {"bar": _bar, "hue": _hue, "verdict": verdict},
+        title=title,
+        sources=sources,
+        summary=summary,
+        facts=facts,
+        ok=first_off(rows) is None,
+        limit=_place(0.0),
     )
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from deeplab_repro.files import replacing
 from deeplab_repro.metrics import ConfusionMatrix
+from deeplab_repro.report.html import png_address, render, svg_address
 
 from . import plots
 
@@ -59,11 +55,6 @@ class ScoreReport:
 
 def render_report(report: ScoreReport) -> str:
     """The report as HTML text; pictures and plots are embedded, no address outside the file is used."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(png=_png_address, percent=_percent, points=_points)
-    template = environment.from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
     before, after = report.before.per_class("nan"), report.after.per_class("nan")
     pixels = report.before.matrix.sum(1) + report.before.missed
     rows = [
@@ -71,11 +62,13 @@ def render_report(report: ScoreReport) -> str:
          "before": old, "after": new}
         for name, colour, count, old, new in zip(report.classes, report.palette, pixels, before, after, strict=True)
     ]  # fmt: skip
-    return template.render(
+    return render(
+        "report.html.j2",
+        {"png": png_address, "percent": _percent, "points": _points},
         report=report,
         rows=rows,
-        class_plot=_svg_address(plots.class_bars(report.classes, before, after)),
-        scene_plot=_svg_address(plots.scene_changes([(row.name, row.before, row.after) for row in report.scenes])),
+        class_plot=svg_address(plots.class_bars(report.classes, before, after)),
+        scene_plot=svg_address(plots.scene_changes([(row.name, row.before, row.after) for row in report.scenes])),
     )
 
 
@@ -84,16 +77,6 @@ def write_report(report: ScoreReport, path: str | os.PathLike[str]) -> None:
     text = render_report(report)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _png_address(image: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _svg_address(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def _percent(value: float) -> str:

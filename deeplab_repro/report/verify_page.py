@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
-
 from deeplab_repro.files import replacing
+from deeplab_repro.report.html import render
 from deeplab_repro.verify.answers import Answer, counts, folded, grouped
 from deeplab_repro.verify.lines import summary
 
 
 def render_page(answers: Sequence[Answer]) -> str:
     """The page as text: answers by paper and table, the points of a curve behind a line that opens."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(resources.files(__package__).joinpath("verify.html.j2").read_text("utf-8"))
     papers = {
         paper: {source: [_line(line) for line in folded(group)] for source, group in tables.items()}
         for paper, tables in grouped(answers).items()
     }
     machines = sorted({answer.machine for answer in answers if answer.machine})
-    return template.render(papers=papers, verdicts=counts(answers), machines=machines)
+    return render("verify.html.j2", papers=papers, verdicts=counts(answers), machines=machines)
 
 
 def _line(line: Sequence[Answer]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 from collections.abc import Mapping
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
-_PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#243b53}
-table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;font-weight:normal}
-figure{display:inline-block;margin:0 1rem 1rem 0}img{max-width:100%}</style>
-<h1>{{ title }}</h1>
-<table>{% for name, value in facts %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
-<p><img src="data:image/svg+xml;base64,{{ plot }}" alt="loss curve"></p>
-{% if tests %}<h2>Test nets</h2><table>
-{% for updates, index, text in tests %}<tr><td>{{ updates }}</td><td>#{{ index }}</td><td>{{ text }}</td></tr>
-{% endfor %}</table>{% endif %}
-{% for caption, data in pictures %}<figure><img src="data:image/png;base64,{{ data }}" alt="{{ caption }}">
-<figcaption>{{ caption }}</figcaption></figure>{% endfor %}
-"""
 
 
 class Curve(Watcher):
@@ -96,7 +82,7 @@ class Curve(Watcher):
         return figure
 
     def _page(self, start: Start) -> str:
-        import jinja2
+        from deeplab_repro.report.html import png_address, render, svg_address
 
         drawn = io.BytesIO()
         self._figure().savefig(drawn, format="svg")
@@ -116,19 +102,11 @@ class Curve(Watcher):
             (updates, index, ", ".join(f"{name} {' '.join(f'{v:.4g}' for v in vs)}" for name, vs in outputs.items()))
             for updates, index, outputs in self._tests
         ]
-        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        return environment.from_string(_PAGE).render(
+        return render(
+            "train.html.j2",
             title=f"Training {start.net or start.solver}",
             facts=facts,
             tests=tests,
-            plot=base64.b64encode(drawn.getvalue()).decode("ascii"),
-            pictures=[(caption, _png(picture)) for caption, picture in self._pictures.items()],
+            plot=svg_address(drawn.getvalue()),
+            pictures=[(caption, png_address(picture)) for caption, picture in self._pictures.items()],
         )
-
-
-def _png(picture: NDArray[Any]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -90,8 +90,6 @@ class Trainer:
             self._feeds.close()
             raise
 
-    # -- setting up
-
     def _saved(self) -> Saved | None:
         snapshot = self.settings.snapshot
         if snapshot == "latest":
@@ -176,8 +174,6 @@ class Trainer:
         # Last: the test nets' layers hold the same generator.
         self._feeds.load_state_dict(record["data"])
         self._losses.extend(record["losses"])
-
-    # -- running
 
     def run(self) -> list[Snapshot]:
         """Train to the end, or until told to stop by a signal; the snapshots written.
@@ -335,8 +331,6 @@ class Trainer:
                 if top in values and not bool(torch.isfinite(values[top]).all()):
                     return f"{where}; not finite from layer {one.name!r} ({one.type}) on; {_REMEDY}"
         return f"{where}; {_REMEDY}"
-
-    # -- testing, saving, telling
 
     def _test_if_due(self) -> None:
         # A snapshot of just now was taken before this test: a run that goes on from it begins with the test, too.

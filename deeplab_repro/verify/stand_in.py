@@ -8,11 +8,10 @@ from pathlib import Path
 
 from deeplab_repro import zoo
 from deeplab_repro.network import CaffeNet
-from deeplab_repro.ports import SUFFIXES as PORT_SUFFIXES
-from deeplab_repro.ports import read_port
+from deeplab_repro.ports import read_blobs
 from prototxt_import import NetSpec, make_net
 from prototxt_import.spec import Array
-from prototxt_import.weights import read_weights, with_weights
+from prototxt_import.weights import with_weights
 
 
 def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tuple[CaffeNet | None, str]:
@@ -22,7 +21,7 @@ def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tup
     build: False to learn only the latter. Raises CaffeFormatError for a file that is no model, ValueError for one that
     lacks layers or has another number of classes."""
     published = zoo.spec(model, dataset=classes)
-    stored = read_port(published, path) if path.suffix in PORT_SUFFIXES else read_weights(path)
+    stored = read_blobs(published, path)
     spec = with_channels(published, stored, str(path))
     outputs = spec.blobs[zoo.score_blob(spec)][1]
     if outputs != zoo.DATASETS[classes]:

@@ -212,6 +212,21 @@ def test_list_files_and_their_class_count(voc, deeplab):
     assert deeplab("doctor", *lists, "--classes", 9).exit_code == 1
 
 
+def test_images_of_one_name_in_other_folders_are_no_doubles(tmp_path, deeplab):
+    for i, name in enumerate(("train/x", "train/y", "val/x")):
+        (tmp_path / name).mkdir(parents=True)
+        write_image(scene(i)[0], tmp_path / name / "1.png")
+        Image.fromarray(labels_of(i)).save(tmp_path / name / "1_labels.png")
+    (tmp_path / "train.txt").write_text("".join(f"train/{x}/1.png train/{x}/1_labels.png\n" for x in "xy"))
+    (tmp_path / "val.txt").write_text("val/x/1.png val/x/1_labels.png\n")
+    lists = (tmp_path / "train.txt", tmp_path / "val.txt")
+    result = deeplab("doctor", *lists, "--classes", 21, "--json", "-", "--fix", tmp_path / "fixed")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["faults"] == []
+    assert answer["repaired"]["kept"] == {"train": 2, "val": 1}
+
+
 def test_what_cannot_be_examined_is_refused(voc, refused, tmp_path):
     refused("no data set", "doctor", tmp_path)
     refused("no such list", "doctor", voc, "--split", "other")

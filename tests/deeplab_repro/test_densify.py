@@ -373,3 +373,5 @@ def test_bad_arguments():
         densify(spec, 0)
     with pytest.raises(ValueError, match="known are exact, window"):
         densify(spec, 8, "holes")
+    with pytest.raises(ValueError, match="size is 9x9, but the net has no input maps"):
+        densify(make_net("n", {}, []), size=(9, 9))

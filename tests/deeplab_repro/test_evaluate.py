@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deeplab_repro.crf import CRFParams
-from deeplab_repro.data.datasets import open_dataset
+from deeplab_repro.data.datasets import open_dataset, read_classes
 from deeplab_repro.data.scenes import draw_scene
 from deeplab_repro.evaluate import count, evaluate, from_labels, from_scores
 from deeplab_repro.images import write_image
@@ -139,6 +139,39 @@ def test_other_settings_are_not_mixed_into_a_folder(folder, dataset, tmp_path):
         evaluate(from_scores(folder / "scores"), dataset, CRF, resume=tmp_path)
 
 
+def test_no_rank_adds_to_counts_of_other_settings(folder, dataset, tmp_path):
+    evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
+    with pytest.raises(ValueError, match="other settings"):
+        evaluate(from_scores(folder / "scores"), dataset, CRF, rank=1, world=2, resume=tmp_path)
+    assert [file.name for file in tmp_path.glob("counts.*")] == ["counts.0.jsonl"]
+
+
+def test_images_of_one_name_are_not_kept_by_it(folder, dataset, tmp_path):
+    twin = replace(dataset.samples[1], name=dataset.samples[0].name)
+    twins = replace(dataset, samples=(dataset.samples[0], twin))
+    source = from_labels(folder / "labels", dataset)
+    with pytest.raises(ValueError, match=r"s0.png and .*s1.png: both are called 's0'"):
+        evaluate(source, twins, resume=tmp_path)
+    assert evaluate(lambda sample, image: image[..., 0], twins).images == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "word"),
+    [
+        ({"classes": []}, "0 classes"),
+        ({"classes": list(range(256))}, "256 classes"),
+        ({"classes": ["a", "b"], "colours": [[0, 0, 0]]}, "each of the 2 classes"),
+        ({"classes": ["a"], "colours": [[0, 0, 256]]}, r"0\.\.255"),
+        ({"classes": ["a"], "void_label": -1}, "void_label is -1"),
+        (["a"], "must be JSON"),
+    ],
+)
+def test_class_files_that_make_no_sense_are_refused(tmp_path, facts, word):
+    (tmp_path / "classes.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=rf"classes\.json: .*{word}"):
+        read_classes(tmp_path / "classes.json")
+
+
 def test_a_broken_note_is_named(folder, dataset, tmp_path):
     evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
     (tmp_path / "counts.0.jsonl").write_text('{"name": "s0", "places": [99999], "values": [1]}\n')
@@ -221,18 +254,14 @@ def test_unfit_command_lines_are_refused(folder, refused, tmp_path):
     refused("--widths", "trimap", folder, "--widths", "5:1", "--labels", folder / "labels")
 
 
-def test_two_processes_count_what_one_does(folder, tmp_path):
+def test_two_processes_count_what_one_does(folder, deeplab, tmp_path):
     """torchrun with gloo; both ranks take part in the sums and one reports."""
     command = ["eval", str(folder), "--scores", str(folder / "scores"), "--crf"]
-    code = "import sys; from deeplab_repro.cli import main; main()"
-    script = tmp_path / "verb.py"
-    script.write_text(code)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    answers = {}
-    for name, start in (("one", [sys.executable]), ("two", torchrun)):
-        out = tmp_path / name
-        subprocess.run([*start, str(script), *command, "-o", str(out)], check=True, env=environment, timeout=120)
-        answers[name] = json.loads((out / "result.json").read_text())
+    two = [*torchrun, "-m", "deeplab_repro", *command, "-o", str(tmp_path / "two")]
+    subprocess.run(two, check=True, env=environment, timeout=120)
+    assert deeplab(*command, "-o", tmp_path / "one").exit_code == 0
+    answers = {name: json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")}
     assert answers["one"]["confusion"] == answers["two"]["confusion"]
     assert {file.name for file in (tmp_path / "two").glob("counts.*")} == {"counts.0.jsonl", "counts.1.jsonl"}

@@ -1,6 +1,8 @@
 """Reading and writing of images, good and bad."""
 
 import os
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -94,6 +96,16 @@ def test_labels_are_the_indices_of_a_palette_not_its_colours(tmp_path):
     np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), labels)
     write_image(labels, tmp_path / "grey.png")
     np.testing.assert_array_equal(read_labels(tmp_path / "grey.png"), labels)
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path):
+    save_label_png(np.zeros((2, 2), np.uint8), tmp_path / "huge.png")
+    content = bytearray((tmp_path / "huge.png").read_bytes())
+    content[16:24] = struct.pack(">II", 60000, 60000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "huge.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"huge\.png: a damaged picture: Image size"):
+        read_labels(tmp_path / "huge.png")
 
 
 def test_pictures_that_are_no_labels_are_refused(tmp_path, picture):

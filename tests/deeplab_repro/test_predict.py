@@ -60,6 +60,11 @@ def test_another_mean(toy, photo):
     np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
 
 
+def test_a_scale_beyond_any_memory_is_refused(toy, photo):
+    with pytest.raises(ValueError, match=r"pixels at scale 1e\+09"):
+        Segmenter((toy.prototxt, toy.caffemodel), scales=(1e9,), device="cpu")(photo.pixels)
+
+
 @pytest.mark.parametrize("fusion", ["max", "mean"])
 def test_scales_are_fused(toy, photo, fusion):
     found = Segmenter((toy.prototxt, toy.caffemodel), scales=(1, 0.5), fusion=fusion, device="cpu")(photo.pixels)

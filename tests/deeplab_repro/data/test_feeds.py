@@ -221,8 +221,11 @@ def test_hdf5_rows_run_on_across_files_and_wrap(tmp_path, monkeypatch):
     with open_feeds(parse_net(text % ("data", "shuffle: true")), 4) as feeds:
         rows = torch.cat([feeds.next()["data"] for _ in range(5)]).flatten().tolist()
         assert sorted(rows) == sorted([0, 1, 2, 10, 11] * 4)
-    with pytest.raises(CaffeFormatError, match="'other'"):
-        open_feeds(parse_net(text % ("other", "")))
+    with h5py.File("1.h5", "a") as file:
+        file.create_group("group")
+    for top in ("other", "group"):
+        with pytest.raises(CaffeFormatError, match=f"holds no data set '{top}'"):
+            open_feeds(parse_net(text % (top, "")))
 
 
 def test_memory_data_gives_rows_in_turn():

@@ -101,6 +101,14 @@ def test_context_maps_its_names_and_leaves_the_rest_void_or_background(tmp_path,
     assert open_dataset(out, "val").num_classes == classes
 
 
+@pytest.mark.parametrize("wrong", [np.full(SIZE, 0.5), np.full(SIZE, -1.0), np.full(SIZE, np.nan), "text"])
+def test_a_matlab_file_without_whole_numbers_is_refused(tmp_path, wrong):
+    savemat(tmp_path / "a.mat", {"right": np.full(SIZE, 3.0), "wrong": wrong})
+    np.testing.assert_array_equal(prepare_voc.load_labels(tmp_path / "a.mat", "right"), np.full(SIZE, 3))
+    with pytest.raises(ValueError, match=r"a\.mat: wrong must be a map of whole numbers"):
+        prepare_voc.load_labels(tmp_path / "a.mat", "wrong")
+
+
 def test_person_parts_are_merged_and_images_without_persons_left_out(tmp_path, deeplab):
     release, voc = tmp_path / "parts", tmp_path / "VOC2010"
     (release / "Annotations_Part").mkdir(parents=True)
@@ -266,5 +274,9 @@ def test_what_is_no_release_is_refused_and_leaves_nothing(voc, refused, tmp_path
     refused("COCO-Stuff", "lists", "coco-stuff", root, "-o", out)
     (sbd / "cls" / "d.mat").write_bytes(b"nothing")
     refused("d.mat", "lists", "voc2012", root, "--sbd", sbd, "-o", out)
+    ids(root / "ImageSets/Main/train.txt", "a")
+    ids(root / "ImageSets/Main/val.txt", "c")
+    savemat(sbd / "a.mat", {"anno": np.ones(3)})
+    refused("a.mat: no annotation of PASCAL-Part", "lists", "person-part", sbd, "--voc", root, "-o", out)
     assert not out.exists()
     assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]

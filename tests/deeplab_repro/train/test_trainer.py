@@ -177,11 +177,14 @@ def test_command_runs_from_another_folder(tiny, deeplab, monkeypatch, tmp_path):
     monkeypatch.chdir("/")
     tiny.write("display: 6")
     prefix, log = tmp_path / "out", tmp_path / "l.jsonl"
-    result = deeplab("train", tiny.folder / "solver.prototxt", "--snapshot-prefix", prefix, "--log", log, "--json", "-")
+    command = ("train", tiny.folder / "solver.prototxt", "--snapshot-prefix", prefix)
+    result = deeplab(*command, "--log", log)
     assert result.exit_code == 0, result.output
     assert "Iteration 6, loss = " in result.stdout
     assert (tmp_path / "out_iter_12.solverstate").is_file()
     assert len(tiny.rows("l.jsonl")) == 12
+    # Nothing but the answer where a machine reads.
+    assert json.loads(deeplab(*command, "--json", "-").stdout)["updates"] == 12
 
 
 def test_command_refuses_in_one_line(tiny, refused, tmp_path):
