@@ -69,7 +69,7 @@ def train(
 
     On several GPUs or machines the batch, or else iter_size, is divided:
 
-    [dim]torchrun --nproc-per-node 2 -m deeplab_repro train solver.prototxt --weights init.caffemodel[/dim]
+    [dim]torchrun --nproc-per-node 2 --no-python -- deeplab train solver.prototxt --weights init.caffemodel[/dim]
     """
     from deeplab_repro.cli.output import check_json, write_json
     from deeplab_repro.resolve import pick_device

@@ -81,7 +81,7 @@ class Trainer:
             self._suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
             self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
             self._tests = [
-                ValidationNet(one, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks)
+                ValidationNet(one, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks, workers)
                 for one, passes in zip(nets.test_specs(solver, settings.variables), solver.test_iter, strict=True)
             ]
             if saved is not None:
