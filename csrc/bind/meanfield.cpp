@@ -58,6 +58,26 @@ MeanfieldProblem<scalar_t> problem_of(
   return problem;
 }
 
+// The plan of one image's features; `own` keeps contiguous copies alive.
+template <typename scalar_t>
+MeanfieldPlan<scalar_t> plan_of(at::TensorList features, int64_t image,
+                                int64_t points) {
+  std::vector<at::Tensor> own;
+  std::vector<KernelFeatures<scalar_t>> kernels;
+  for (const at::Tensor& kernel : features) {
+    own.push_back(kernel[kernel.size(0) > 1 ? image : 0].contiguous());
+    check_features("meanfield", own.back());
+    check_entry_count("meanfield", points, own.back().size(1));
+    kernels.push_back({own.back().const_data_ptr<scalar_t>(),
+                       static_cast<int>(own.back().size(1))});
+  }
+  MeanfieldPlan<scalar_t> plan;
+  if (!meanfield_plan(kernels, points, plan)) {
+    refuse_features("meanfield");
+  }
+  return plan;
+}
+
 at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
                             at::ArrayRef<double> kernel_weights,
                             const std::optional<at::Tensor>& compatibility,
@@ -72,15 +92,24 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
   if (out.numel() == 0) return out;
+  const int64_t points = energies.size(2);
+  bool differ = false;
+  for (const at::Tensor& kernel : features) differ |= kernel.size(0) > 1;
   AT_DISPATCH_FLOATING_TYPES(energies.scalar_type(), "meanfield", [&] {
-    for_each_image(
-        energies, features, build_lattice_cpu,
-        [&](int64_t image, const auto& lattices) {
-          meanfield_cpu(
-              problem_of<scalar_t>(energies, image, lattices, kernel_weights,
-                                   matrix, normalization, iterations),
-              out[image].mutable_data_ptr<scalar_t>());
-        });
+    MeanfieldPlan<scalar_t> plan;
+    for (int64_t image = 0; image < energies.size(0); ++image) {
+      // The order of the points follows all kernels: a plan serves the images
+      // that share every kernel's features.
+      if (image == 0 || differ) {
+        plan = plan_of<scalar_t>(features, image, points);
+      }
+      MeanfieldProblem<scalar_t> problem =
+          problem_of<scalar_t>(energies, image, {}, kernel_weights, matrix,
+                               normalization, iterations);
+      problem.weights =
+          weights_of(kernel_weights, features.size(), image).vec();
+      meanfield_cpu(problem, plan, out[image].mutable_data_ptr<scalar_t>());
+    }
   });
   return out;
 }
