@@ -1,5 +1,5 @@
-// meanfield: checks, lattices of each image's kernels, and the way to the
-// launchers.
+// meanfield: checks, the plan of each image's kernels, and the way to the
+// launcher.
 #include "csrc/cpu/meanfield.h"
 
 #include <ATen/Dispatch.h>
@@ -16,26 +16,9 @@
 namespace deeplab {
 namespace {
 
-// Calls run(image, lattices) for each image; a kernel whose features are
-// shared by the batch is built once.
-template <typename Build, typename Run>
-void for_each_image(const at::Tensor& unary, at::TensorList features,
-                    const Build& build, const Run& run) {
-  std::vector<LatticeTensors> lattices(features.size());
-  for (int64_t image = 0; image < unary.size(0); ++image) {
-    for (std::size_t m = 0; m < features.size(); ++m) {
-      if (image == 0 || features[m].size(0) > 1) {
-        lattices[m] = build("meanfield", features[m][image]);
-      }
-    }
-    run(image, lattices);
-  }
-}
-
 template <typename scalar_t>
 MeanfieldProblem<scalar_t> problem_of(
-    const at::Tensor& unary, int64_t image,
-    const std::vector<LatticeTensors>& lattices,
+    const at::Tensor& unary, int64_t image, std::size_t kernels,
     at::ArrayRef<double> kernel_weights,
     const std::optional<at::Tensor>& compatibility,
     c10::string_view normalization, int64_t iterations) {
@@ -45,10 +28,7 @@ MeanfieldProblem<scalar_t> problem_of(
   problem.unary = unary.const_data_ptr<scalar_t>() + image * labels * points;
   problem.labels = labels;
   problem.points = points;
-  for (const LatticeTensors& lattice : lattices) {
-    problem.lattices.push_back(lattice_view<scalar_t>(lattice));
-  }
-  problem.weights = weights_of(kernel_weights, lattices.size(), image).vec();
+  problem.weights = weights_of(kernel_weights, kernels, image).vec();
   problem.kind = compatibility_kind(compatibility);
   problem.compatibility = compatibility.has_value()
                               ? compatibility->const_data_ptr<scalar_t>()
@@ -103,11 +83,9 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
       if (image == 0 || differ) {
         plan = plan_of<scalar_t>(features, image, points);
       }
-      MeanfieldProblem<scalar_t> problem =
-          problem_of<scalar_t>(energies, image, {}, kernel_weights, matrix,
-                               normalization, iterations);
-      problem.weights =
-          weights_of(kernel_weights, features.size(), image).vec();
+      const MeanfieldProblem<scalar_t> problem =
+          problem_of<scalar_t>(energies, image, features.size(), kernel_weights,
+                               matrix, normalization, iterations);
       meanfield_cpu(problem, plan, out[image].mutable_data_ptr<scalar_t>());
     }
   });
