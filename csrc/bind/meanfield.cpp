@@ -1,5 +1,5 @@
-// meanfield: checks, lattices of each image's kernels, and the way to the
-// launchers.
+// meanfield: checks, the plan of each image's kernels, and the way to the
+// launcher.
 #include "csrc/cpu/meanfield.h"
 
 #include <ATen/Dispatch.h>
@@ -16,26 +16,9 @@
 namespace deeplab {
 namespace {
 
-// Calls run(image, lattices) for each image; a kernel whose features are
-// shared by the batch is built once.
-template <typename Build, typename Run>
-void for_each_image(const at::Tensor& unary, at::TensorList features,
-                    const Build& build, const Run& run) {
-  std::vector<LatticeTensors> lattices(features.size());
-  for (int64_t image = 0; image < unary.size(0); ++image) {
-    for (std::size_t m = 0; m < features.size(); ++m) {
-      if (image == 0 || features[m].size(0) > 1) {
-        lattices[m] = build("meanfield", features[m][image]);
-      }
-    }
-    run(image, lattices);
-  }
-}
-
 template <typename scalar_t>
 MeanfieldProblem<scalar_t> problem_of(
-    const at::Tensor& unary, int64_t image,
-    const std::vector<LatticeTensors>& lattices,
+    const at::Tensor& unary, int64_t image, std::size_t kernels,
     at::ArrayRef<double> kernel_weights,
     const std::optional<at::Tensor>& compatibility,
     c10::string_view normalization, int64_t iterations) {
@@ -45,10 +28,7 @@ MeanfieldProblem<scalar_t> problem_of(
   problem.unary = unary.const_data_ptr<scalar_t>() + image * labels * points;
   problem.labels = labels;
   problem.points = points;
-  for (const LatticeTensors& lattice : lattices) {
-    problem.lattices.push_back(lattice_view<scalar_t>(lattice));
-  }
-  problem.weights = weights_of(kernel_weights, lattices.size(), image).vec();
+  problem.weights = weights_of(kernel_weights, kernels, image).vec();
   problem.kind = compatibility_kind(compatibility);
   problem.compatibility = compatibility.has_value()
                               ? compatibility->const_data_ptr<scalar_t>()
@@ -56,6 +36,26 @@ MeanfieldProblem<scalar_t> problem_of(
   problem.normalization = parse_normalization("meanfield", normalization);
   problem.iterations = static_cast<int>(iterations);
   return problem;
+}
+
+// The plan of one image's features; `own` keeps contiguous copies alive.
+template <typename scalar_t>
+MeanfieldPlan<scalar_t> plan_of(at::TensorList features, int64_t image,
+                                int64_t points) {
+  std::vector<at::Tensor> own;
+  std::vector<KernelFeatures<scalar_t>> kernels;
+  for (const at::Tensor& kernel : features) {
+    own.push_back(kernel[kernel.size(0) > 1 ? image : 0].contiguous());
+    check_features("meanfield", own.back());
+    check_entry_count("meanfield", points, own.back().size(1));
+    kernels.push_back({own.back().const_data_ptr<scalar_t>(),
+                       static_cast<int>(own.back().size(1))});
+  }
+  MeanfieldPlan<scalar_t> plan;
+  if (!meanfield_plan(kernels, points, plan)) {
+    refuse_features("meanfield");
+  }
+  return plan;
 }
 
 at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
@@ -72,15 +72,22 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
   if (out.numel() == 0) return out;
+  const int64_t points = energies.size(2);
+  bool differ = false;
+  for (const at::Tensor& kernel : features) differ |= kernel.size(0) > 1;
   AT_DISPATCH_FLOATING_TYPES(energies.scalar_type(), "meanfield", [&] {
-    for_each_image(
-        energies, features, build_lattice_cpu,
-        [&](int64_t image, const auto& lattices) {
-          meanfield_cpu(
-              problem_of<scalar_t>(energies, image, lattices, kernel_weights,
-                                   matrix, normalization, iterations),
-              out[image].mutable_data_ptr<scalar_t>());
-        });
+    MeanfieldPlan<scalar_t> plan;
+    for (int64_t image = 0; image < energies.size(0); ++image) {
+      // The order of the points follows all kernels: a plan serves the images
+      // that share every kernel's features.
+      if (image == 0 || differ) {
+        plan = plan_of<scalar_t>(features, image, points);
+      }
+      const MeanfieldProblem<scalar_t> problem =
+          problem_of<scalar_t>(energies, image, features.size(), kernel_weights,
+                               matrix, normalization, iterations);
+      meanfield_cpu(problem, plan, out[image].mutable_data_ptr<scalar_t>());
+    }
   });
   return out;
 }

@@ -110,6 +110,8 @@ DEEPLAB_HD bool embed(const scalar_t* features, const scalar_t* scales, int d,
       simplex.rank[j] -= d + 1;
       simplex.remainder0[j] -= d + 1;
     }
+    // So far out that rounding leaves the plane by more than one simplex.
+    if (simplex.rank[j] < 0 || simplex.rank[j] > d) return false;
   }
 
   for (int q = 0; q <= d + 1; ++q) simplex.barycentric[q] = 0;

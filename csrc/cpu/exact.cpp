@@ -7,12 +7,14 @@
 
 #include "csrc/cpu/buffer.h"
 #include "csrc/cpu/parallel.h"
+#include "csrc/cpu/point_tiles.h"
 #include "csrc/cpu/row_kernels.h"
 
 namespace deeplab {
 namespace {
 
 constexpr std::int64_t kPointGrain = 512;
+constexpr std::int64_t kTileGrain = kPointGrain / kPointTile;
 
 // One kernel's points in blocks, and its normalisation.
 template <typename scalar_t>
@@ -114,22 +116,20 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
     normalize(problem.weights[m], gain, problem.normalization, kernels[m]);
   }
 
-  const auto logits = make_buffer<scalar_t>(points * width);
   const auto marginals = make_buffer<scalar_t>(points * width);
   const auto scaled = make_buffer<scalar_t>(points * width);
   const auto filtered = make_buffer<scalar_t>(points * width);
   const auto message = make_buffer<scalar_t>(points * width);
-  for (std::int64_t i = 0; i < points; ++i) {
-    for (std::int64_t l = 0; l < width; ++l) {
-      logits[i * width + l] = l < labels
-                                  ? -problem.unary[l * points + i]
-                                  : -std::numeric_limits<scalar_t>::max();
-    }
-  }
-  UpdateArguments<scalar_t> arguments{
-      nullptr,        0,     nullptr,      logits.get(),
-      labels,         width, problem.kind, problem.compatibility,
-      marginals.get()};
+  const auto unary = make_buffer<scalar_t>(tiles_size(labels, points));
+  planes_to_tiles(problem.unary, nullptr, labels, points, unary.get());
+  UpdateArguments<scalar_t> arguments{};
+  arguments.unary = unary.get();
+  arguments.labels = labels;
+  arguments.width = width;
+  arguments.kind = problem.kind;
+  arguments.compatibility = problem.compatibility;
+  arguments.marginals = marginals.get();
+  const std::int64_t tile_count = (points + kPointTile - 1) / kPointTile;
   std::vector<scalar_t> shift(points, scalar_t(0));
   for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
     if (iteration > 0) {
@@ -160,8 +160,10 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
       arguments.message = message.get();
     }
     parallel_for(
-        0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-          std::vector<scalar_t> scratch(2 * kUpdateTile * width);
+        0, tile_count, kTileGrain, [&](std::int64_t first, std::int64_t last) {
+          const std::int64_t begin = first * kPointTile;
+          const std::int64_t end = std::min(points, last * kPointTile);
+          std::vector<scalar_t> scratch(2 * kPointTile * width);
           row_kernels<scalar_t>().update(arguments, scratch.data(), begin, end);
           for (std::int64_t i = begin; i < end; ++i) {
             scalar_t* q = marginals.get() + i * width;

@@ -1,135 +1,253 @@
 #include "csrc/cpu/meanfield.h"
 
-#include <limits>
-#include <memory>
+#include <algorithm>
 #include <utility>
 
-#include "csrc/cpu/buffer.h"
-#include "csrc/cpu/lattice.h"
 #include "csrc/cpu/parallel.h"
+#include "csrc/cpu/point_tiles.h"
 #include "csrc/cpu/row_kernels.h"
 #include "csrc/cpu/stages.h"
 
 namespace deeplab {
 namespace {
 
-constexpr std::int64_t kPointGrain = 512;
+constexpr std::int64_t kPointGrain = 2048;
+constexpr std::int64_t kRunGrain = 1024;
 
-// Rows are padded to whole vectors; softmax_row counts on it.
+// Rows are padded to whole vectors.
 std::int64_t padded_width(std::int64_t labels) { return (labels + 7) / 8 * 8; }
 
-// A kernel's lattice with what its filter needs in every iteration.
+// Adds up the rows of shared vertices, blurs, and copies the results back to
+// all of a vertex's rows [R, width].
+template <typename scalar_t>
+void blur_rows(const MeanfieldLattice<scalar_t>& lattice, std::int64_t width,
+               scalar_t* rows) {
+  const RowKernels<scalar_t>& kernels = row_kernels<scalar_t>();
+  const auto shared = static_cast<std::int64_t>(lattice.shared.size());
+  parallel_for(0, shared, kRunGrain, [&](std::int64_t begin, std::int64_t end) {
+    kernels.combine(lattice.shared.data(), shared, width, rows, begin, end);
+  });
+  for (const RowRuns& runs : lattice.axes) {
+    const auto length = static_cast<std::int64_t>(runs.size());
+    parallel_for(0, length, kRunGrain,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   kernels.blur(runs.data(), length, width, rows, begin, end);
+                 });
+  }
+  parallel_for(0, shared, kRunGrain, [&](std::int64_t begin, std::int64_t end) {
+    kernels.spread(lattice.shared.data(), shared, width, rows, begin, end);
+  });
+}
+
+// Calls run(chunk) for each chunk of the points, on all threads.
+template <typename Run>
+void for_each_chunk(const PointChunks& chunks, const Run& run) {
+  parallel_tasks(chunks.count, [&](TaskQueue& queue) {
+    for (std::int64_t chunk; queue.take(&chunk);) run(chunk);
+  });
+}
+
+// norm [P] = the filtered ones.
+template <typename scalar_t>
+void filter_ones(const MeanfieldLattice<scalar_t>& lattice, scalar_t* norm) {
+  const ChunkedLattice& table = lattice.lattice;
+  const int corners = lattice.features + 1;
+  std::vector<scalar_t> rows(table.row_count());
+  for_each_chunk(table.chunks, [&](std::int64_t chunk) {
+    scalar_t* own = rows.data() + table.first_row[chunk];
+    for (std::int64_t e = table.chunks.begin(chunk) * corners;
+         e < table.chunks.end(chunk) * corners; ++e) {
+      own[lattice.rows[e]] += lattice.weights[e];
+    }
+  });
+  blur_rows(lattice, 1, rows.data());
+  const auto scale = slice_scale<scalar_t>(lattice.features);
+  for_each_chunk(table.chunks, [&](std::int64_t chunk) {
+    const scalar_t* own = rows.data() + table.first_row[chunk];
+    for (std::int64_t i = table.chunks.begin(chunk);
+         i < table.chunks.end(chunk); ++i) {
+      scalar_t sum = 0;
+      for (std::int64_t e = i * corners; e < (i + 1) * corners; ++e) {
+        sum += lattice.weights[e] * own[lattice.rows[e]];
+      }
+      norm[i] = scale * sum;
+    }
+  });
+}
+
+// A kernel with what its filter needs in every iteration.
 template <typename scalar_t>
 struct Kernel {
-  LatticeView<scalar_t> lattice;
-  BlurChains chains;
-  SplatEntries<scalar_t> entries;      // weights times the input scale
-  std::vector<scalar_t> output_scale;  // [P], empty where it is constant
+  const MeanfieldLattice<scalar_t>* lattice;
+  Buffer<scalar_t> input_scale;   // [P] or null
+  Buffer<scalar_t> output_scale;  // [P] or null
   scalar_t constant_scale;
-  Buffer<scalar_t> rows;  // [V, width]
+  Buffer<scalar_t> from, to;  // [R, width]
 };
 
 template <typename scalar_t>
-Kernel<scalar_t> prepare_kernel(const LatticeView<scalar_t>& lattice,
-                                double weight, Normalization normalization,
+Kernel<scalar_t> prepare_kernel(const MeanfieldLattice<scalar_t>& lattice,
+                                double weight, Normalization mode,
                                 std::int64_t width) {
   const Stage stage("normalize");
-  BlurChains chains = blur_chains(lattice);
-  const scalar_t constant_scale =
+  const std::int64_t points = lattice.lattice.chunks.points;
+  Kernel<scalar_t> kernel{};
+  kernel.lattice = &lattice;
+  kernel.constant_scale =
       static_cast<scalar_t>(weight) * slice_scale<scalar_t>(lattice.features);
-  std::vector<scalar_t> input, output;
-  if (normalization != Normalization::kNo) {
-    const std::vector<scalar_t> ones(lattice.points, scalar_t(1));
-    std::vector<scalar_t> norm(lattice.points);
-    lattice_filter_cpu(lattice, chains, ones.data(), 1, false, norm.data());
-    if (normalization != Normalization::kAfter) {
-      for (const scalar_t n : norm) {
-        input.push_back(input_scale(n, normalization));
+  if (mode != Normalization::kNo) {
+    auto norm = make_buffer<scalar_t>(points);
+    filter_ones(lattice, norm.get());
+    if (mode != Normalization::kAfter) {
+      kernel.input_scale = make_buffer<scalar_t>(points);
+      for (std::int64_t i = 0; i < points; ++i) {
+        kernel.input_scale[i] = input_scale(norm[i], mode);
       }
     }
-    if (normalization != Normalization::kBefore) {
-      for (const scalar_t n : norm) {
-        output.push_back(constant_scale * output_scale(n, normalization));
+    if (mode != Normalization::kBefore) {
+      for (std::int64_t i = 0; i < points; ++i) {
+        norm[i] = kernel.constant_scale * output_scale(norm[i], mode);
       }
+      kernel.output_scale = std::move(norm);
     }
   }
-  SplatEntries<scalar_t> entries(lattice,
-                                 input.empty() ? nullptr : input.data());
-  return {lattice,
-          std::move(chains),
-          std::move(entries),
-          std::move(output),
-          constant_scale,
-          make_buffer<scalar_t>(lattice.vertex_count * width)};
+  const std::int64_t size = lattice.lattice.row_count() * width;
+  kernel.from = make_buffer<scalar_t>(size);
+  kernel.to = make_buffer<scalar_t>(size);
+  return kernel;
+}
+
+// Builds the lattice of features [P, d] whose points come in `order`.
+template <typename scalar_t>
+bool build_kernel(const KernelFeatures<scalar_t>& features,
+                  const std::int32_t* order, std::int64_t points,
+                  MeanfieldLattice<scalar_t>& out) {
+  const int d = features.count;
+  {
+    const auto ordered = make_buffer<scalar_t>(points * d);
+    parallel_for(0, points, kPointGrain,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     for (int j = 0; j < d; ++j) {
+                       ordered[i * d + j] =
+                           features.data[std::int64_t{order[i]} * d + j];
+                     }
+                   }
+                 });
+    if (!build_chunks(ordered.get(), d, out.rows.get(), out.weights.get(),
+                      out.lattice)) {
+      return false;
+    }
+  }
+  out.axes.resize(d + 1);
+  // The runs of shared vertices are one more task.
+  parallel_tasks(d + 2, [&](TaskQueue& queue) {
+    for (std::int64_t axis; queue.take(&axis);) {
+      if (axis <= d) {
+        out.axes[axis] = blur_runs(out.lattice, static_cast<int>(axis));
+      } else {
+        out.shared = shared_runs(out.lattice);
+      }
+    }
+  });
+  out.lattice.after.reset();
+  out.lattice.vertex_of_row.reset();
+  return true;
 }
 
 }  // namespace
 
 template <typename scalar_t>
-void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem, scalar_t* out) {
-  const std::int64_t points = problem.points;
-  const std::int64_t labels = problem.labels;
-  const std::int64_t width = padded_width(labels);
-
-  const Buffer<scalar_t> logits = make_buffer<scalar_t>(points * width);
-  parallel_for(
-      0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          for (std::int64_t l = 0; l < labels; ++l) {
-            logits[i * width + l] = -problem.unary[l * points + i];
-          }
-          for (std::int64_t l = labels; l < width; ++l) {
-            logits[i * width + l] = -std::numeric_limits<scalar_t>::max();
-          }
-        }
-      });
-
-  std::vector<Kernel<scalar_t>> kernels;
-  std::vector<KernelRows<scalar_t>> rows;
-  kernels.reserve(problem.lattices.size());
-  for (std::size_t m = 0; m < problem.lattices.size(); ++m) {
-    kernels.push_back(prepare_kernel(problem.lattices[m], problem.weights[m],
-                                     problem.normalization, width));
-    const Kernel<scalar_t>& kernel = kernels.back();
-    rows.push_back(
-        {kernel.lattice, kernel.rows.get(),
-         kernel.output_scale.empty() ? nullptr : kernel.output_scale.data(),
-         kernel.constant_scale});
-  }
-
-  const Buffer<scalar_t> marginals = make_buffer<scalar_t>(points * width);
-  UpdateArguments<scalar_t> arguments{
-      rows.data(),    0,     nullptr,      logits.get(),
-      labels,         width, problem.kind, problem.compatibility,
-      marginals.get()};
-  for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
-    // Round 0 has no messages yet: softmax(-U).
-    arguments.kernel_count = iteration == 0 ? 0 : static_cast<int>(rows.size());
-    for (int m = 0; m < arguments.kernel_count; ++m) {
-      const Kernel<scalar_t>& kernel = kernels[m];
-      lattice_splat_cpu(kernel.entries.list(), kernel.lattice.vertex_count,
-                        marginals.get(), width, kernel.rows.get());
-      lattice_blur_cpu(kernel.chains, false, width, kernel.rows.get());
+bool meanfield_plan(const std::vector<KernelFeatures<scalar_t>>& kernels,
+                    std::int64_t points, MeanfieldPlan<scalar_t>& plan) {
+  const Stage stage("build");
+  plan.order = point_order(kernels, points);
+  for (const KernelFeatures<scalar_t>& features : kernels) {
+    const std::int64_t entries = points * (features.count + 1);
+    plan.kernels.push_back({features.count,
+                            ChunkedLattice(points),
+                            make_buffer<std::int32_t>(entries),
+                            make_buffer<scalar_t>(entries),
+                            {},
+                            {}});
+    if (!build_kernel(features, plan.order.get(), points,
+                      plan.kernels.back())) {
+      return false;
     }
-    const Stage stage("slice + softmax");
-    parallel_for(
-        0, points, kPointGrain, [&](std::int64_t begin, std::int64_t end) {
-          std::vector<scalar_t> scratch(2 * kUpdateTile * width);
-          row_kernels<scalar_t>().update(arguments, scratch.data(), begin, end);
-        });
   }
-
-  parallel_for(0, points, kPointGrain,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t l = 0; l < labels; ++l) {
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     out[l * points + i] = marginals[i * width + l];
-                   }
-                 }
-               });
+  return true;
 }
 
-template void meanfield_cpu(const MeanfieldProblem<float>&, float*);
-template void meanfield_cpu(const MeanfieldProblem<double>&, double*);
+template <typename scalar_t>
+void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
+                   const MeanfieldPlan<scalar_t>& plan, scalar_t* out) {
+  const std::int64_t width = padded_width(problem.labels);
+  const PointChunks chunks(problem.points);
+  const Buffer<scalar_t> unary =
+      make_buffer<scalar_t>(tiles_size(problem.labels, problem.points));
+  planes_to_tiles(problem.unary, plan.order.get(), problem.labels,
+                  problem.points, unary.get());
+  {
+    std::vector<Kernel<scalar_t>> kernels;
+    for (std::size_t m = 0; m < plan.kernels.size(); ++m) {
+      kernels.push_back(prepare_kernel(plan.kernels[m], problem.weights[m],
+                                       problem.normalization, width));
+    }
+    for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
+      const bool last = iteration == problem.iterations;
+      {
+        const Stage stage("slice + softmax + splat");
+        for_each_chunk(chunks, [&](std::int64_t chunk) {
+          std::vector<ChunkKernel<scalar_t>> parts;
+          for (const Kernel<scalar_t>& kernel : kernels) {
+            const ChunkedLattice& table = kernel.lattice->lattice;
+            const std::int64_t first = table.first_row[chunk] * width;
+            parts.push_back({kernel.lattice->features + 1,
+                             kernel.lattice->rows.get(),
+                             kernel.lattice->weights.get(),
+                             kernel.from.get() + first, kernel.to.get() + first,
+                             table.tile_rows.data(), kernel.input_scale.get(),
+                             kernel.output_scale.get(), kernel.constant_scale});
+          }
+          UpdateArguments<scalar_t> arguments{};
+          arguments.kernels = parts.data();
+          arguments.kernel_count = static_cast<int>(parts.size());
+          // Round 0 has no messages yet: softmax(-U).
+          arguments.gathers = iteration > 0 && !parts.empty();
+          arguments.scatters = !last && !parts.empty();
+          arguments.unary = unary.get();
+          arguments.labels = problem.labels;
+          arguments.width = width;
+          arguments.kind = problem.kind;
+          arguments.compatibility = problem.compatibility;
+          // The energies are read for the last time.
+          arguments.tiles = last ? unary.get() : nullptr;
+          const auto scratch = make_buffer<scalar_t>(2 * kPointTile * width);
+          std::fill_n(scratch.get(), 2 * kPointTile * width, scalar_t(0));
+          row_kernels<scalar_t>().update(
+              arguments, scratch.get(), chunks.begin(chunk), chunks.end(chunk));
+        });
+      }
+      if (last) break;
+      for (Kernel<scalar_t>& kernel : kernels) {
+        const Stage stage("blur");
+        std::swap(kernel.from, kernel.to);
+        blur_rows(*kernel.lattice, width, kernel.from.get());
+      }
+    }
+  }
+  // After the kernels' rows are gone: `out` need not have memory before.
+  tiles_to_planes(unary.get(), plan.order.get(), problem.labels, problem.points,
+                  out);
+}
+
+#define DEEPLAB_INSTANTIATE(scalar_t)                                        \
+  template bool meanfield_plan(const std::vector<KernelFeatures<scalar_t>>&, \
+                               std::int64_t, MeanfieldPlan<scalar_t>&);      \
+  template void meanfield_cpu(const MeanfieldProblem<scalar_t>&,             \
+                              const MeanfieldPlan<scalar_t>&, scalar_t*);
+DEEPLAB_INSTANTIATE(float)
+DEEPLAB_INSTANTIATE(double)
+#undef DEEPLAB_INSTANTIATE
 
 }  // namespace deeplab

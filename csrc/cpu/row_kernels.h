@@ -8,29 +8,40 @@
 #include "csrc/core/lattice.h"
 #include "csrc/core/lattice_key.h"
 #include "csrc/core/meanfield.h"
+#include "csrc/cpu/lattice_chunks.h"
 
 namespace deeplab {
 
-// Everything a mean-field update needs of one kernel.
+// What the update of a chunk's points needs of one kernel (ChunkedLattice);
+// `rows`, `weights` and the scales cover all points, `from` and `to` start at
+// the chunk's first row.
 template <typename scalar_t>
-struct KernelRows {
-  LatticeView<scalar_t> lattice;
-  const scalar_t* rows;          // [V, width] blurred
-  const scalar_t* output_scale;  // [P] or null; holds slice scale and weight
-  scalar_t constant_scale;       // used where output_scale is null
+struct ChunkKernel {
+  int corners;
+  const std::int32_t* rows;       // [P, corners]
+  const scalar_t* weights;        // [P, corners]
+  const scalar_t* from;           // [rows, width] blurred
+  scalar_t* to;                   // [rows, width] to be filled
+  const std::int32_t* tile_rows;  // [tiles]
+  const scalar_t* input_scale;    // [P] or null
+  const scalar_t* output_scale;   // [P] or null; holds slice scale and weight
+  scalar_t constant_scale;        // used where output_scale is null
 };
 
 template <typename scalar_t>
 struct UpdateArguments {
-  const KernelRows<scalar_t>* kernels;
+  const ChunkKernel<scalar_t>* kernels;
   int kernel_count;
-  const scalar_t* message;  // [P, width] to start from, or null
-  const scalar_t* logits;   // [P, width]: -unary, padding far below
+  bool gathers;             // adds the kernels' messages
+  bool scatters;            // fills the kernels' rows
+  const scalar_t* message;  // [P, width], where nothing is gathered, or null
+  const scalar_t* unary;    // [tiles, L, kPointTile]
   std::int64_t labels;
   std::int64_t width;
   Compatibility kind;
   const scalar_t* compatibility;
-  scalar_t* marginals;  // [P, width]
+  scalar_t* marginals;  // [P, width] or null
+  scalar_t* tiles;  // marginals [tiles, L, kPointTile] or null; may be unary
 };
 
 // A lattice's entries grouped by vertex, weights (and any factor of the points)
@@ -52,8 +63,8 @@ struct ExactBlocks {
   scalar_t skip_below;         // 0: nothing is skipped
 };
 
-// Points that an update takes together.
-constexpr std::int64_t kUpdateTile = 16;
+// Points that `embed` takes together.
+constexpr std::int64_t kEmbedBlock = 64;
 
 // Each function works on [begin, end) of its outer loop.
 template <typename scalar_t>
@@ -76,8 +87,18 @@ struct RowKernels {
   void (*slice)(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
                 scalar_t scale, std::int64_t width, scalar_t* out,
                 std::int64_t begin, std::int64_t end);
-  // Points: slice of all kernels, compatibility and softmax at once; scratch
-  // holds 2 * kUpdateTile * width values.
+  // Positions of a list of runs: adds the rows of a run to its first, and
+  // copies the first to the others.
+  void (*combine)(const std::int32_t* runs, std::int64_t length,
+                  std::int64_t width, scalar_t* rows, std::int64_t begin,
+                  std::int64_t end);
+  void (*spread)(const std::int32_t* runs, std::int64_t length,
+                 std::int64_t width, scalar_t* rows, std::int64_t begin,
+                 std::int64_t end);
+  // Points of one chunk, from its first where rows are filled, else from the
+  // first of a tile: messages,
+  // compatibility, softmax and splat at once; scratch holds 2 * kPointTile *
+  // width values.
   void (*update)(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
                  std::int64_t begin, std::int64_t end);
   // Blocks of points: out = sum over all points of Gaussian weight * value;

@@ -6,6 +6,7 @@ constexpr std::int64_t kLanes = 8;
 constexpr std::int64_t kMaxVectors = 8;
 // Rows fetched ahead of their use: they come in no order the processor knows.
 constexpr std::int64_t kAhead = 6;
+constexpr std::int64_t kRunsAhead = 32;
 constexpr std::int64_t kPointsAhead = 3;
 
 template <typename scalar_t>
@@ -13,33 +14,87 @@ struct VectorOf {
   // Aligned as its elements: rows start anywhere.
   typedef scalar_t Type __attribute__((vector_size(kLanes * sizeof(scalar_t)),
                                        aligned(sizeof(scalar_t))));
+  // Two at once, where a register holds as much.
+  typedef scalar_t Wide __attribute__((
+      vector_size(2 * kLanes * sizeof(scalar_t)), aligned(sizeof(scalar_t))));
+  using Integer = typename std::conditional<sizeof(scalar_t) == 4, std::int32_t,
+                                            std::int64_t>::type;
+  typedef Integer Mask __attribute__((vector_size(kLanes * sizeof(scalar_t))));
 };
 
 // kVectors vectors, in registers where it is a local variable.
 template <typename scalar_t, int kVectors>
 struct Row {
   using Vector = typename VectorOf<scalar_t>::Type;
-  Vector part[kVectors];
+  using Wide = typename VectorOf<scalar_t>::Wide;
+  static constexpr int kWide =
+      sizeof(Wide) <= DEEPLAB_VECTOR_BYTES ? kVectors / 2 : 0;
+  static constexpr int kRest = kVectors - 2 * kWide;
+  Wide wide[kWide > 0 ? kWide : 1];
+  Vector rest[kRest > 0 ? kRest : 1];
 
   static Row load(const scalar_t* from) {
     Row row;
-    for (int k = 0; k < kVectors; ++k) {
-      row.part[k] = *reinterpret_cast<const Vector*>(from + k * kLanes);
+    for (int k = 0; k < kWide; ++k) {
+      row.wide[k] = *reinterpret_cast<const Wide*>(from + 2 * k * kLanes);
+    }
+    for (int k = 0; k < kRest; ++k) {
+      row.rest[k] =
+          *reinterpret_cast<const Vector*>(from + (2 * kWide + k) * kLanes);
     }
     return row;
   }
   void store(scalar_t* to) const {
-    for (int k = 0; k < kVectors; ++k) {
-      *reinterpret_cast<Vector*>(to + k * kLanes) = part[k];
+    for (int k = 0; k < kWide; ++k) {
+      *reinterpret_cast<Wide*>(to + 2 * k * kLanes) = wide[k];
+    }
+    for (int k = 0; k < kRest; ++k) {
+      *reinterpret_cast<Vector*>(to + (2 * kWide + k) * kLanes) = rest[k];
     }
   }
   void clear() {
-    for (int k = 0; k < kVectors; ++k) part[k] = Vector{};
+    for (int k = 0; k < kWide; ++k) wide[k] = Wide{};
+    for (int k = 0; k < kRest; ++k) rest[k] = Vector{};
+  }
+  void add(const Row& other) {
+    for (int k = 0; k < kWide; ++k) wide[k] += other.wide[k];
+    for (int k = 0; k < kRest; ++k) rest[k] += other.rest[k];
   }
   void add_scaled(const Row& other, scalar_t factor) {
-    for (int k = 0; k < kVectors; ++k) part[k] += factor * other.part[k];
+    for (int k = 0; k < kWide; ++k) wide[k] += factor * other.wide[k];
+    for (int k = 0; k < kRest; ++k) rest[k] += factor * other.rest[k];
+  }
+  void subtract(const Row& other) {
+    for (int k = 0; k < kWide; ++k) wide[k] -= other.wide[k];
+    for (int k = 0; k < kRest; ++k) rest[k] -= other.rest[k];
+  }
+  void multiply(const Row& other) {
+    for (int k = 0; k < kWide; ++k) wide[k] *= other.wide[k];
+    for (int k = 0; k < kRest; ++k) rest[k] *= other.rest[k];
+  }
+  // The larger of each element and the other's.
+  void raise(const Row& other) {
+    for (int k = 0; k < kWide; ++k) {
+      wide[k] = other.wide[k] > wide[k] ? other.wide[k] : wide[k];
+    }
+    for (int k = 0; k < kRest; ++k) {
+      rest[k] = other.rest[k] > rest[k] ? other.rest[k] : rest[k];
+    }
   }
 };
+
+// blur_step on whole rows.
+template <typename scalar_t, int kVectors>
+inline Row<scalar_t, kVectors> blurred(const Row<scalar_t, kVectors>& center,
+                                       const Row<scalar_t, kVectors>& before,
+                                       const Row<scalar_t, kVectors>& after) {
+  using Piece = Row<scalar_t, kVectors>;
+  Piece sides = before;
+  sides.add(after);
+  Piece row = center;
+  row.add_scaled(sides, scalar_t(0.5));
+  return row;
+}
 
 inline void prefetch_row(const void* row, std::int64_t bytes) {
   const char* line = static_cast<const char*>(row);
@@ -81,50 +136,7 @@ inline void for_each_piece(std::int64_t width, const Function& fn) {
   }
 }
 
-// `features` is a constant where kFeatures is one, so that loops unroll.
-template <typename scalar_t, int kFeatures>
-bool embed_some(const scalar_t* features, int d, const KeyPacking* packing,
-                std::uint64_t* codes, std::int32_t* keys, scalar_t* weights,
-                std::int64_t begin, std::int64_t end) {
-  constexpr int kCapacity = kFeatures > 0 ? kFeatures : kMaxFeatures;
-  if (kFeatures > 0) d = kFeatures;
-  scalar_t scales[kCapacity];
-  for (int j = 0; j < d; ++j) scales[j] = feature_scale<scalar_t>(j, d);
-  Simplex<scalar_t, kCapacity> simplex;
-  for (std::int64_t i = begin; i < end; ++i) {
-    if (!deeplab::embed(features + i * d, scales, d, simplex)) return false;
-    for (int q = 0; q <= d; ++q) {
-      weights[i * (d + 1) + q] = simplex.barycentric[q];
-    }
-    if (packing != nullptr) {
-      pack_vertices(simplex, d, *packing, codes + i * (d + 1));
-      continue;
-    }
-    for (int q = 0; q <= d; ++q) {
-      for (int j = 0; j < d; ++j) {
-        keys[(i * (d + 1) + q) * d + j] = vertex_coordinate(simplex, q, j, d);
-      }
-    }
-  }
-  return true;
-}
-
-template <typename scalar_t>
-bool embed_points(const scalar_t* features, int d, const KeyPacking* packing,
-                  std::uint64_t* codes, std::int32_t* keys, scalar_t* weights,
-                  std::int64_t begin, std::int64_t end) {
-  switch (d) {
-    case 2:
-      return embed_some<scalar_t, 2>(features, d, packing, codes, keys, weights,
-                                     begin, end);
-    case 5:
-      return embed_some<scalar_t, 5>(features, d, packing, codes, keys, weights,
-                                     begin, end);
-    default:
-      return embed_some<scalar_t, 0>(features, d, packing, codes, keys, weights,
-                                     begin, end);
-  }
-}
+#include "csrc/cpu/embed_kernel.inl"
 
 template <typename scalar_t>
 void splat(const SplatList<scalar_t>& list, const scalar_t* values,
@@ -165,11 +177,17 @@ void splat(const SplatList<scalar_t>& list, const scalar_t* values,
 // Vertex of a chain's position; ~id marks the last of a run.
 inline std::int64_t chain_vertex(std::int32_t id) { return id >= 0 ? id : ~id; }
 
+// First position of [begin, end) at which a run starts.
+inline std::int64_t first_run(const std::int32_t* runs, std::int64_t begin,
+                              std::int64_t end) {
+  while (begin > 0 && begin < end && runs[begin - 1] >= 0) ++begin;
+  return begin;
+}
+
 template <typename scalar_t>
 void blur(const std::int32_t* chain, std::int64_t length, std::int64_t width,
           scalar_t* rows, std::int64_t begin, std::int64_t end) {
-  std::int64_t first = begin;
-  while (first > 0 && first < end && chain[first - 1] >= 0) ++first;
+  const std::int64_t first = first_run(chain, begin, end);
   if (width % kLanes != 0) {
     for (std::int64_t c = 0; c < width; ++c) {
       for (std::int64_t k = first; k < end;) {
@@ -199,8 +217,8 @@ void blur(const std::int32_t* chain, std::int64_t length, std::int64_t width,
       bool last = false;
       while (!last) {
         last = chain[k] < 0;
-        if (k + kAhead < length) {
-          prefetch_row(rows + chain_vertex(chain[k + kAhead]) * width + c,
+        if (k + kRunsAhead < length) {
+          prefetch_row(rows + chain_vertex(chain[k + kRunsAhead]) * width + c,
                        sizeof(Piece));
         }
         scalar_t* next = place;
@@ -211,18 +229,77 @@ void blur(const std::int32_t* chain, std::int64_t length, std::int64_t width,
           next = rows + chain_vertex(chain[k + 1]) * width + c;
           after = Piece::load(next);
         }
-        Piece blurred;
-        for (int p = 0; p < decltype(vectors)::value; ++p) {
-          blurred.part[p] =
-              center.part[p] + scalar_t(0.5) * (before.part[p] + after.part[p]);
-        }
-        blurred.store(place);
+        blurred(center, before, after).store(place);
         before = center;
         center = after;
         place = next;
         ++k;
       }
     }
+  });
+}
+
+// Calls fn(row, first row of its run) for the rows of runs that start within
+// [begin, end), but for the first rows.
+template <typename Function>
+inline void for_each_other(const std::int32_t* runs, std::int64_t length,
+                           std::int64_t begin, std::int64_t end,
+                           const Function& fn) {
+  for (std::int64_t k = first_run(runs, begin, end); k < end; ++k) {
+    const std::int64_t first = runs[k];
+    do {
+      ++k;
+      fn(chain_vertex(runs[k]), first,
+         k + kRunsAhead < length ? chain_vertex(runs[k + kRunsAhead]) : first);
+    } while (runs[k] >= 0);
+  }
+}
+
+template <typename scalar_t>
+void combine(const std::int32_t* runs, std::int64_t length, std::int64_t width,
+             scalar_t* rows, std::int64_t begin, std::int64_t end) {
+  if (width % kLanes != 0) {
+    for_each_other(runs, length, begin, end,
+                   [&](std::int64_t row, std::int64_t first, std::int64_t) {
+                     for (std::int64_t c = 0; c < width; ++c) {
+                       rows[first * width + c] += rows[row * width + c];
+                     }
+                   });
+    return;
+  }
+  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+    using Piece = Row<scalar_t, decltype(vectors)::value>;
+    for_each_other(
+        runs, length, begin, end,
+        [&](std::int64_t row, std::int64_t first, std::int64_t ahead) {
+          prefetch_row(rows + ahead * width + c, sizeof(Piece));
+          Piece sum = Piece::load(rows + first * width + c);
+          sum.add(Piece::load(rows + row * width + c));
+          sum.store(rows + first * width + c);
+        });
+  });
+}
+
+template <typename scalar_t>
+void spread(const std::int32_t* runs, std::int64_t length, std::int64_t width,
+            scalar_t* rows, std::int64_t begin, std::int64_t end) {
+  if (width % kLanes != 0) {
+    for_each_other(runs, length, begin, end,
+                   [&](std::int64_t row, std::int64_t first, std::int64_t) {
+                     for (std::int64_t c = 0; c < width; ++c) {
+                       rows[row * width + c] = rows[first * width + c];
+                     }
+                   });
+    return;
+  }
+  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+    using Piece = Row<scalar_t, decltype(vectors)::value>;
+    for_each_other(
+        runs, length, begin, end,
+        [&](std::int64_t row, std::int64_t first, std::int64_t ahead) {
+          prefetch_row(rows + ahead * width + c, sizeof(Piece));
+          Piece::load(rows + first * width + c).store(rows + row * width + c);
+        });
   });
 }
 
@@ -238,17 +315,6 @@ inline Piece gather(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
                    lattice.weights[q]);
   }
   return sum;
-}
-
-template <typename scalar_t>
-inline void prefetch_corners(const LatticeView<scalar_t>& lattice,
-                             const scalar_t* rows, std::int64_t width,
-                             std::int64_t bytes, std::int64_t i) {
-  if (i >= lattice.points) return;
-  const std::int64_t corners = lattice.features + 1;
-  for (std::int64_t q = i * corners; q < (i + 1) * corners; ++q) {
-    prefetch_row(rows + lattice.vertices[q] * width, bytes);
-  }
 }
 
 template <typename scalar_t>
@@ -279,104 +345,7 @@ void slice(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
   });
 }
 
-// Largest and, below, the sum of a row of `width` (a multiple of kLanes)
-// values, over kLanes interleaved parts: the same for every instruction set.
-template <typename scalar_t>
-inline scalar_t row_max(const scalar_t* row, std::int64_t width) {
-  using Vector = typename VectorOf<scalar_t>::Type;
-  Vector part = *reinterpret_cast<const Vector*>(row);
-  for (std::int64_t c = kLanes; c < width; c += kLanes) {
-    const Vector next = *reinterpret_cast<const Vector*>(row + c);
-    part = next > part ? next : part;
-  }
-  scalar_t max = part[0];
-  for (int k = 1; k < kLanes; ++k) max = part[k] > max ? part[k] : max;
-  return max;
-}
-
-template <typename scalar_t>
-inline scalar_t row_sum(const scalar_t* row, std::int64_t width) {
-  using Vector = typename VectorOf<scalar_t>::Type;
-  Vector part{};
-  for (std::int64_t c = 0; c < width; c += kLanes) {
-    part += *reinterpret_cast<const Vector*>(row + c);
-  }
-  scalar_t sum = 0;
-  for (int k = 0; k < kLanes; ++k) sum += part[k];
-  return sum;
-}
-
-// marginals [n, width] = softmax of logits [n, width], which it overwrites.
-// Row after row would wait for each row's maximum and sum; step after step over
-// all rows, the processor overlaps them.
-template <typename scalar_t>
-inline void softmax_rows(scalar_t* __restrict logits, std::int64_t n,
-                         std::int64_t width, scalar_t* __restrict marginals) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    scalar_t* __restrict row = logits + i * width;
-    const scalar_t max = row_max(row, width);
-    for (std::int64_t c = 0; c < width; ++c) row[c] -= max;
-  }
-  for (std::int64_t k = 0; k < n * width; ++k) {
-    marginals[k] = exp_nonpositive(logits[k]);
-  }
-  for (std::int64_t i = 0; i < n; ++i) {
-    scalar_t* __restrict row = marginals + i * width;
-    const scalar_t inverse = scalar_t(1) / row_sum(row, width);
-    for (std::int64_t c = 0; c < width; ++c) row[c] *= inverse;
-  }
-}
-
-template <typename scalar_t>
-void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
-            std::int64_t begin, std::int64_t end) {
-  const std::int64_t width = arguments.width;
-  const int labels = static_cast<int>(arguments.labels);
-  scalar_t* message = scratch;
-  scalar_t* logits = scratch + kUpdateTile * width;
-  for (std::int64_t first = begin; first < end; first += kUpdateTile) {
-    const std::int64_t n =
-        end - first < kUpdateTile ? end - first : kUpdateTile;
-    for_each_piece(width, [&](auto vectors, std::int64_t c) {
-      using Piece = Row<scalar_t, decltype(vectors)::value>;
-      for (std::int64_t i = first; i < first + n; ++i) {
-        Piece sum;
-        if (arguments.message != nullptr) {
-          sum = Piece::load(arguments.message + i * width + c);
-        } else {
-          sum.clear();
-        }
-        for (int m = 0; m < arguments.kernel_count; ++m) {
-          const KernelRows<scalar_t>& kernel = arguments.kernels[m];
-          prefetch_corners(kernel.lattice, kernel.rows + c, width,
-                           sizeof(Piece), i + kPointsAhead);
-          const scalar_t scale = kernel.output_scale != nullptr
-                                     ? kernel.output_scale[i]
-                                     : kernel.constant_scale;
-          sum.add_scaled(
-              gather<Piece>(kernel.lattice, kernel.rows + c, width, i), scale);
-        }
-        sum.store(message + (i - first) * width + c);
-      }
-    });
-    const scalar_t* base = arguments.logits + first * width;
-    if (arguments.kind == Compatibility::kPotts) {
-      for (std::int64_t k = 0; k < n * width; ++k) {
-        logits[k] = base[k] + message[k];
-      }
-    } else {
-      for (std::int64_t k = 0; k < n * width; ++k) logits[k] = base[k];
-      for (std::int64_t i = 0; i < n; ++i) {
-        for (int l = 0; l < labels; ++l) {
-          logits[i * width + l] -=
-              pairwise_energy(message + i * width, l, labels, arguments.kind,
-                              arguments.compatibility);
-        }
-      }
-    }
-    softmax_rows(logits, n, width, arguments.marginals + first * width);
-  }
-}
+#include "csrc/cpu/update_kernel.inl"
 
 // weights [kExactBlock, kExactBlock] of rows i0.. against columns j0..
 template <typename scalar_t>
@@ -458,6 +427,7 @@ void exact(const ExactBlocks<scalar_t>& blocks, const scalar_t* values,
 
 template <typename scalar_t>
 constexpr RowKernels<scalar_t> table() {
-  return {embed_points<scalar_t>, splat<scalar_t>,  blur<scalar_t>,
-          slice<scalar_t>,        update<scalar_t>, exact<scalar_t>};
+  return {embed_points<scalar_t>, splat<scalar_t>,   blur<scalar_t>,
+          slice<scalar_t>,        combine<scalar_t>, spread<scalar_t>,
+          update<scalar_t>,       exact<scalar_t>};
 }

@@ -14,6 +14,7 @@
 
 namespace deeplab {
 namespace avx2 {
+#define DEEPLAB_VECTOR_BYTES 32
 #include "csrc/cpu/row_kernels.inl"
 }  // namespace avx2
 

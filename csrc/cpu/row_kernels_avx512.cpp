@@ -15,6 +15,7 @@
 
 namespace deeplab {
 namespace avx512 {
+#define DEEPLAB_VECTOR_BYTES 64
 #include "csrc/cpu/row_kernels.inl"
 }  // namespace avx512
 

@@ -9,6 +9,7 @@
 
 namespace deeplab {
 namespace plain {
+#define DEEPLAB_VECTOR_BYTES 16
 #include "csrc/cpu/row_kernels.inl"
 }  // namespace plain
 
