@@ -68,8 +68,10 @@ def steps(out: Path, architecture: str) -> list[Step]:
         Step("net", (python, "-m", "benchmarks.net_cuda", "--json", str(out / "net.json"), "--deadline", "75"), 120),
     ]  # fmt: skip
     result[2:2] = (
-        _watched("memcheck", ("benchmarks.small_run",)),
-        _watched("racecheck", ("benchmarks.small_run_conv", "cuda", "shared")),
+        # Convolutions first and alone: what a checker takes for all kernels may be more than there is time for.
+        _watched("memcheck conv", "memcheck", ("benchmarks.small_run_conv", "cuda")),
+        _watched("racecheck conv", "racecheck", ("benchmarks.small_run_conv", "cuda", "shared")),
+        _watched("memcheck", "memcheck", ("benchmarks.small_run",)),
     )
     return result
 
@@ -80,14 +82,14 @@ def _gpu_tests() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in tests if _FOR_GPU.search(path.read_text()))
 
 
-def _watched(tool: str, module: tuple[str, ...]) -> Step:
+def _watched(name: str, tool: str, module: tuple[str, ...]) -> Step:
     """The small run under one of compute-sanitizer's tools."""
     sanitizer = shutil.which("compute-sanitizer")
     command = (sanitizer or "", "--tool", tool, "--error-exitcode", "99", sys.executable, "-m", *module)
     # torch's caching allocator would hide what lies beyond an array.
     environment = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     absent = "" if sanitizer else "compute-sanitizer is not on the PATH"
-    return Step(tool, command, 60, environment, needed=False, absent=absent)
+    return Step(name, command, 60, environment, needed=False, absent=absent)
 
 
 def run_step(step: Step, deadline: float, log: Path) -> Result:
