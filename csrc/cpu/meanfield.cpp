@@ -185,8 +185,11 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
   const PointChunks chunks(problem.points);
   const Buffer<scalar_t> unary =
       make_buffer<scalar_t>(tiles_size(problem.labels, problem.points));
-  planes_to_tiles(problem.unary, plan.order.get(), problem.labels,
-                  problem.points, unary.get());
+  {
+    const Stage stage("reorder");
+    planes_to_tiles(problem.unary, plan.order.get(), problem.labels,
+                    problem.points, unary.get());
+  }
   {
     std::vector<Kernel<scalar_t>> kernels;
     for (std::size_t m = 0; m < plan.kernels.size(); ++m) {
@@ -237,6 +240,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
     }
   }
   // After the kernels' rows are gone: `out` need not have memory before.
+  const Stage stage("reorder");
   tiles_to_planes(unary.get(), plan.order.get(), problem.labels, problem.points,
                   out);
 }

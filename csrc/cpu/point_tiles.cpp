@@ -11,19 +11,29 @@ namespace {
 constexpr std::int64_t kBlockTiles = 256;
 
 // Calls move(position in planes, position in tiles) for every value of points
-// [begin, end), label by label.
+// [begin, end), label by label. Places are widened once, and whole tiles have a
+// fixed length.
 template <typename Move>
 void for_each_value(const std::int32_t* order, std::int64_t labels,
                     std::int64_t points, std::int64_t begin, std::int64_t end,
                     const Move& move) {
+  std::int32_t place[kBlockTiles * kPointTile];
+  for (std::int64_t i = begin; i < end; ++i) {
+    place[i - begin] =
+        order != nullptr ? order[i] : static_cast<std::int32_t>(i);
+  }
   for (std::int64_t l = 0; l < labels; ++l) {
     for (std::int64_t first = begin; first < end; first += kPointTile) {
       const std::int64_t tile = (first * labels) + l * kPointTile;
-      const std::int64_t n = std::min(kPointTile, end - first);
-      for (std::int64_t i = 0; i < n; ++i) {
-        const std::int64_t point =
-            order != nullptr ? order[first + i] : first + i;
-        move(l * points + point, tile + i);
+      const std::int32_t* at = place + (first - begin);
+      if (end - first >= kPointTile) {
+        for (std::int64_t i = 0; i < kPointTile; ++i) {
+          move(l * points + at[i], tile + i);
+        }
+      } else {
+        for (std::int64_t i = 0; i < end - first; ++i) {
+          move(l * points + at[i], tile + i);
+        }
       }
     }
   }

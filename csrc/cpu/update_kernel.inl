@@ -173,11 +173,12 @@ void scatter_kernel(const ChunkKernel<scalar_t>& kernel, std::int64_t width,
 }
 
 // planes [labels, kPointTile] = logits of a tile: minus unary, minus the
-// pairwise energy of the messages, which stand in rows and in planes.
+// pairwise energy of the messages, which stand in rows and in planes; highest
+// [kPointTile] = each point's highest.
 template <typename scalar_t>
 inline void logits_of(const UpdateArguments<scalar_t>& arguments,
                       const scalar_t* message, const scalar_t* unary,
-                      scalar_t* planes) {
+                      scalar_t* planes, scalar_t* highest) {
   const int labels = static_cast<int>(arguments.labels);
   if (message != nullptr && arguments.kind != Compatibility::kPotts) {
     for (std::int64_t i = 0; i < kPointTile; ++i) {
@@ -188,39 +189,39 @@ inline void logits_of(const UpdateArguments<scalar_t>& arguments,
       }
     }
   }
+  using Plane = Points<scalar_t>;
+  Plane most;
   for (std::int64_t l = 0; l < labels; ++l) {
-    Points<scalar_t> logits = Points<scalar_t>::load(planes + l * kPointTile);
-    logits.subtract(Points<scalar_t>::load(unary + l * kPointTile));
+    Plane logits = Plane::load(planes + l * kPointTile);
+    logits.subtract(Plane::load(unary + l * kPointTile));
     logits.store(planes + l * kPointTile);
+    if (l == 0) {
+      most = logits;
+    } else {
+      most.raise(logits);
+    }
   }
+  most.store(highest);
 }
 
-// Softmax over the labels of planes [labels, kPointTile], in place.
+// Softmax over the labels of planes [labels, kPointTile], in place, given the
+// highest logit [kPointTile] of each point.
 template <typename scalar_t>
-inline void softmax_planes(std::int64_t labels, scalar_t* __restrict planes) {
+inline void softmax_planes(std::int64_t labels,
+                           const scalar_t* __restrict highest,
+                           scalar_t* __restrict planes) {
   using Plane = Points<scalar_t>;
-  Plane most = Plane::load(planes);
-  for (std::int64_t l = 1; l < labels; ++l) {
-    most.raise(Plane::load(planes + l * kPointTile));
-  }
+  scalar_t sum[kPointTile] = {};
   for (std::int64_t l = 0; l < labels; ++l) {
-    Plane plane = Plane::load(planes + l * kPointTile);
-    plane.subtract(most);
-    plane.store(planes + l * kPointTile);
+    scalar_t* __restrict plane = planes + l * kPointTile;
+    for (std::int64_t i = 0; i < kPointTile; ++i) {
+      const scalar_t value = exp_nonpositive(plane[i] - highest[i]);
+      plane[i] = value;
+      sum[i] += value;
+    }
   }
-  for (std::int64_t k = 0; k < labels * kPointTile; ++k) {
-    planes[k] = exp_nonpositive(planes[k]);
-  }
-  Plane sum = Plane::load(planes);
-  for (std::int64_t l = 1; l < labels; ++l) {
-    sum.add(Plane::load(planes + l * kPointTile));
-  }
-  scalar_t inverse[kPointTile];
-  sum.store(inverse);
-  for (std::int64_t i = 0; i < kPointTile; ++i) {
-    inverse[i] = scalar_t(1) / inverse[i];
-  }
-  const Plane factor = Plane::load(inverse);
+  for (std::int64_t i = 0; i < kPointTile; ++i) sum[i] = scalar_t(1) / sum[i];
+  const Plane factor = Plane::load(sum);
   for (std::int64_t l = 0; l < labels; ++l) {
     Plane plane = Plane::load(planes + l * kPointTile);
     plane.multiply(factor);
@@ -256,8 +257,10 @@ void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
       for (std::int64_t k = 0; k < kPointTile * width; ++k) planes[k] = 0;
     }
     const std::int64_t tile = first / kPointTile;
-    logits_of(arguments, message, arguments.unary + tile * tile_size, planes);
-    softmax_planes(arguments.labels, planes);
+    scalar_t highest[kPointTile];
+    logits_of(arguments, message, arguments.unary + tile * tile_size, planes,
+              highest);
+    softmax_planes(arguments.labels, highest, planes);
     if (arguments.tiles != nullptr) {
       for (std::int64_t l = 0; l < arguments.labels; ++l) {
         Points<scalar_t>::load(planes + l * kPointTile)
