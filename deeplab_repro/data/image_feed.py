@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from deeplab_repro.data.caffe_rng import CaffeRng
 from deeplab_repro.data.items import Item, Job, Recipe, load, load_in_worker
 from deeplab_repro.data.lists import ListItem, read_list
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_mean
+from prototxt_import.build import check_shape
 from prototxt_import.errors import complain
 from prototxt_import.paths import named_file
 
@@ -156,6 +158,7 @@ class ImageFeed:
             options.ignore_label if segmentation else 255,
         )
         items = self._or_complain(lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE"))
+        self._or_complain(lambda: self._check_batch(items[0]))
         self._planner = self._or_complain(lambda: Planner(items, layer, spec, process))
         self._part = part
         self._pool = pool
@@ -177,6 +180,20 @@ class ImageFeed:
         channels = 3 if options.is_color else 1
         if len(transform.mean_value) not in (0, 1, channels):
             raise self._complain(f"mean_value must be given once, or {channels} times", len(transform.mean_value))
+
+    def _check_batch(self, first: ListItem) -> None:
+        """Refuse batches of more elements than Caffe can count, where only the images tell their size."""
+        if self._recipe.crop or self._recipe.size:
+            return
+        try:
+            with Image.open(first.image) as image:
+                width, height = image.size
+        except OSError:
+            return  # reading it says what is wrong, with its place in the list
+        try:
+            check_shape((self._layer.options.batch_size, 3 if self._recipe.color else 1, height, width))
+        except ValueError as error:
+            raise ValueError(f"batch_size {self._layer.options.batch_size}: {error}; give a smaller one") from None
 
     def _complain(self, what: str, found: object) -> ValueError:
         layer = self._layer

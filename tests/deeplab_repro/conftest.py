@@ -46,13 +46,13 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def deeplab():
-    """deeplab("verb", ...) runs the command line in this process: exit_code, stdout, stderr."""
+    """deeplab("verb", ...) runs the command line in this process, as in a pipe: exit_code, stdout, stderr."""
     from typer.testing import CliRunner
 
     from deeplab_repro.cli import app
 
     def run(*arguments):
-        return CliRunner().invoke(app, [str(each) for each in arguments])
+        return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": None})
 
     return run
 
