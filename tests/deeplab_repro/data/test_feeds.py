@@ -199,7 +199,7 @@ def test_a_batch_must_divide_and_several_processes_need_a_seed(pictures):
 
 def test_a_batch_beyond_what_caffe_counts_is_refused_before_anything_is_read(pictures):
     spec = pictures.net(MEAN, "batch_size: 2000000000 label_type: PIXEL")
-    with pytest.raises(CaffeFormatError, match="batch_size 2000000000: shape .* has more than 2147483647 elements"):
+    with pytest.raises(CaffeFormatError, match=r"batch_size 2000000000: shape .* has more than 2147483647 elements"):
         open_feeds(spec, seed=1)
 
 
