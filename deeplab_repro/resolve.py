@@ -170,9 +170,15 @@ def open_model(
         net = getattr(models, str(model))(weights=weights)
     else:
         net = load_caffe(model, weights, variables=dict(variables or {}))
-    if net.spec.missing_weights:
-        raise ValueError(f"{weights}: holds no weights for the layers {', '.join(net.spec.missing_weights)} of {model}")
+    require_weights(net.spec, weights, model)
     return net, spec_preprocessing(net.spec)
+
+
+def require_weights(spec: NetSpec, weights: object, model: object, remedy: str = "") -> None:
+    """ValueError naming the file `weights` and the layers of `model` that it holds nothing for, where there are any."""
+    if spec.missing_weights:
+        layers = ", ".join(spec.missing_weights)
+        raise ValueError(f"{weights}: holds no weights for the layers {layers} of {model}{remedy}")
 
 
 def bundled_preprocessing() -> Preprocessing:

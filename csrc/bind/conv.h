@@ -134,6 +134,11 @@ Gradients library_conv2d_backward(const ConvArguments& arguments,
                                   const at::Tensor& grad,
                                   std::array<bool, 3> output_mask);
 
+// Fills in the gradients that `output_mask` still asks for: the bias's, and
+// those of input and weight by the library.
+void complete_gradients(const ConvArguments& arguments, const at::Tensor& grad,
+                        std::array<bool, 3> output_mask, Gradients& result);
+
 // Dense convolutions of the rate's sub-maps by the library; stride 1.
 at::Tensor interlaced_conv2d(const ConvArguments& arguments,
                              const std::optional<at::Tensor>& bias);

@@ -1,7 +1,6 @@
 // Gradients by batched products, and the CPU registrations that let tests
 // follow CUDA's ways where there is no GPU.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/sum.h>
 #include <torch/library.h>
 
 #include "csrc/bind/conv.h"
@@ -34,16 +33,7 @@ Gradients batched_conv2d_backward(const ConvArguments& arguments,
             .contiguous(result_format(ConvMethod::kDirect, arguments.weight));
     output_mask[1] = false;
   }
-  if (output_mask[2]) {
-    std::get<2>(result) = grad.sum({0, 2, 3});
-    output_mask[2] = false;
-  }
-  if (output_mask[0] || output_mask[1]) {
-    const Gradients rest =
-        library_conv2d_backward(arguments, grad, output_mask);
-    if (output_mask[0]) std::get<0>(result) = std::get<0>(rest);
-    if (output_mask[1]) std::get<1>(result) = std::get<1>(rest);
-  }
+  complete_gradients(arguments, grad, output_mask, result);
   return result;
 }
 
@@ -53,15 +43,8 @@ using c10::SymInt;
 using c10::SymIntArrayRef;
 
 ConvPath batched_path(const ConvArguments& arguments) {
-  const auto method = arguments.method;
-  for (const ConvPath path :
-       {ConvPath::kDirect, ConvPath::kWinograd2, ConvPath::kWinograd4}) {
-    if (method == path_name(path)) return path;
-  }
-  TORCH_CHECK(false, arguments.op,
-              ": method must be one of 'direct', 'winograd2', 'winograd4', "
-              "got '",
-              method, "'");
+  return check_pack(arguments.op, arguments.weight, arguments.groups,
+                    arguments.method);
 }
 
 at::Tensor batched_cpu_kernel(const at::Tensor& input, const at::Tensor& weight,

@@ -1,5 +1,6 @@
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/sum.h>
 #include <c10/core/SymBool.h>
 #include <c10/util/safe_numerics.h>
 
@@ -385,6 +386,20 @@ Gradients library_conv2d_backward(const ConvArguments& arguments,
   };
   return {laid_out_like(grad_input, arguments.input),
           laid_out_like(grad_weight, arguments.weight), grad_bias};
+}
+
+void complete_gradients(const ConvArguments& arguments, const at::Tensor& grad,
+                        std::array<bool, 3> output_mask, Gradients& result) {
+  if (output_mask[2]) {
+    std::get<2>(result) = grad.sum({0, 2, 3});
+    output_mask[2] = false;
+  }
+  if (output_mask[0] || output_mask[1]) {
+    const Gradients rest =
+        library_conv2d_backward(arguments, grad, output_mask);
+    if (output_mask[0]) std::get<0>(result) = std::get<0>(rest);
+    if (output_mask[1]) std::get<1>(result) = std::get<1>(rest);
+  }
 }
 
 }  // namespace deeplab

@@ -3,7 +3,6 @@
 #include <ATen/Dispatch.h>
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/sum.h>
 #include <torch/library.h>
 
 #include <string>
@@ -174,16 +173,7 @@ Gradients packed_conv2d_backward(const ConvArguments& arguments,
     std::get<1>(result) = weight_gradient(arguments, shape, grad);
     output_mask[1] = false;
   }
-  if (output_mask[2]) {
-    std::get<2>(result) = grad.sum({0, 2, 3});
-    output_mask[2] = false;
-  }
-  if (output_mask[0] || output_mask[1]) {
-    const Gradients rest =
-        library_conv2d_backward(arguments, grad, output_mask);
-    if (output_mask[0]) std::get<0>(result) = std::get<0>(rest);
-    if (output_mask[1]) std::get<1>(result) = std::get<1>(rest);
-  }
+  complete_gradients(arguments, grad, output_mask, result);
   return result;
 }
 

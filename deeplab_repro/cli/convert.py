@@ -49,6 +49,7 @@ def convert(
     """
     from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
     from deeplab_repro.files import check_output_file
+    from deeplab_repro.resolve import require_weights, spec_preprocessing
     from prototxt_import import read_net
 
     check_json(json)
@@ -57,14 +58,10 @@ def convert(
     spec = read_net(
         net, weights=weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
     )
-    if spec.missing_weights and not allow_missing:
-        raise ValueError(
-            f"{weights}: holds no weights for the layers {', '.join(spec.missing_weights)} of {net}; "
-            "--allow-missing lets their fillers draw"
-        )
+    if not allow_missing:
+        require_weights(spec, weights, net, "; --allow-missing lets their fillers draw")
     from deeplab_repro.checkpoint import save_checkpoint
     from deeplab_repro.network import CaffeNet
-    from deeplab_repro.resolve import spec_preprocessing
 
     facts = spec_preprocessing(spec)
     save_checkpoint(CaffeNet(spec), target, preprocessing={"mean_bgr": list(facts.mean_bgr), "scale": facts.scale})

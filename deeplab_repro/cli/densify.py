@@ -55,12 +55,13 @@ def densify(
     from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
     from deeplab_repro.densify import densify as make_dense
     from deeplab_repro.export import write_forms
+    from deeplab_repro.resolve import require_weights
     from prototxt_import import read_net
 
     check_json(json)
     spec = read_net(net, weights, parse_phase(phase), parse_variables(variables), dialect)
-    if weights is not None and spec.missing_weights:
-        raise ValueError(f"{weights}: holds no weights for the layers {', '.join(spec.missing_weights)} of {net}")
+    if weights is not None:
+        require_weights(spec, weights, net)
     dense = make_dense(spec, output_stride, pooling, parse_size(size) if size is not None else None)
     files = write_forms([(f"{dense.phase.lower()}.prototxt", dense)], output, blobs=dense.weights or None)
     answer = _answer(spec, dense, files)

@@ -279,6 +279,7 @@ def _fill(spec: NetSpec, model: str, weights: Path | None, init: Path | None) ->
     """The net with its weights; ValueError where --weights leaves layers without."""
     from deeplab_repro.models import fresh_net
     from deeplab_repro.ports import attach_weights
+    from deeplab_repro.resolve import require_weights
     from deeplab_repro.transplant import initialise
 
     origin = None
@@ -286,7 +287,5 @@ def _fill(spec: NetSpec, model: str, weights: Path | None, init: Path | None) ->
         spec, origin = initialise(spec, init)
     elif weights is not None:
         spec = attach_weights(spec, weights)
-        if spec.missing_weights:
-            missing = ", ".join(spec.missing_weights)
-            raise ValueError(f"{weights}: holds no weights for the layers {missing} of {model}")
+        require_weights(spec, weights, model)
     return fresh_net(spec), origin

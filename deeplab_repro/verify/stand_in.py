@@ -9,6 +9,7 @@ from pathlib import Path
 from deeplab_repro import zoo
 from deeplab_repro.network import CaffeNet
 from deeplab_repro.ports import read_blobs
+from deeplab_repro.resolve import require_weights
 from prototxt_import import NetSpec, make_net
 from prototxt_import.spec import Array
 from prototxt_import.weights import with_weights
@@ -27,8 +28,7 @@ def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tup
     if outputs != zoo.DATASETS[classes]:
         raise ValueError(f"{path}: scores {outputs} classes, {classes} has {zoo.DATASETS[classes]}")
     spec = with_weights(spec, stored, str(path))
-    if spec.missing_weights:
-        raise ValueError(f"{path}: holds no weights for the layers {', '.join(spec.missing_weights)} of {model}")
+    require_weights(spec, path, model)
     return CaffeNet(spec) if build else None, _difference(spec, published)
 
 
