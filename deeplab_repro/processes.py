@@ -1,4 +1,4 @@
-"""Worker processes for independent pieces of work."""
+"""Worker processes for independent pieces of work, and this process's place in a job of several."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+
+
+def rank_label() -> str:
+    """How an error begins in a job of several processes, "rank I of N: " as torchrun numbers them; empty alone."""
+    world = os.environ.get("WORLD_SIZE", "1")
+    return "" if world == "1" else f"rank {os.environ.get('RANK', '?')} of {world}: "
 
 
 @contextmanager

@@ -95,28 +95,29 @@ def eval(
     from deeplab_repro.train.ranks import joined
 
     check_json(json)
-    data = open_dataset(dataset, split, classes, root)
-    source, own, facts = pick_source(
-        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
-    )
-    params = pick_crf(own, crf, preset)
-    writer = None if write_labels is None else label_writer(write_labels, data, layout)
-    for folder in filter(None, (output, store_scores)):
-        folder.mkdir(parents=True, exist_ok=True)
-    with joined(torch.device("cpu")) as ranks, progress_steps("evaluating") as progress:
-        result = evaluate(
-            source,
-            data,
-            params,
-            (),
-            ranks.rank,
-            ranks.world,
-            resume=output,
-            settings={**facts, "data": str(dataset), "split": split, "crf": _params(params)},
-            store_scores=store_scores,
-            on_labels=writer,
-            progress=progress,
+    with joined(torch.device("cpu")) as ranks:
+        data = open_dataset(dataset, split, classes, root)
+        source, own, facts = pick_source(
+            data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
         )
+        params = pick_crf(own, crf, preset)
+        writer = None if write_labels is None else label_writer(write_labels, data, layout)
+        for folder in filter(None, (output, store_scores)):
+            folder.mkdir(parents=True, exist_ok=True)
+        with progress_steps("evaluating") as progress:
+            result = evaluate(
+                source,
+                data,
+                params,
+                (),
+                ranks.rank,
+                ranks.world,
+                resume=output,
+                settings={**facts, "data": str(dataset), "split": split, "crf": _params(params)},
+                store_scores=store_scores,
+                on_labels=writer,
+                progress=progress,
+            )
     if ranks.first:
         answer = {
             "data": dataset,

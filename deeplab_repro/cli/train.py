@@ -82,19 +82,19 @@ def train(
     values = parse_variables(variables)
     read = read_solver(solver, values)
     wanted = "cpu" if device == Device.auto and read.solver_mode == "CPU" else device
-    where = local_device(pick_device(wanted))
-    settings = Settings(
-        weights=tuple(Path(name) for name in (weights or "").split(",") if name),
-        snapshot=snapshot,
-        max_iter=max_iter,
-        snapshot_prefix=snapshot_prefix,
-        variables=values,
-        device=where,
-        amp=amp,
-        compile=compiled,
-        checkpoint_activations=checkpoint_activations,
-    )
-    with joined(where) as ranks:
+    kind = pick_device(wanted)
+    with joined(kind) as ranks:
+        settings = Settings(
+            weights=tuple(Path(name) for name in (weights or "").split(",") if name),
+            snapshot=snapshot,
+            max_iter=max_iter,
+            snapshot_prefix=snapshot_prefix,
+            variables=values,
+            device=local_device(kind),
+            amp=amp,
+            compile=compiled,
+            checkpoint_activations=checkpoint_activations,
+        )
         watchers = _watchers(json == "-", log, tensorboard, report) if ranks.first else []
         with Trainer(read, settings, ranks, watchers, workers) as trainer:
             written = trainer.run()

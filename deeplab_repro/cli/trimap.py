@@ -77,19 +77,20 @@ def trimap(
 
     check_json(json)
     bands = _widths(widths)
-    data = open_dataset(dataset, split, classes, root)
-    source, own, facts = pick_source(
-        data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
-    )
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    params = pick_crf(own, crf, preset)
-    settings = {**facts, "data": str(dataset), "split": split, "crf": repr(params)}
-    with joined(torch.device("cpu")) as ranks, progress_steps("evaluating") as progress:
-        result = evaluate(
-            source, data, params, bands, ranks.rank, ranks.world, boundary=boundary.value, resume=output,
-            settings=settings, progress=progress,
-        )  # fmt: skip
+    with joined(torch.device("cpu")) as ranks:
+        data = open_dataset(dataset, split, classes, root)
+        source, own, facts = pick_source(
+            data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
+        )
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+        params = pick_crf(own, crf, preset)
+        settings = {**facts, "data": str(dataset), "split": split, "crf": repr(params)}
+        with progress_steps("evaluating") as progress:
+            result = evaluate(
+                source, data, params, bands, ranks.rank, ranks.world, boundary=boundary.value, resume=output,
+                settings=settings, progress=progress,
+            )  # fmt: skip
     if ranks.first:
         curves = {name: [_figures(each) for each in result.trimap(name)] for name in result.counts}
         _report({"images": result.images, "widths": bands, "boundary": boundary.value, "curves": curves}, output, json)

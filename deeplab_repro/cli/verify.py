@@ -78,13 +78,13 @@ def verify(
     check_json(json)
     if html is not None:
         check_output_file(html)
-    if weights is not None and not weights.is_dir():
-        raise FileNotFoundError(f"{weights}: no such folder")
-    folders = _folders(data or [])
-    where = str(local_device(pick_device(device)))
-    plan = run.Plan(weights or default_folder(), folders, work, where, processes, timings)
     # Ranks only wait for one another, so gloo serves whatever the device.
     with joined(torch.device("cpu")) as ranks:
+        if weights is not None and not weights.is_dir():
+            raise FileNotFoundError(f"{weights}: no such folder")
+        folders = _folders(data or [])
+        where = str(local_device(pick_device(device)))
+        plan = run.Plan(weights or default_folder(), folders, work, where, processes, timings)
         answers = run.verify(plan, ranks, progress_steps)
     if not ranks.first:
         return

@@ -12,14 +12,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from deeplab_repro.train.lifeline import Lifeline, lost
+
 # How long a rank waits for the others: a test phase or a snapshot may keep one busy that long.
 PATIENCE = timedelta(minutes=30)
+# How long the first rank of a job waits for the last to be started.
+ARRIVAL = timedelta(seconds=60)
 # Gradients travel in pieces of this many numbers, so that the copy of them stays small.
 BUCKET = 8 * 2**20
 
 
 class LostRank(RuntimeError):
-    """A process of the job is gone, or out of step."""
+    """Another process of the job failed, is gone, or out of step."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Ranks:
         if self.world == 1:
             return value
         result = value.detach().clone()
-        with _told(self):
+        with _told():
             dist.all_reduce(result)
         return result
 
@@ -54,7 +58,7 @@ class Ranks:
             bucket.append(tensor)
             if at + 1 == len(tensors) or sum(each.numel() for each in bucket) >= BUCKET:
                 flat = torch.cat([each.reshape(-1) for each in bucket])
-                with _told(self):
+                with _told():
                     dist.all_reduce(flat)
                 for each, part in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
                     each.copy_(part.view_as(each))
@@ -63,33 +67,93 @@ class Ranks:
     def follow(self, tensors: Sequence[Tensor]) -> None:
         """Take over rank 0's tensors; LostRank as in `total`."""
         if self.world > 1:
-            with _told(self):
+            with _told():
                 for tensor in tensors:
                     dist.broadcast(tensor, 0)
 
 
+# That of the job, once this process has joined one: torch.distributed keeps one job a process, too.
+_lifeline: Lifeline | None = None
+
+
 @contextmanager
-def _told(ranks: Ranks) -> Iterator[None]:
+def _told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).split("\n")[0][:200]
-        raise LostRank(f"rank {ranks.rank} of {ranks.world} lost another process of the job: {reason}") from error
+        cause = "" if _lifeline is None else _lifeline.cause()
+        raise LostRank(lost(cause or str(error).split("\n")[0][:200])) from error
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """The ranks of the job that torchrun's environment describes, connected for the block; alone without one.
 
-    nccl on CUDA, gloo on the CPU. Raises RuntimeError where the others cannot be reached."""
+    nccl on CUDA, gloo on the CPU. The block ends for all ranks together: when every one is through it, or, within a
+    minute, when one has failed or is gone.
+    Raises LostRank where that is another, or one does not come, and ValueError for half an environment."""
+    global _lifeline
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield Ranks()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    ranks = Ranks(int(_variable("RANK")), int(_variable("WORLD_SIZE")))
+    store, own = _meeting(ranks)
+    lifeline = _lifeline = Lifeline(own, ranks.rank, ranks.world)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=ranks.rank,
+            world_size=ranks.world,
+            timeout=PATIENCE,
+        )
+        yield ranks
+        lifeline.finish(store)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and lifeline.reason:
+            raise LostRank(lost(lifeline.reason)) from None
+        lifeline.fail(store, error)
+        raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        lifeline.close()
+        _lifeline = None
+
+
+def _meeting(ranks: Ranks) -> tuple[dist.Store, dist.Store]:
+    """Two connections to the store of the job, once every rank is there."""
+    host, port = _variable("MASTER_ADDR"), int(_variable("MASTER_PORT"))
+    # torchrun keeps the store itself; else rank 0 does.
+    keeps = ranks.first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    names = [f"here/{rank}" for rank in range(ranks.world)]
+    try:
+        store, own = (
+            dist.PrefixStore(
+                "deeplab", dist.TCPStore(host, port, is_master=master, timeout=ARRIVAL, wait_for_workers=False)
+            )
+            for master in (keeps, False)
+        )
+    except RuntimeError as error:
+        raise LostRank(f"rank 0 does not answer at {host}:{port} ({str(error).splitlines()[0][:200]})") from error
+    store.set(names[ranks.rank], "")
+    try:
+        store.wait(names, ARRIVAL)
+    except RuntimeError as error:
+        missing = ", ".join(str(rank) for rank, name in enumerate(names) if not store.check([name]))
+        seconds = ARRIVAL.total_seconds()
+        raise LostRank(
+            f"of the {ranks.world} processes of the job, rank {missing} did not come within {seconds:g} s"
+        ) from error
+    # What a collective may wait for at its first call.
+    store.set_timeout(PATIENCE)
+    return store, own
+
+
+def _variable(name: str) -> str:
+    if name not in os.environ:
+        raise ValueError(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {name} is not set; torchrun sets them all")
+    return os.environ[name]
 
 
 def local_device(device: torch.device) -> torch.device:

@@ -254,14 +254,34 @@ def test_unfit_command_lines_are_refused(folder, refused, tmp_path):
     refused("--widths", "trimap", folder, "--widths", "5:1", "--labels", folder / "labels")
 
 
-def test_two_processes_count_what_one_does(folder, deeplab, tmp_path):
-    """torchrun with gloo; both ranks take part in the sums and one reports."""
-    command = ["eval", str(folder), "--scores", str(folder / "scores"), "--crf"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = [*torchrun, "-m", "deeplab_repro", *command, "-o", str(tmp_path / "two")]
-    subprocess.run(two, check=True, env=environment, timeout=120)
+@pytest.fixture
+def two_processes():
+    """two_processes("verb", ...) runs it under torchrun with gloo: exit code and standard error."""
+
+    def run(*arguments):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = [*torchrun, "-m", "deeplab_repro", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, timeout=120, stderr=subprocess.PIPE, text=True)
+        return done.returncode, done.stderr
+
+    return run
+
+
+def test_two_processes_count_what_one_does(folder, deeplab, two_processes, tmp_path):
+    """Both ranks take part in the sums and one reports."""
+    command = ["eval", folder, "--scores", folder / "scores", "--crf"]
+    assert two_processes(*command, "-o", tmp_path / "two")[0] == 0
     assert deeplab(*command, "-o", tmp_path / "one").exit_code == 0
     answers = {name: json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")}
     assert answers["one"]["confusion"] == answers["two"]["confusion"]
     assert {file.name for file in (tmp_path / "two").glob("counts.*")} == {"counts.0.jsonl", "counts.1.jsonl"}
+
+
+def test_an_error_in_one_process_ends_the_job_and_names_it(folder, two_processes, tmp_path):
+    for file in (folder / "scores").iterdir():
+        if file.stem != "s1":  # the first image of rank 1
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    code, said = two_processes("eval", folder, "--scores", tmp_path)
+    assert code != 0
+    assert f"deeplab eval: error: rank 1 of 2: {tmp_path}: no scores of s1" in said.splitlines()

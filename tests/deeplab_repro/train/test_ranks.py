@@ -65,7 +65,7 @@ def test_lost_rank_ends_the_job_with_a_snapshot_to_go_on_from(tiny, job):
     (code, text), (lost, _) = job("train", "solver.prototxt", "--snapshot-prefix", "two", die_at=6)
     assert lost == -9
     assert code == 2
-    assert "lost another process" in text
+    assert "error: rank 0 of 2: lost another process of the job: rank 1 of 2 gives no sign of life" in text
     assert "7 updates are done and saved" in text
     tiny.train("two", snapshot=str(tiny.folder / "two_iter_7.solverstate"))
     tiny.train("one")
