@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from numpy.typing import NDArray
 from deeplab_repro import images as image_files
 from deeplab_repro.crf import CRFParams, DenseCRF
 from deeplab_repro.files import check_record as check_settings
+from deeplab_repro.files import fingerprint
 from deeplab_repro.formats import SCORE_SUFFIXES, read_scores, write_bin, write_mat, write_npy
 from deeplab_repro.palette import save_label_png
 from deeplab_repro.processes import worker_pool
 
 RESULT_SUFFIXES = (".png", ".bin", ".npy", ".mat")
 RECORD = "crf.json"
+NOTES = "crf.jsonl"
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,6 @@ class Job:
     image: Path
     scores: Path
     outputs: tuple[Path, ...]
-
-    def done(self) -> bool:
-        """Whether every output is there; they appear whole or not at all."""
-        return all(each.is_file() for each in self.outputs)
 
 
 def read_problem(job: Job, probabilities: bool | None = None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -126,6 +126,29 @@ def _by_id(folder: Path, suffixes: Sequence[str], wanted: set[str] | None = None
 def check_record(folder: Path, settings: Settings, overwrite: bool) -> None:
     """`files.check_record` for a folder of refined scores."""
     check_settings(folder / RECORD, settings.record(), overwrite)
+
+
+class Notes:
+    """Which files each result in a folder was made from: crf.jsonl, of which the last line on a result counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / NOTES
+        self._known: dict[str, str] = {}
+        for line in self._file.read_text().splitlines() if self._file.is_file() else ():
+            # A line that a kill cut off: its result is made anew.
+            with suppress(ValueError, TypeError):
+                self._known.update(json.loads(line))
+
+    def done(self, job: Job) -> bool:
+        """Whether every output is there, from the image and scores as they are now."""
+        known = {self._known.get(each.name) if each.is_file() else None for each in job.outputs}
+        return None not in known and known == {fingerprint(job.image, job.scores)}
+
+    def add(self, job: Job) -> None:
+        """Note a finished job."""
+        files = fingerprint(job.image, job.scores)
+        with self._file.open("a") as opened:
+            opened.write(f"\n{json.dumps({each.name: files for each in job.outputs})}\n")
 
 
 def refine_all(jobs: Sequence[Job], settings: Settings, processes: int = 1) -> Iterator[tuple[Job, Exception | None]]:

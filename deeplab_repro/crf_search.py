@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deeplab_repro import ops
 from deeplab_repro.crf import CRFParams, DenseCRF
 from deeplab_repro.crf_folder import Job, pair_files, read_problem
-from deeplab_repro.files import replacing
+from deeplab_repro.files import fingerprint, replacing
 from deeplab_repro.images import read_labels
 from deeplab_repro.metrics import ConfusionMatrix
 from deeplab_repro.processes import worker_pool
@@ -142,6 +142,9 @@ class Search:
         # Where each round of refinement is centred; the best setting may change in its course.
         self._centres: list[Setting] = []
         self._open: dict[str, dict[str, Any]] = {}
+        # Fingerprints by image: of all as they are now, of those in some matrix as they were then.
+        self._files = {item.name: fingerprint(item.image, item.scores, item.truth) for item in plan.items}
+        self._counted: dict[str, str] = {}
         if self.file.is_file():
             self._load()
 
@@ -150,6 +153,7 @@ class Search:
             state = json.loads(self.file.read_text())
             known = state["plan"]
             self.baseline, self._open = state["baseline"], state["open"]
+            self._counted = dict(state["files"])
             self._centres = [Setting(*centre) for centre in state["centres"]]
             self.results = {Setting(*row["setting"]): row["scores"] for row in state["results"]}
         except (ValueError, KeyError, TypeError) as error:
@@ -160,10 +164,17 @@ class Search:
             raise ValueError(
                 f"{self.file}: the state of another search ({', '.join(changed)} differ); choose another folder"
             )
+        for name, digest in self._counted.items():
+            if digest != self._files[name]:
+                raise ValueError(
+                    f"{self.file}: image, scores or truth of {name} changed since they were counted; "
+                    "choose another folder"
+                )
 
     def _save(self) -> None:
         state = {
             "plan": self.plan.record(),
+            "files": self._counted,
             "baseline": self.baseline,
             "results": [{"setting": list(setting), "scores": scores} for setting, scores in self.results.items()],
             "centres": self._centres,
@@ -222,6 +233,7 @@ class Search:
                 )
             opened["matrices"] = (before + matrices).tolist()
             opened["images"].append(item.name)
+            self._counted[item.name] = self._files[item.name]
             if len(opened["images"]) == len(self.plan.items):
                 self._close(key, reaches, weights)
             self._save()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeplab_repro.crf import CRFParams, DenseCRF
 from deeplab_repro.data.datasets import Sample, SegmentationDataset
 from deeplab_repro.evaluate_state import Record
-from deeplab_repro.files import check_record
+from deeplab_repro.files import check_record, fingerprint
 from deeplab_repro.formats import write_npy
 from deeplab_repro.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
 from deeplab_repro.predict import Segmenter
@@ -26,6 +26,19 @@ from deeplab_repro.train.ranks import Ranks
 Counts = NDArray[np.int64]
 # What an image is turned into: scores float [L, H, W], or labels, integers [H, W].
 Source = Callable[[Sample, NDArray[np.uint8]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A source whose answers lie in files, one for each image."""
+
+    file: Callable[[Sample], Path]
+    read: Callable[[Path, NDArray[np.uint8]], NDArray[Any]]
+
+    def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
+        return self.read(self.file(sample), image)
+
+
 # Stages of an answer, in this order.
 NETWORK, REFINED = "network", "crf"
 # Absent classes: the rule's name for people, and what `ConfusionMatrix` calls it.
@@ -100,7 +113,8 @@ def evaluate(
     which `boundary` takes from void pixels (VOC) or from where labels change.
     rank, world: this process takes every world-th image; the counts are summed over an initialised torch.distributed
     group and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
-    not change. store_scores: folder for ID.npy, the network's scores. on_labels: gets each image's final labels.
+    not change (`Segmenter.fingerprint` tells other weights apart); an image whose files changed since is counted anew.
+    store_scores: folder for ID.npy, the network's scores. on_labels: gets each image's final labels.
 
     Raises ValueError naming image or label file for what does not fit, LostRank where a process is gone; errors of the
     segmenter and of reading files."""
@@ -122,7 +136,8 @@ def evaluate(
     total = np.zeros(shape, np.int64)
     own = dataset.samples[rank::world]
     for done, sample in enumerate(own):
-        counts = None if record is None else record.known(sample.name)
+        files = "" if record is None else _fingerprint(sample, source)
+        counts = None if record is None else record.known(sample.name, files)
         if counts is None:
             image, truth = dataset.image(sample), dataset.truth(sample)
             answers = _answers(source, sample, image, crf, device, store_scores)
@@ -130,11 +145,17 @@ def evaluate(
             if on_labels is not None:
                 on_labels(sample, answers[-1])
             if record is not None:
-                record.add(sample.name, counts)
+                record.add(sample.name, files, counts)
         total += counts
         progress(done + 1, len(own))
     total = Ranks(rank, world).total(torch.from_numpy(total)).numpy()
     return Result(dataset.class_names, len(dataset), widths, dict(zip(stages, total, strict=True)))
+
+
+def _fingerprint(sample: Sample, source: Source) -> str:
+    """Of the files that an image's counts come from."""
+    answers = (source.file(sample),) if isinstance(source, Stored) else ()
+    return fingerprint(sample.image, *filter(None, (sample.label,)), *answers)
 
 
 def _answers(
@@ -212,27 +233,27 @@ def from_segmenter(
     return scores
 
 
-def from_scores(folder: Path, probabilities: bool | None = None) -> Source:
+def from_scores(folder: Path, probabilities: bool | None = None) -> Stored:
     """Scores stored as ID.npy, .npz, .mat, .bin or ID_blob_0.mat; the part beyond an image in a .mat is cut off."""
     from deeplab_repro.crf_folder import scores_by_id
     from deeplab_repro.formats import read_scores
 
     files = scores_by_id(folder)
 
-    def scores(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
+    def file(sample: Sample) -> Path:
         if sample.name not in files:
             raise ValueError(f"{folder}: no scores of {sample.name}")
-        return read_scores(files[sample.name], probabilities).cropped(*image.shape[:2]).logits()
+        return files[sample.name]
 
-    return scores
+    return Stored(file, lambda path, image: read_scores(path, probabilities).cropped(*image.shape[:2]).logits())
 
 
-def from_labels(folder: Path, dataset: SegmentationDataset) -> Source:
+def from_labels(folder: Path, dataset: SegmentationDataset) -> Stored:
     """Labels stored as ID.png, numbered as the data set's own files are."""
     from deeplab_repro.data.items import read_label_map
 
-    def labels(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
-        found = read_label_map(folder / f"{sample.name}.png")
+    def read(path: Path, image: NDArray[np.uint8]) -> NDArray[Any]:
+        found = read_label_map(path)
         return found if dataset.from_file is None else dataset.from_file[found]
 
-    return labels
+    return Stored(lambda sample: folder / f"{sample.name}.png", read)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Record:
-    """What is counted already, by image, whichever process counted it.
+    """What is counted already, by image and fingerprint of its files, whichever process counted it.
 
     folder: with counts.RANK.jsonl files; this process adds to its own. shape: of every image's counts.
     A last line that was cut off by a kill is dropped. Raises ValueError for a file that holds something else."""
@@ -18,7 +18,7 @@ class Record:
     def __init__(self, folder: Path, rank: int, shape: tuple[int, ...]) -> None:
         self._shape = shape
         self._file = folder / f"counts.{rank}.jsonl"
-        self._known: dict[str, tuple[list[int], list[int]]] = {}
+        self._known: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         for file in sorted(folder.glob("counts.*.jsonl")):
             self._read(file, own=file == self._file)
 
@@ -35,22 +35,22 @@ class Record:
                 places, values = facts["places"], facts["values"]
                 if len(places) != len(values) or max(places, default=0) >= np.prod(self._shape):
                     raise ValueError("its numbers do not fit")
-                self._known[facts["name"]] = places, values
+                self._known[facts["name"], facts.get("files", "")] = places, values
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{file}:{number}: no counts of an image ({error}); remove the file") from error
 
-    def known(self, name: str) -> NDArray[np.int64] | None:
-        """The counts of an image, None where it is not counted yet."""
-        if name not in self._known:
+    def known(self, name: str, files: str) -> NDArray[np.int64] | None:
+        """The counts of an image, None where it is not counted yet, or from other files."""
+        if (name, files) not in self._known:
             return None
-        places, values = self._known[name]
+        places, values = self._known[name, files]
         counts = np.zeros(self._shape, np.int64)
         counts.flat[places] = values
         return counts
 
-    def add(self, name: str, counts: NDArray[np.int64]) -> None:
+    def add(self, name: str, files: str, counts: NDArray[np.int64]) -> None:
         """Note an image's counts."""
         places = np.flatnonzero(counts)
-        line = {"name": name, "places": places.tolist(), "values": counts.flat[places].tolist()}
+        line = {"name": name, "files": files, "places": places.tolist(), "values": counts.flat[places].tolist()}
         with self._file.open("a") as file:
             file.write(json.dumps(line) + "\n")

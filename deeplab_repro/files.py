@@ -1,7 +1,8 @@
-"""Output files: written whole under their own name, or not at all."""
+"""Output files: written whole under their own name, or not at all; and what they were made from."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -77,6 +78,15 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def fingerprint(*files: str | os.PathLike[str]) -> str:
+    """sha256 over the contents of files, in hexadecimal digits; OSError for one that cannot be read."""
+    found = hashlib.sha256()
+    for each in files:
+        with open(each, "rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()
 
 
 def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -173,6 +174,16 @@ class Segmenter:
         if scores.dim() != 4 or scores.shape[0] != 1:
             raise ValueError(f"Segmenter: blob {self.score_blob!r} is {list(scores.shape)}, not scores [1, L, h, w]")
         return interpolate(scores, *padded)[0, :, :height, :width]
+
+    def fingerprint(self) -> str:
+        """sha256 of what the scores of an image depend on but for size: the layers, their weights, mean and scale."""
+        layers = [replace(layer, line=None) for layer in self.net.spec.layers]
+        facts = (layers, self.image_blob, self.score_blob, self.mean_bgr, self.scale)
+        found = hashlib.sha256(repr(facts).encode())
+        for blobs in self.net.params.values():
+            for blob in blobs:
+                found.update(blob.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        return found.hexdigest()
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The input size an image is padded to: the next 32k + 1 on each axis.

@@ -94,8 +94,9 @@ def crf(
     writes it; .npy and .mat the marginals.
 
     With a folder of images, a folder of scores and a folder to write to, every score file is refined with the image of
-    its name (ID_blob_0.mat goes with ID.jpg). Results that are there already are kept, so that an interrupted run is
-    completed by repeating the command; the settings are noted in crf.json and may not change meanwhile.
+    its name (ID_blob_0.mat goes with ID.jpg). Results that are there already, from the same files, are kept, so that an
+    interrupted run is completed by repeating the command; the settings are noted in crf.json and may not change
+    meanwhile.
 
     [dim]deeplab crf 2007_000033.ppm --scores 2007_000033_blob_0.mat --preset v2_vgg16 -o 2007_000033.png[/dim]
 
@@ -201,7 +202,7 @@ def _refine_folder(
 ) -> None:
     from deeplab_repro.cli.app import one_line
     from deeplab_repro.cli.output import console, progress, write_json
-    from deeplab_repro.crf_folder import Job, check_record, pair_files, refine_all
+    from deeplab_repro.crf_folder import Job, Notes, check_record, pair_files, refine_all
     from deeplab_repro.files import output_folder
 
     found = [
@@ -211,9 +212,12 @@ def _refine_folder(
     failed: list[tuple[Job, Exception]] = []
     with output_folder(output):
         check_record(output, settings, overwrite)
-        todo = [job for job in found if overwrite or not job.done()]
+        notes = Notes(output)
+        todo = [job for job in progress(found, "comparing") if overwrite or not notes.done(job)]
         for job, error in progress(refine_all(todo, settings, processes), "refining", len(todo)):
-            if error is not None:
+            if error is None:
+                notes.add(job)
+            else:
                 failed.append((job, error))
     answer = {
         "images": len(found),

@@ -131,6 +131,13 @@ def pick_source(
             f"model {model or 'bundled'} tells {classes} classes, the data set has {dataset.num_classes}; "
             "choose the model that was trained for it, or give --classes"
         )
-    facts = {"model": model, "weights": weights and str(weights), "scales": factors, "flip": flip, "tile": tile}
+    facts = {
+        "model": model,
+        "weights": weights and str(weights),
+        "net": segmenter.fingerprint(),
+        "scales": factors,
+        "flip": flip,
+        "tile": tile,
+    }
     cut = parse_tile(tile)
     return (segmenter if cut is None else from_segmenter(segmenter, *cut)), own, facts

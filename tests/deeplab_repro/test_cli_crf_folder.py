@@ -40,7 +40,7 @@ def folders(tmp_path):
 
 
 def _stamps(folder: Path) -> dict[str, int]:
-    return {each.name: each.stat().st_mtime_ns for each in folder.iterdir() if each.suffix != ".json"}
+    return {each.name: each.stat().st_mtime_ns for each in folder.iterdir() if "json" not in each.suffix}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -50,7 +50,7 @@ def test_every_score_file_is_refined_with_the_image_of_its_name(deeplab, folders
     assert result.stdout == f"3 refined, 0 kept, in {folders.output}\n"
     assert result.stderr == ""
     assert {each.name for each in folders.output.iterdir()} == {
-        "crf.json", *(f"{name}{suffix}" for name in "abc" for suffix in (".png", ".bin", ".npy", ".mat"))
+        "crf.json", "crf.jsonl", *(f"{name}{suffix}" for name in "abc" for suffix in (".png", ".bin", ".npy", ".mat"))
     }  # fmt: skip
     for name in "abc":
         np.testing.assert_allclose(np.load(folders.output / f"{name}.npy"), folders.expected[name], atol=2e-5)
@@ -72,6 +72,20 @@ def test_results_that_are_there_are_kept_unless_overwritten(deeplab, folders):
     assert all(stamp > second[name] for name, stamp in _stamps(folders.output).items())
 
 
+def test_results_of_files_that_changed_since_are_made_anew(deeplab, folders):
+    """Each output by itself: one of another format may be newer."""
+    assert deeplab(*folders.words).exit_code == 0
+    write_npy(np.ones((4, 13, 17), np.float32), folders.scores / "a.npy")
+    assert deeplab(*folders.words, "--formats", "bin").exit_code == 0
+    with (folders.output / "crf.jsonl").open("a") as file:
+        file.write('{"b.p')  # what a kill in the middle of a line leaves
+    first = _stamps(folders.output)
+    assert json.loads(deeplab(*folders.words, "--json", "-").stdout)["refined"] == 1
+    assert json.loads(deeplab(*folders.words, "--json", "-").stdout)["refined"] == 0
+    assert [name for name, stamp in _stamps(folders.output).items() if stamp != first[name]] == ["a.png"]
+    assert not np.asarray(Image.open(folders.output / "a.png")).any()
+
+
 def test_results_of_other_settings_are_not_mixed(deeplab, refused, folders):
     assert deeplab(*folders.words).exit_code == 0
     refused("gaussian_weight", *folders.words, "--gaussian-weight", 2)
@@ -82,7 +96,7 @@ def test_results_of_other_settings_are_not_mixed(deeplab, refused, folders):
 def test_a_bad_file_does_not_stop_the_others(deeplab, refused, folders):
     write_npy(np.zeros((4, 5, 6), np.float32), folders.scores / "a.npy")
     refused("1 of 3 images failed", *folders.words)
-    assert {each.name for each in folders.output.iterdir()} == {"b.png", "c.png", "crf.json"}
+    assert {each.name for each in folders.output.iterdir()} == {"b.png", "c.png", "crf.json", "crf.jsonl"}
     assert "a.npy" in deeplab(*folders.words).stderr
 
 

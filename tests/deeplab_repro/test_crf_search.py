@@ -132,11 +132,20 @@ def test_a_killed_search_goes_on_where_it_stopped(deeplab, folders):
     assert not list(output.glob(".*"))
 
 
-def test_a_finished_search_repeats_its_answer_without_work(deeplab, folders):
+def test_a_finished_search_repeats_its_answer_without_work(deeplab, folders, monkeypatch):
     first = deeplab(*folders.words, "--json", "-").stdout
-    for file in folders.inputs[1].iterdir():
-        file.write_bytes(b"")
+    monkeypatch.setattr("deeplab_repro.crf_search.count_image", None)
     assert deeplab(*folders.words, "--json", "-").stdout == first
+
+
+def test_files_that_changed_under_their_names_are_refused(deeplab, refused, folders):
+    assert deeplab(*folders.words, "--rounds", 0).exit_code == 0
+    for folder, name in zip(folders.inputs, ("p0.png", "p0.npy", "p0.png"), strict=True):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(before + b"x")
+        refused("of p0 changed since", *folders.words, "--rounds", 0)
+        (folder / name).write_bytes(before)
+    assert deeplab(*folders.words, "--rounds", 0).exit_code == 0
 
 
 def test_bad_inputs_of_a_search(tmp_path, refused, deeplab, folders):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,6 +138,48 @@ def test_other_settings_are_not_mixed_into_a_folder(folder, dataset, tmp_path):
     evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
     with pytest.raises(ValueError, match="other settings"):
         evaluate(from_scores(folder / "scores"), dataset, CRF, resume=tmp_path)
+
+
+@pytest.mark.parametrize("room", ["JPEGImages/s1.png", "SegmentationClass/s1.png", "scores/s1.npy"])
+def test_an_image_whose_files_changed_is_counted_anew(folder, tmp_path, room):
+    copy, notes = tmp_path / "copy", tmp_path / "notes"
+    shutil.copytree(folder, copy)
+    notes.mkdir()
+
+    def result(resume):
+        return evaluate(from_scores(copy / "scores"), open_dataset(copy), CRF, resume=resume)
+
+    first = result(notes)
+    shutil.copyfile((copy / room).with_stem("s2"), copy / room)
+    for name in ("JPEGImages/s{}.png", "SegmentationClass/s{}.png", "scores/s{}.npy"):
+        # All of one size, so that any of the three may be another's.
+        if room != name.format(1):
+            shutil.copyfile(copy / name.format(2), copy / name.format(1))
+    second = result(notes)
+    assert not same(second, first)
+    assert same(second, result(None))
+    assert len((notes / "counts.0.jsonl").read_text().splitlines()) == 6
+
+
+def test_weights_that_changed_under_their_name_are_other_settings(toy, deeplab, refused, tmp_path, monkeypatch):
+    from prototxt_import import write_weights
+
+    root, model = tmp_path / "set", tmp_path / "w.caffemodel"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / name).mkdir(parents=True)
+    image, labels = draw_scene(0, 33, 40)
+    write_image(image, root / "JPEGImages" / "s.png")
+    save_label_png(labels % 5, root / "SegmentationClass" / "s.png")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("s\n")
+    shutil.copyfile(toy.caffemodel, model)
+    for verb in ("eval", "trimap"):
+        command = [verb, root, "--classes", 5, "--model", toy.prototxt, "--weights", model, "-o", tmp_path / verb]
+        shutil.copyfile(toy.caffemodel, model)
+        assert deeplab(*command).exit_code == 0
+        assert deeplab(*command).exit_code == 0
+        changed = {**toy.weights, "fc": [blob + 1e-6 for blob in toy.weights["fc"]]}
+        write_weights(changed, toy.spec, model, "v2")
+        refused("other settings (net differ)", *command)
 
 
 def test_no_rank_adds_to_counts_of_other_settings(folder, dataset, tmp_path):
