@@ -63,7 +63,7 @@ def train(
 
     Solver and train prototxt are read as they are; updates, schedules and data order are Caffe's. Snapshots are Caffe's
     files, too; from one of ours a run continues bit for bit. SIGINT and SIGTERM write one and stop. Exit codes 130 and
-    143 tell of those.
+    143 tell of those. With debug_info the mean magnitudes of all blobs are shown at every display, as by Caffe.
 
     [dim]deeplab train solver.prototxt --weights vgg16_20M.caffemodel --log train.jsonl[/dim]
 

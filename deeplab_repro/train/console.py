@@ -55,6 +55,9 @@ class Console(Watcher):
     def tested(self, updates: int, index: int, outputs: Values) -> None:
         self._say(f"Iteration {updates}, test net #{index}{_listed(outputs)}")
 
+    def debugged(self, line: str) -> None:
+        self._say(line)
+
     def saved(self, files: Snapshot) -> None:
         self._say(f"snapshot {files.state}")
 

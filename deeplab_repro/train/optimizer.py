@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ class Learnable:
     blob: nn.Parameter
     lr_mult: float
     decay_mult: float
+
+
+Watch = Callable[[Learnable, Tensor | None], None]
 
 
 def learnables(net: CaffeNet) -> list[Learnable]:
@@ -53,8 +56,10 @@ class Optimizer:
             raise ValueError(f"{solver.source}: regularization_type {solver.regularization_type!r} is unknown")
 
     @torch.no_grad()
-    def step(self, iteration: int) -> float:
-        """Move every blob by its gradient, gone afterwards; the learning rate of the iteration, counted from 0."""
+    def step(self, iteration: int, watch: Watch | None = None) -> float:
+        """Move every blob by its gradient, gone afterwards; the learning rate of the iteration, counted from 0.
+
+        watch: told before each move what is subtracted, None for nothing."""
         rate = self.schedule.rate(iteration)
         solver = self.solver
         self._clip()
@@ -67,6 +72,8 @@ class Optimizer:
                 and (self.rule.lazy or (one.blob.grad is None and not decay))
             ):
                 one.blob.grad = None
+                if watch is not None:
+                    watch(one, None)
                 continue
             diff = torch.zeros_like(one.blob) if one.blob.grad is None else one.blob.grad
             if solver.iter_size > 1:
@@ -76,6 +83,10 @@ class Optimizer:
             history = self._history[at]
             if history is None:
                 history = self._history[at] = [torch.zeros_like(one.blob) for _ in range(self.rule.slots)]
+            if watch is not None:
+                move = torch.zeros_like(one.blob)
+                self.rule.update(move, diff.clone(), [each.clone() for each in history], own_rate, iteration)
+                watch(one, -move)
             self.rule.update(one.blob, diff, history, own_rate, iteration)
             one.blob.grad = None
         return rate

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from deeplab_repro.layers.shares import shared_batch
 from deeplab_repro.network import Blobs, CaffeNet
 from deeplab_repro.train import nets
 from deeplab_repro.train.checkpointing import CheckpointedNet
+from deeplab_repro.train.debug_info import DebugInfo
 from deeplab_repro.train.masks import DropoutMasks
 from deeplab_repro.train.optimizer import Optimizer
 from deeplab_repro.train.pictures import sample_pictures
@@ -70,7 +72,11 @@ class Trainer:
             self.net.to(settings.device, memory_format=torch.channels_last)
             ranks.follow([one.data for one in self.net.parameters()])
             self._check_shares()
-            self._runner: nn.Module = torch.compile(self.net, dynamic=False) if settings.compile else self.net
+            # What listens to every layer cannot be compiled.
+            compiled = settings.compile and not solver.debug_info
+            self._runner: nn.Module = torch.compile(self.net, dynamic=False) if compiled else self.net
+            say = partial(self._tell, "debugged")
+            self._debug = DebugInfo(self.net, say) if solver.debug_info and ranks.first else None
             self._loss_tops = {
                 top for one in spec.layers for top, weight in zip(one.tops, one.loss_weights, strict=False) if weight
             }
@@ -84,6 +90,9 @@ class Trainer:
                 ValidationNet(one, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks, workers)
                 for one, passes in zip(nets.test_specs(solver, settings.variables), solver.test_iter, strict=True)
             ]
+            if self._debug is not None:
+                for test in self._tests:
+                    DebugInfo(test.net, say, always=True)
             if saved is not None:
                 self._restore(saved)
         except BaseException:
@@ -154,6 +163,8 @@ class Trainer:
                 self._notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
         if spec.unused_weights:
             self._notes.append(f"stored weights that this net does not use: {_names(spec.unused_weights)}")
+        if self.settings.compile and self.solver.debug_info:
+            self._notes.append("debug_info is set: the net is not compiled")
         if self.solver.type == "RMSProp" and self.solver.rms_decay is None:
             self._notes.append("rms_decay is not given: 0.99, as in BVLC's Caffe; the v2 fork took 0")
 
@@ -228,7 +239,7 @@ class Trainer:
         total, outputs = 0.0, {}
         for index in range(solver.iter_size):
             last = index + 1 == solver.iter_size
-            done = self._pass(index, displayed and last)
+            done = self._pass(index, displayed and last, displayed and solver.debug_info)
             if done is not None:
                 total += done[0]
                 outputs = done[1] or outputs
@@ -239,7 +250,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise NotFinite(self._blame(loss))
         self.ranks.add_up(grads)
-        rate = self.optimizer.step(at)
+        rate = self.optimizer.step(at, self._debug.update if self._debug is not None and displayed else None)
         self._losses.append(loss)
         self.updates += 1
         smoothed = sum(self._losses) / len(self._losses)
@@ -247,7 +258,7 @@ class Trainer:
         self._tell("iterated", Iteration(at, loss, smoothed, rate, took, displayed, outputs))
         return bool(stop), bool(save)
 
-    def _pass(self, index: int, displayed: bool) -> tuple[float, dict[str, list[float]]] | None:
+    def _pass(self, index: int, displayed: bool, debugged: bool) -> tuple[float, dict[str, list[float]]] | None:
         """Forward and backward of one pass; its loss (this process's share) and the outputs if they are displayed."""
         world, solver = self.ranks.world, self.solver
         mine = self._by_rows or (solver.iter_size - 1 - index) % world == self.ranks.rank
@@ -260,7 +271,9 @@ class Trainer:
             return None
         batch = nets.to_device(batch, self.settings.device)
         masks = nets.to_device(masks, self.settings.device)
-        blobs = self._forward(batch, masks, None if displayed else ())
+        debug = self._debug if debugged else None
+        with nullcontext() if debug is None else debug.forward():
+            blobs = self._forward(batch, masks, None if displayed or debugged else ())
         if blobs.loss is None:
             raise ValueError(f"{self.net.spec.source}: has no loss in phase TRAIN; there is nothing to train for")
         loss = blobs.loss.item()
@@ -269,6 +282,8 @@ class Trainer:
         if not blobs.loss.requires_grad:
             raise ValueError(f"{self.net.spec.source}: no learnable blob with lr_mult above 0 leads to its loss")
         blobs.loss.backward()
+        if debug is not None:
+            debug.backward(self.optimizer.learnables)
         if index + 1 == solver.iter_size and self._picture_due():
             self._tell("pictured", self.updates, sample_pictures(self.net, batch, masks))
         return loss, self._shown(blobs) if displayed else {}

@@ -31,8 +31,8 @@ class ValidationNet:
     ) -> None:
         self._passes, self._device, self._ranks = passes, device, ranks
         self.feeds = open_feeds(spec, seed, rng=rng, workers=workers)
-        self._net = CaffeNet(nets.sized(spec, self.feeds), torch.Generator().manual_seed(seed)).to(device)
-        nets.share_parameters(trained, self._net)
+        self.net = CaffeNet(nets.sized(spec, self.feeds), torch.Generator().manual_seed(seed)).to(device)
+        nets.share_parameters(trained, self.net)
         sums_up = any(getattr(layer.options, "reset", True) is False for layer in spec.layers)
         self._shared = ranks.world > 1 and not sums_up
 
@@ -44,7 +44,7 @@ class ValidationNet:
             if self._shared and index % self._ranks.world != self._ranks.rank:
                 self.feeds.skip()
                 continue
-            blobs = self._net(**nets.to_device(self.feeds.next(), self._device))
+            blobs = self.net(**nets.to_device(self.feeds.next(), self._device))
             for name, value in blobs.items():
                 flat = value.detach().reshape(-1).double()
                 sums[name] = sums[name] + flat if name in sums else flat

@@ -66,6 +66,9 @@ class Watcher:
     def pictured(self, updates: int, pictures: Mapping[str, NDArray[Any]]) -> None:
         """RGB uint8 [H, W, 3] pictures of one training example, by caption."""
 
+    def debugged(self, line: str) -> None:
+        """Each line that the solver's debug_info asks for."""
+
     def saved(self, files: Snapshot) -> None:
         """After a snapshot."""
 

@@ -13,10 +13,10 @@ from deeplab_repro.train.optimizer import Optimizer  # noqa: E402
 step = Optimizer.step
 
 
-def dying_step(self, iteration):
+def dying_step(self, iteration, watch=None):
     if rank == "1" and iteration == int(die_at):
         os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, iteration)
+    return step(self, iteration, watch)
 
 
 Optimizer.step = dying_step
