@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deeplab_repro import ops
 from deeplab_repro.crf import CRFParams, DenseCRF
 from deeplab_repro.crf_folder import Job, pair_files, read_problem
-from deeplab_repro.files import fingerprint, replacing
+from deeplab_repro.files import fingerprint, write_text
 from deeplab_repro.images import read_labels
 from deeplab_repro.metrics import ConfusionMatrix
 from deeplab_repro.processes import worker_pool
@@ -180,8 +180,7 @@ class Search:
             "centres": self._centres,
             "open": self._open,
         }
-        with replacing(self.file) as temporary:
-            temporary.write_text(json.dumps(state))
+        write_text(self.file, json.dumps(state))
 
     def best(self) -> Setting:
         """The setting of highest mean IoU; of equal ones, the smallest."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from deeplab_repro.files import check_output_file, output_folder, replacing
+from deeplab_repro.files import check_output_file, output_folder, write_text
 from deeplab_repro.network import CaffeNet
 from prototxt_import import NetSpec, net_text, write_net, write_weights
 from prototxt_import.spec import Array
@@ -69,8 +69,7 @@ def write_forms(
         for path, (_, spec) in zip(written, nets, strict=False):
             write_net(spec, path, dialect)
         for path, text in zip(written[len(nets) :], (texts or {}).values(), strict=False):
-            with replacing(path) as temporary:
-                temporary.write_text(text)
+            write_text(path, text)
         if blobs is not None:
             write_weights(blobs, nets[0][1], written[-1], dialect)
     return written

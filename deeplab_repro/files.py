@@ -30,6 +30,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Replace a file by a text in UTF-8; OSError as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def check_output_file(path: str | os.PathLike[str]) -> None:
     """Raise OSError naming the file unless a file of that name can be written; touches nothing."""
     target = Path(path)
@@ -106,5 +112,4 @@ def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False)
                 "or --overwrite"
             )
         return
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(asked, indent=1) + "\n")
+    write_text(file, json.dumps(asked, indent=1) + "\n")

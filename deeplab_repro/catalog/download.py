@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deeplab_repro.files import replacing
+from deeplab_repro.files import write_text
 
 # Told the bytes that are there and the bytes there will be (None where the server does not say).
 Progress = Callable[[int, int | None], None]
@@ -70,8 +70,7 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
         validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         if validator.startswith("W/"):
             validator = answer.headers.get("Last-Modified") or ""
-        with replacing(_facts_file(part)) as temporary:
-            temporary.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
+        write_text(_facts_file(part), json.dumps({"url": url, "validator": validator, "total": total}))
         with part.open("ab" if have else "wb") as file:
             while data := answer.read(CHUNK):
                 have += len(data)

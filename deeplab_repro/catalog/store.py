@@ -16,7 +16,7 @@ from deeplab_repro.catalog.archive import extract_member, is_archive
 from deeplab_repro.catalog.download import DownloadError, Progress, download
 from deeplab_repro.catalog.entries import Entry, Lists
 from deeplab_repro.catalog.tensors import check_tensors, expected_tensors
-from deeplab_repro.files import output_folder, replacing
+from deeplab_repro.files import output_folder, replacing, write_text
 
 FOLDER_VARIABLE = "DEEPLAB_WEIGHTS"
 CHECKSUMS = "checksums.json"
@@ -197,8 +197,8 @@ class Store:
             "origin": origin,
             "noted": datetime.now(UTC).strftime("%Y-%m-%d"),
         }
-        with replacing(self.folder / CHECKSUMS) as temporary:
-            temporary.write_text(json.dumps({**self.checksums(), name: facts}, indent=1, sort_keys=True) + "\n")
+        sums = {**self.checksums(), name: facts}
+        write_text(self.folder / CHECKSUMS, json.dumps(sums, indent=1, sort_keys=True) + "\n")
 
 
 def how_to_get(entry: Entry) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deeplab_repro.files import check_output_file, replacing
+from deeplab_repro.files import check_output_file, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,6 +102,5 @@ def write_json(answer: Any, target: str | None) -> bool:
     if target == "-":
         print(text)
         return False
-    with replacing(target) as temporary:
-        temporary.write_text(text + "\n")
+    write_text(target, text + "\n")
     return True

@@ -19,7 +19,7 @@ from deeplab_repro.data.class_tables import (
 )
 from deeplab_repro.data.items import read_label_map
 from deeplab_repro.data.lists import read_pairs
-from deeplab_repro.files import replacing
+from deeplab_repro.files import write_text
 from deeplab_repro.images import SUFFIXES, read_image
 
 VOID = 255
@@ -152,8 +152,7 @@ def read_classes(file: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
 
 def write_classes(file: Path, names: Sequence[str], palette: Sequence[Colour] | None) -> None:
     """What `read_classes` reads, with void 255."""
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps({"classes": names, "colours": palette, "void_label": VOID}, indent=1) + "\n")
+    write_text(file, json.dumps({"classes": names, "colours": palette, "void_label": VOID}, indent=1) + "\n")
 
 
 def _check_count(classes: int, where: str) -> None:

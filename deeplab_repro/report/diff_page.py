@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from deeplab_repro.diff import Difference, first_off, verdict
-from deeplab_repro.files import replacing
+from deeplab_repro.files import write_text
 from deeplab_repro.report.html import render
 
 # The bars show max abs over its tolerance between these powers of ten; the tolerance itself is at 10^0.
@@ -34,8 +34,7 @@ def write_diff(
 ) -> None:
     """Render to `path`; raises OSError when it cannot be written, and then leaves nothing behind."""
     text = render_diff(title, rows, summary, facts)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _power(row: Difference) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab_repro.files import replacing
+from deeplab_repro.files import write_text
 from deeplab_repro.metrics import ConfusionMatrix
 from deeplab_repro.report.html import png_address, render, svg_address
 
@@ -75,8 +75,7 @@ def render_report(report: ScoreReport) -> str:
 def write_report(report: ScoreReport, path: str | os.PathLike[str]) -> None:
     """Render to `path`; raises OSError when it cannot be written, and then leaves nothing behind."""
     text = render_report(report)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _percent(value: float) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from deeplab_repro.files import replacing
+from deeplab_repro.files import write_text
 from deeplab_repro.report.html import render
 from deeplab_repro.verify.answers import Answer, counts, folded, grouped
 from deeplab_repro.verify.lines import summary
@@ -32,5 +32,4 @@ def _line(line: Sequence[Answer]) -> dict[str, Any]:
 def write_page(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:
     """Render to `path`; raises OSError when it cannot be written, and then leaves nothing behind."""
     text = render_page(answers)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)

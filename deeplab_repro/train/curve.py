@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab_repro.files import check_output_file, replacing
+from deeplab_repro.files import check_output_file, replacing, write_text
 from deeplab_repro.train.watchers import Iteration, Start, Values, Watcher
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class Curve(Watcher):
     def _write(self) -> None:
         if not self._rows or self._start is None:
             return
+        if self._path.suffix == ".html":
+            write_text(self._path, self._page(self._start))
+            return
         with replacing(self._path) as temporary:
-            if self._path.suffix == ".html":
-                temporary.write_text(self._page(self._start), encoding="utf-8")
-            else:
-                self._figure().savefig(temporary, dpi=150)
+            self._figure().savefig(temporary, dpi=150)
 
     def _figure(self) -> Figure:
         from matplotlib.figure import Figure

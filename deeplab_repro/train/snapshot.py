@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from deeplab_repro.export import net_arrays
-from deeplab_repro.files import check_output_file, replacing
+from deeplab_repro.files import check_output_file, replacing, write_text
 from deeplab_repro.network import CaffeNet
 from prototxt_import import (
     CaffeFormatError,
@@ -75,8 +75,7 @@ def write_snapshot(files: Snapshot, net: CaffeNet, state: SolverState, record: M
         write_solverstate(state, hidden, dialect)
         digests = {"model": _digest(files.model), "state": _digest(hidden)}
         text = json.dumps(_encode({"version": _VERSION, "iteration": state.iter, "digests": digests, **record}))
-        with replacing(files.resume) as temporary:
-            temporary.write_text(text + "\n", encoding="ascii")
+        write_text(files.resume, text + "\n")
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> Saved:

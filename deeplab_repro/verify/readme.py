@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from deeplab_repro.files import replacing
+from deeplab_repro.files import write_text
 from deeplab_repro.verify.answers import Answer, fact_answer, folded, grouped
 from deeplab_repro.verify.lines import summary
 from deeplab_repro.verify.records import CHECKS, PAPERS, Record, read_published
@@ -83,8 +83,7 @@ def main(paths: Sequence[str]) -> None:
     """Rewrite the tables of each page."""
     for path in map(Path, paths or ["README.md"]):
         text = updated(path.read_text("utf-8"), str(path))
-        with replacing(path) as temporary:
-            temporary.write_text(text, "utf-8")
+        write_text(path, text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeplab_repro.files import check_output_file, output_folder, replacing
+from deeplab_repro.files import check_output_file, output_folder, replacing, write_text
 
 
 def _write_and_fail(path):
@@ -21,6 +21,8 @@ def test_a_file_is_replaced_only_when_all_went_well(tmp_path):
         temporary.write_text("new")
         assert target.read_text() == "old"
     assert target.read_text() == "new"
+    write_text(target, "n\u00e9w\n")
+    assert target.read_bytes() == b"n\xc3\xa9w\n"
     assert list(tmp_path.iterdir()) == [target]
 
 
