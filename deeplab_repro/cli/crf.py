@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption
+from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
     from deeplab_repro.crf import CRFParams
@@ -74,7 +74,7 @@ def crf(
     formats: Annotated[
         str, typer.Option("--formats", metavar="F,F", help="Of a folder's results: png, bin, npy, mat.")
     ] = "png",
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes for a folder; they share the threads.")] = 1,
+    jobs: JobsOption = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write a folder's results anew instead of completing them.")
     ] = False,

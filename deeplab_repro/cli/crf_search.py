@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeplab_repro.cli.crf import Normalization
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption
+from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
     from deeplab_repro.crf_search import Search
@@ -59,7 +59,7 @@ def crf_search(
         ),
     ] = None,
     ignore: Annotated[int, typer.Option("--ignore", help="Label that counts as no class.")] = 255,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes; they share the threads.")] = 1,
+    jobs: JobsOption = 1,
     device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:

@@ -29,7 +29,7 @@ def doctor(
         Path | None,
         typer.Option("--fix", metavar="DIR", help="Write a repaired copy there, in VOC's layout.", show_default=False),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Threads that read files.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", "--jobs", min=1, help="Threads that read files.")] = 2,
     json: JsonOption = None,
 ) -> None:
     """Find what people get wrong about segmentation data, and say what to do.
@@ -51,7 +51,7 @@ def doctor(
     check_json(json)
     datasets = _open(data, split, classes, root)
     with progress_steps("examining") as progress:
-        found = diagnose(datasets, jobs, progress)
+        found = diagnose(datasets, workers, progress)
     answer: dict[str, Any] = {
         "data": data,
         "splits": {each.split: len(each) for each in datasets},

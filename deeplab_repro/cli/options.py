@@ -24,6 +24,9 @@ JsonOption = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", help="Write the answer as JSON too; '-' prints it instead of the table."),
 ]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "--processes", min=1, help="Processes that share images and threads.")
+]
 PhaseOption = Annotated[str, typer.Option("--phase", help="TRAIN or TEST: which layers the rules of the file keep.")]
 VariablesOption = Annotated[
     list[str] | None,

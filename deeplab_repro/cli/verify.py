@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption
+from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
     from deeplab_repro.verify.answers import Answer
@@ -37,7 +37,7 @@ def verify(
     work: Annotated[
         Path, typer.Option("--work", metavar="DIR", help="Where the counts of every image are kept, to go on from.")
     ] = Path("verify-counts"),
-    processes: Annotated[int, typer.Option("--processes", min=1, help="Worker processes for images.")] = 1,
+    jobs: JobsOption = 1,
     timings: Annotated[
         bool, typer.Option("--timings/--no-timings", help="Measure speeds, half a minute on two quiet cores.")
     ] = True,
@@ -61,7 +61,7 @@ def verify(
 
     [dim]deeplab verify --html verify.html[/dim]
 
-    [dim]deeplab verify --data VOCdevkit --weights weights/ --processes 4 --json verify.json[/dim]
+    [dim]deeplab verify --data VOCdevkit --weights weights/ --jobs 4 --json verify.json[/dim]
 
     [dim]torchrun --nproc-per-node 8 --no-python -- deeplab verify --data VOCdevkit --weights weights/[/dim]
     """
@@ -84,7 +84,7 @@ def verify(
             raise FileNotFoundError(f"{weights}: no such folder")
         folders = _folders(data or [])
         where = str(local_device(pick_device(device)))
-        plan = run.Plan(weights or default_folder(), folders, work, where, processes, timings)
+        plan = run.Plan(weights or default_folder(), folders, work, where, jobs, timings)
         answers = run.verify(plan, ranks, progress_steps)
     if not ranks.first:
         return

@@ -35,6 +35,16 @@ def test_every_verb_explains_itself(deeplab, verb):
     assert f"deeplab {verb}" in result.stdout
 
 
+@pytest.mark.parametrize(("verb", "names"), [
+    ("crf", ("jobs", "processes")), ("crf-search", ("jobs", "processes")), ("verify", ("jobs", "processes")),
+    ("doctor", ("workers", "jobs")), ("train", ("workers",)),
+])  # fmt: skip
+def test_processes_are_jobs_and_threads_that_read_are_workers(refused, verb, names):
+    """Older spellings stay."""
+    for name in names:
+        refused(f"--{name}", verb, f"--{name}", -1)
+
+
 def test_version(deeplab):
     from deeplab_repro import __version__
 
