@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deeplab_repro.layers.data import is_source
 from deeplab_repro.network import CaffeNet
-from prototxt_import import NetSpec, SolverSpec, read_net, read_weights
+from prototxt_import import LayerSpec, NetSpec, SolverSpec, read_net, read_weights
 from prototxt_import.paths import named_file
 from prototxt_import.solver import NetState
 from prototxt_import.spec import Array
@@ -105,3 +105,27 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Te
         layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
         moved[name] = value.to(device, non_blocking=True, memory_format=layout)
     return moved
+
+
+def weight_notes(spec: NetSpec) -> list[str]:
+    """Sentences about layers without stored weights and stored weights without a layer."""
+    notes = []
+    if spec.missing_weights or not spec.weights:
+        drawn = spec.missing_weights or [layer.name for layer in spec.layers if layer.params]
+        notes.append(
+            f"drawn by fillers, from this program's generator: {_names(drawn)} (Caffe would draw other numbers)"
+        )
+        blank = [one.name for one in spec.layers if one.name in drawn and _is_blank_norm(one)]
+        if blank:
+            notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
+    if spec.unused_weights:
+        notes.append(f"stored weights that this net does not use: {_names(spec.unused_weights)}")
+    return notes
+
+
+def _is_blank_norm(layer: LayerSpec) -> bool:
+    return layer.type == "BatchNorm" and layer.options.use_global_stats
+
+
+def _names(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from prototxt_import import SolverSpec
+
 CPU = torch.device("cpu")
 AMP = {"bf16": torch.bfloat16}
 
@@ -39,3 +41,33 @@ class Settings:
             raise ValueError("--compile: does not go with --checkpoint-activations")
         if self.weights and self.snapshot not in (None, "latest"):
             raise ValueError("--snapshot: brings its own model; leave --weights out")
+
+    def prefix_for(self, solver: SolverSpec) -> str:
+        """What snapshots' names begin with; ValueError without one, FileNotFoundError where its folder is missing."""
+        prefix = self.snapshot_prefix or solver.snapshot_prefix
+        if not prefix:
+            raise ValueError(f"{solver.source}: has no snapshot_prefix; add one, or give --snapshot-prefix")
+        folder = Path(prefix).parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{prefix}: the folder {folder} of the snapshots does not exist")
+        return prefix
+
+    def stop_for(self, solver: SolverSpec) -> int:
+        """After how many updates to stop; ValueError where nobody says, or the schedule ends before."""
+        if solver.max_iter < 1 and self.max_iter is None:
+            raise ValueError(f"{solver.source}: has no max_iter; add one, or give --max-iter")
+        stop = solver.max_iter if self.max_iter is None else self.max_iter
+        if solver.lr_policy == "poly" and stop > solver.max_iter:
+            raise ValueError(
+                f"{solver.source}: lr_policy poly ends at max_iter {solver.max_iter}, --max-iter asks for {stop}"
+            )
+        return stop
+
+    def notes_on(self, solver: SolverSpec) -> list[str]:
+        """Sentences about what is done otherwise than the solver or the command may lead to expect."""
+        notes = []
+        if self.compile and solver.debug_info:
+            notes.append("debug_info is set: the net is not compiled")
+        if solver.type == "RMSProp" and solver.rms_decay is None:
+            notes.append("rms_decay is not given: 0.99, as in BVLC's Caffe; the v2 fork took 0")
+        return notes

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeplab_repro.data.feeds import Feeds, open_feeds
-from deeplab_repro.layers.data import is_source
-from deeplab_repro.layers.shares import shared_batch
+from deeplab_repro.data.feeds import open_feeds
 from deeplab_repro.network import Blobs, CaffeNet
 from deeplab_repro.train import nets
 from deeplab_repro.train.checkpointing import CheckpointedNet
 from deeplab_repro.train.debug_info import DebugInfo
+from deeplab_repro.train.division import Division
 from deeplab_repro.train.masks import DropoutMasks
+from deeplab_repro.train.not_finite import blame
 from deeplab_repro.train.optimizer import Optimizer
 from deeplab_repro.train.pictures import sample_pictures
 from deeplab_repro.train.ranks import LostRank, Ranks
@@ -34,9 +34,8 @@ from deeplab_repro.train.watchers import Iteration, Start, Watcher
 from prototxt_import import SolverSpec, SolverState
 from prototxt_import.paths import named_file
 
-
-class NotFinite(RuntimeError):
-    """The loss, or a blob on the way to it, is NaN or infinite."""
+# Sample pictures in a whole run.
+PICTURES = 20
 
 
 class Trainer:
@@ -56,22 +55,19 @@ class Trainer:
     ) -> None:
         self.solver, self.settings, self.ranks = solver, settings, ranks
         self._watchers = list(watchers)
-        self.prefix = _prefix(solver, settings)
-        self.stop_at = _stop_at(solver, settings)
-        self._notes: list[str] = []
+        self.prefix, self.stop_at = settings.prefix_for(solver), settings.stop_for(solver)
         spec = nets.train_spec(solver, settings.variables)
-        self._by_rows = self._split(spec)
+        self._division = Division.of(spec, solver, ranks)
         saved = self._saved()
         self.seed = self._agreed_seed(saved)
-        self._feeds = self._open_feeds(spec, workers)
+        self._feeds = open_feeds(spec, self.seed, *self._division.share, workers=workers)
         try:
             spec = nets.with_models(nets.sized(spec, self._feeds), self._models(saved))
-            self._note_weights(spec)
+            self._notes = [*nets.weight_notes(spec), *settings.notes_on(solver)]
             kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
             self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed))
             self.net.to(settings.device, memory_format=torch.channels_last)
             ranks.follow([one.data for one in self.net.parameters()])
-            self._check_shares()
             # What listens to every layer cannot be compiled.
             compiled = settings.compile and not solver.debug_info
             self._runner: nn.Module = torch.compile(self.net, dynamic=False) if compiled else self.net
@@ -124,49 +120,6 @@ class Trainer:
             return self.settings.weights
         named = [name.strip() for entry in self.solver.weights for name in entry.split(",")]
         return [named_file(name, self.solver.source) for name in named if name]
-
-    def _split(self, spec: Any) -> bool:
-        """Whether the ranks share each batch; else they share the passes of an iteration."""
-        world = self.ranks.world
-        sizes = [getattr(layer.options, "batch_size", 1) for layer in spec.layers if is_source(layer)]
-        if all(size % world == 0 for size in sizes):
-            return True
-        if self.solver.iter_size % world == 0:
-            return False
-        raise ValueError(
-            f"{self.solver.source}: neither batch_size {min(sizes)} nor iter_size {self.solver.iter_size} can be "
-            f"divided by the {world} processes; change one of them"
-        )
-
-    def _open_feeds(self, spec: Any, workers: int) -> Feeds:
-        rank, world = (self.ranks.rank, self.ranks.world) if self._by_rows else (0, 1)
-        return open_feeds(spec, self.seed, rank, world, workers=workers)
-
-    def _check_shares(self) -> None:
-        if self.ranks.world == 1 or not self._by_rows:
-            return
-        for layer in self.net.spec.layers:
-            if getattr(layer.options, "use_global_stats", True) is False:
-                raise ValueError(
-                    f"layer {layer.name!r} (BatchNorm): takes its statistics from the batch, which {self.ranks.world} "
-                    "processes would each see a part of; use_global_stats: true, or iter_size for batch_size"
-                )
-
-    def _note_weights(self, spec: Any) -> None:
-        if spec.missing_weights or not spec.weights:
-            drawn = spec.missing_weights or [layer.name for layer in spec.layers if layer.params]
-            self._notes.append(
-                f"drawn by fillers, from this program's generator: {_names(drawn)} (Caffe would draw other numbers)"
-            )
-            blank = [one.name for one in spec.layers if one.name in drawn and _is_blank_norm(one)]
-            if blank:
-                self._notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
-        if spec.unused_weights:
-            self._notes.append(f"stored weights that this net does not use: {_names(spec.unused_weights)}")
-        if self.settings.compile and self.solver.debug_info:
-            self._notes.append("debug_info is set: the net is not compiled")
-        if self.solver.type == "RMSProp" and self.solver.rms_decay is None:
-            self._notes.append("rms_decay is not given: 0.99, as in BVLC's Caffe; the v2 fork took 0")
 
     def _restore(self, saved: Saved) -> None:
         self.optimizer.restore(saved.state)
@@ -248,7 +201,8 @@ class Trainer:
         total, stop, save = self.ranks.total(told).tolist()
         loss = total / solver.iter_size
         if not math.isfinite(loss):
-            raise NotFinite(self._blame(loss))
+            with self._autocast():  # no losses shared: the other ranks may be somewhere else by now
+                raise blame(self.net, at, loss, self._suspect)
         self.ranks.add_up(grads)
         rate = self.optimizer.step(at, self._debug.update if self._debug is not None and displayed else None)
         self._losses.append(loss)
@@ -260,12 +214,13 @@ class Trainer:
 
     def _pass(self, index: int, displayed: bool, debugged: bool) -> tuple[float, dict[str, list[float]]] | None:
         """Forward and backward of one pass; its loss (this process's share) and the outputs if they are displayed."""
-        world, solver = self.ranks.world, self.solver
-        mine = self._by_rows or (solver.iter_size - 1 - index) % world == self.ranks.rank
+        passes = self.solver.iter_size
+        mine = self._division.mine(index, passes)
         if not mine and not self._masks.draws:
             self._feeds.skip()
             return None
-        shapes, rows, batch = self._next_batch()
+        batch = self._feeds.next()
+        shapes, rows = self._division.whole(batch)
         masks = self._masks.draw(shapes, rows)
         if not mine:
             return None
@@ -284,7 +239,7 @@ class Trainer:
         blobs.loss.backward()
         if debug is not None:
             debug.backward(self.optimizer.learnables)
-        if index + 1 == solver.iter_size and self._picture_due():
+        if index + 1 == passes and self._picture_due():
             self._tell("pictured", self.updates, sample_pictures(self.net, batch, masks))
         return loss, self._shown(blobs) if displayed else {}
 
@@ -292,18 +247,8 @@ class Trainer:
         wanted = self.ranks.first and any(one.wants_pictures for one in self._watchers)
         return wanted and self.updates % max(1, self.stop_at // PICTURES) == 0
 
-    def _next_batch(self) -> tuple[dict[str, tuple[int, ...]], slice, dict[str, Tensor]]:
-        """Shapes of the whole batch, which rows of it this process holds, and these."""
-        batch = self._feeds.next()
-        if not self._by_rows or self.ranks.world == 1:
-            return {name: tuple(value.shape) for name, value in batch.items()}, slice(None), batch
-        world, rank = self.ranks.world, self.ranks.rank
-        count = next(iter(batch.values())).shape[0]
-        shapes = {name: (value.shape[0] * world, *value.shape[1:]) for name, value in batch.items()}
-        return shapes, slice(rank * count, (rank + 1) * count), batch
-
     def _forward(self, batch: Mapping[str, Tensor], masks: Mapping[str, Tensor], blobs: Any) -> Blobs:
-        with self._autocast(), self._shares():
+        with self._autocast(), self._division.losses():
             return self._runner(**batch, masks=masks, blobs=blobs)
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -311,41 +256,15 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.settings.device.type, AMP[self.settings.amp])
 
-    def _shares(self) -> AbstractContextManager[None]:
-        if self.ranks.world == 1 or not self._by_rows:
-            return nullcontext()
-        return shared_batch(self.ranks.world, self.ranks.total)
-
     def _shown(self, blobs: Blobs) -> dict[str, list[float]]:
         """The net's outputs as numbers, those of the whole batch."""
         shown = {}
         for name, value in blobs.items():
             value = value.detach().float()
-            if self._by_rows and name in self._loss_tops:
+            if self._division.by_rows and name in self._loss_tops:
                 value = self.ranks.total(value)
             shown[name] = value.reshape(-1).tolist()
         return shown
-
-    @torch.no_grad()
-    def _blame(self, loss: float) -> str:
-        where = f"iteration {self.updates}: the loss is {loss}"
-        for layer, blobs in self.net.params.items():
-            if not all(bool(torch.isfinite(one).all()) for one in blobs):
-                return f"{where}; the weights of layer {layer!r} are not finite any more; {_REMEDY}"
-        if self._suspect is None:
-            return f"{where} in another process; {_REMEDY}"
-        batch, masks = self._suspect
-        for name, value in batch.items():
-            if not bool(torch.isfinite(value).all()):
-                return f"{where}; the data layer's blob {name!r} holds values that are not finite"
-        # The others are not asked for their counts: they may be somewhere else by now.
-        with self._autocast():
-            values = self.net(**batch, masks=masks, blobs="all")
-        for one in self.net.spec.layers:
-            for top in one.tops:
-                if top in values and not bool(torch.isfinite(values[top]).all()):
-                    return f"{where}; not finite from layer {one.name!r} ({one.type}) on; {_REMEDY}"
-        return f"{where}; {_REMEDY}"
 
     def _test_if_due(self) -> None:
         # A snapshot of just now was taken before this test: a run that goes on from it begins with the test, too.
@@ -401,37 +320,3 @@ class Trainer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-# Sample pictures in a whole run.
-PICTURES = 20
-_REMEDY = "lower base_lr, set clip_gradients, or check data and labels"
-
-
-def _names(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _is_blank_norm(layer: Any) -> bool:
-    return layer.type == "BatchNorm" and layer.options.use_global_stats
-
-
-def _prefix(solver: SolverSpec, settings: Settings) -> str:
-    prefix = settings.snapshot_prefix or solver.snapshot_prefix
-    if not prefix:
-        raise ValueError(f"{solver.source}: has no snapshot_prefix; add one, or give --snapshot-prefix")
-    folder = Path(prefix).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{prefix}: the folder {folder} of the snapshots does not exist")
-    return prefix
-
-
-def _stop_at(solver: SolverSpec, settings: Settings) -> int:
-    if solver.max_iter < 1 and settings.max_iter is None:
-        raise ValueError(f"{solver.source}: has no max_iter; add one, or give --max-iter")
-    stop = solver.max_iter if settings.max_iter is None else settings.max_iter
-    if solver.lr_policy == "poly" and stop > solver.max_iter:
-        raise ValueError(
-            f"{solver.source}: lr_policy poly ends at max_iter {solver.max_iter}, --max-iter asks for {stop}"
-        )
-    return stop

@@ -12,7 +12,7 @@ from deeplab_repro.data.caffe_rng import CaffeRng
 from deeplab_repro.network import CaffeNet
 from deeplab_repro.train.curve import Curve
 from deeplab_repro.train.masks import DropoutMasks
-from deeplab_repro.train.trainer import NotFinite
+from deeplab_repro.train.not_finite import NotFinite
 from deeplab_repro.train.watchers import JsonLog, TensorBoard, Watcher
 from prototxt_import import read_net
 

@@ -1,0 +1,76 @@
+"""How the processes of a job share the work of an iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from deeplab_repro.layers.data import is_source
+from deeplab_repro.layers.shares import shared_batch
+from deeplab_repro.train.ranks import Ranks
+from prototxt_import import NetSpec, SolverSpec
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Division:
+    """by_rows: whether the ranks share each batch; else they share the passes of an iteration."""
+
+    ranks: Ranks
+    by_rows: bool
+
+    @classmethod
+    def of(cls, spec: NetSpec, solver: SolverSpec, ranks: Ranks) -> Division:
+        """What suits a train net: by rows where every batch can be divided.
+
+        Raises ValueError where neither batches nor passes can be, and for statistics of a batch in parts."""
+        sizes = [getattr(layer.options, "batch_size", 1) for layer in spec.layers if is_source(layer)]
+        if all(size % ranks.world == 0 for size in sizes):
+            _check_statistics(spec, ranks.world)
+            return cls(ranks, True)
+        if solver.iter_size % ranks.world == 0:
+            return cls(ranks, False)
+        raise ValueError(
+            f"{solver.source}: neither batch_size {min(sizes)} nor iter_size {solver.iter_size} can be "
+            f"divided by the {ranks.world} processes; change one of them"
+        )
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether this process sees only a part of every batch."""
+        return self.by_rows and self.ranks.world > 1
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which of how many shares of each batch the data layers give."""
+        return (self.ranks.rank, self.ranks.world) if self.by_rows else (0, 1)
+
+    def mine(self, index: int, passes: int) -> bool:
+        """Whether this process does pass `index` of an iteration."""
+        return self.by_rows or (passes - 1 - index) % self.ranks.world == self.ranks.rank
+
+    def whole(self, batch: Mapping[str, Tensor]) -> tuple[Shapes, slice]:
+        """Shapes of the whole batch, and which rows of it this process holds."""
+        if not self.in_parts:
+            return {name: tuple(value.shape) for name, value in batch.items()}, slice(None)
+        rank, world = self.share
+        count = next(iter(batch.values())).shape[0]
+        shapes = {name: (value.shape[0] * world, *value.shape[1:]) for name, value in batch.items()}
+        return shapes, slice(rank * count, (rank + 1) * count)
+
+    def losses(self) -> AbstractContextManager[None]:
+        """Losses in the block are divided by the whole batch's count."""
+        return shared_batch(self.ranks.world, self.ranks.total) if self.in_parts else nullcontext()
+
+
+def _check_statistics(spec: NetSpec, world: int) -> None:
+    for layer in spec.layers:
+        if world > 1 and getattr(layer.options, "use_global_stats", True) is False:
+            raise ValueError(
+                f"layer {layer.name!r} (BatchNorm): takes its statistics from the batch, which {world} "
+                "processes would each see a part of; use_global_stats: true, or iter_size for batch_size"
+            )

@@ -1,0 +1,41 @@
+"""A loss that is NaN or infinite, and where that began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from deeplab_repro.network import CaffeNet
+
+_REMEDY = "lower base_lr, set clip_gradients, or check data and labels"
+
+
+class NotFinite(RuntimeError):
+    """The loss, or a blob on the way to it, is NaN or infinite."""
+
+
+@torch.no_grad()
+def blame(
+    net: CaffeNet, iteration: int, loss: float, suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None
+) -> NotFinite:
+    """The error that names the first cause: weights, data, or a layer, found by running the net once more.
+
+    suspect: the batch and dropout masks that gave the loss; None where that was another process."""
+    where = f"iteration {iteration}: the loss is {loss}"
+    for layer, blobs in net.params.items():
+        if not all(bool(torch.isfinite(one).all()) for one in blobs):
+            return NotFinite(f"{where}; the weights of layer {layer!r} are not finite any more; {_REMEDY}")
+    if suspect is None:
+        return NotFinite(f"{where} in another process; {_REMEDY}")
+    batch, masks = suspect
+    for name, value in batch.items():
+        if not bool(torch.isfinite(value).all()):
+            return NotFinite(f"{where}; the data layer's blob {name!r} holds values that are not finite")
+    values = net(**batch, masks=masks, blobs="all")
+    for one in net.spec.layers:
+        for top in one.tops:
+            if top in values and not bool(torch.isfinite(values[top]).all()):
+                return NotFinite(f"{where}; not finite from layer {one.name!r} ({one.type}) on; {_REMEDY}")
+    return NotFinite(f"{where}; {_REMEDY}")
