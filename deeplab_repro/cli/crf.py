@@ -24,6 +24,19 @@ class Normalization(StrEnum):
     symmetric = "symmetric"
 
 
+NormalizationOption = Annotated[
+    Normalization, typer.Option("--normalization", help="after: DeepLab's; symmetric: pydensecrf's.")
+]
+ProbabilitiesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--probabilities/--logits",
+        help="What the scores are, where not as the format says.",
+        show_default="by the format",
+    ),
+]
+
+
 def _number(option: str, default: float, help: str) -> Any:
     return typer.Option(option, help=help, show_default=f"{default:g}")
 
@@ -56,21 +69,12 @@ def crf(
     bilateral_rgb_std: Annotated[
         float | None, _number("--bilateral-rgb-std", 5, "Its reach in colour, of 255.")
     ] = None,
-    normalization: Annotated[
-        Normalization, typer.Option("--normalization", help="after: DeepLab's; symmetric: pydensecrf's.")
-    ] = Normalization.after,
+    normalization: NormalizationOption = Normalization.after,
     method: Annotated[str, typer.Option("--method", help="How kernels are filtered.")] = "lattice",
     prune: Annotated[
         float, typer.Option("--prune", help="Leave out labels whose probability nowhere exceeds this; approximate.")
     ] = 0.0,
-    probabilities: Annotated[
-        bool | None,
-        typer.Option(
-            "--probabilities/--logits",
-            help="What the scores are, where not as the format says.",
-            show_default="by the format",
-        ),
-    ] = None,
+    probabilities: ProbabilitiesOption = None,
     formats: Annotated[
         str, typer.Option("--formats", metavar="F,F", help="Of a folder's results: png, bin, npy, mat.")
     ] = "png",

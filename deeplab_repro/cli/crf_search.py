@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.crf import Normalization
+from deeplab_repro.cli.crf import Normalization, NormalizationOption, ProbabilitiesOption
 from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
@@ -49,15 +49,8 @@ def crf_search(
     gaussian_weight: Annotated[float, typer.Option("--gaussian-weight", help="Of the smoothness kernel, or 0.")] = 3,
     gaussian_xy_std: Annotated[float, typer.Option("--gaussian-xy-std", help="Its reach, pixels.")] = 3,
     iterations: Annotated[int, typer.Option("--iterations", min=0, help="Of mean field.")] = 10,
-    normalization: Annotated[
-        Normalization, typer.Option("--normalization", help="after: DeepLab's; symmetric: pydensecrf's.")
-    ] = Normalization.after,
-    probabilities: Annotated[
-        bool | None,
-        typer.Option(
-            "--probabilities/--logits", help="What the scores are, if not by format.", show_default="by the format"
-        ),
-    ] = None,
+    normalization: NormalizationOption = Normalization.after,
+    probabilities: ProbabilitiesOption = None,
     ignore: Annotated[int, typer.Option("--ignore", help="Label that counts as no class.")] = 255,
     jobs: JobsOption = 1,
     device: DeviceOption = Device.auto,

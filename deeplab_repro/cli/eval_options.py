@@ -1,4 +1,4 @@
-"""What `deeplab eval` and `deeplab trimap` share: options, and from them what is evaluated."""
+"""Options of `deeplab eval` and `trimap`, some of them `segment`'s too, and from them what is evaluated."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ RootOption = Annotated[
     Path | None,
     typer.Option("--root", metavar="DIR", help="Where a list file's names begin.", show_default=False),
 ]
+# None where a verb takes scores or labels in its place.
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|FILE", help="bundled, a zoo name, a .prototxt or .safetensors checkpoint."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deeplab_repro.cli.eval_options import FlipOption, ModelOption, ScalesOption, WeightsOption
 from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_numbers, parse_variables
 
 if TYPE_CHECKING:
@@ -18,23 +19,13 @@ def segment(
         list[Path], typer.Argument(metavar="IMG", help="Images, or folders of them.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the pictures go.")],
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", metavar="NAME|FILE", help="bundled, a zoo name, a .prototxt or a .safetensors checkpoint."
-        ),
-    ] = "bundled",
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="W", help="The .caffemodel of a prototxt or zoo name.", show_default=False),
-    ] = None,
+    model: ModelOption = "bundled",
+    weights: WeightsOption = None,
     crf: Annotated[
         bool, typer.Option("--crf/--no-crf", help="Refine by the dense CRF, with the model's parameters.")
     ] = False,
-    scales: Annotated[
-        str, typer.Option("--scales", metavar="S,S", help="Relative image sizes; their scores' maximum counts.")
-    ] = "1",
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirror image's scores.")] = False,
+    scales: ScalesOption = "1",
+    flip: FlipOption = False,
     mean: Annotated[
         str | None,
         typer.Option("--mean", metavar="B,G,R", help="Mean to subtract instead of the model's.", show_default=False),
