@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deeplab_repro.toml_rows import read_toml, record
 from prototxt_import.text import nearest
 
 CATALOG = Path(__file__).parents[1] / "weights" / "catalog.toml"
@@ -75,11 +74,7 @@ class Catalog:
 
 def read_catalog(path: str | os.PathLike[str] = CATALOG) -> Catalog:
     """Read the catalog; ValueError naming file, entry and field for anything unknown, missing or doubled."""
-    with open(path, "rb") as file:
-        try:
-            data = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: not TOML: {error}") from error
+    data = read_toml(path)
     rows = [(row, True) for row in data.get("file", ())] + [(row, False) for row in data.get("own", ())]
     entries: dict[str, Entry] = {}
     for row, released in rows:
@@ -87,24 +82,16 @@ def read_catalog(path: str | os.PathLike[str] = CATALOG) -> Catalog:
         if entry.name in entries:
             raise ValueError(f"{path}: entry {entry.name}: the name is used twice")
         entries[entry.name] = entry
-    lists = {
-        row["name"]: Lists(row["name"], tuple(row["urls"]), row["md5"], row.get("note", ""))
-        for row in data.get("lists", ())
-    }
+    lists = [record(Lists, row, f"{path}: lists {row.get('name')}") for row in data.get("lists", ())]
     blue, green, red = data["preprocessing"]["mean_bgr"]
-    return Catalog(entries, lists, (blue, green, red))
+    return Catalog(entries, {each.name: each for each in lists}, (blue, green, red))
 
 
 def _entry(row: dict[str, Any], released: bool, path: str) -> Entry:
-    name = row.get("name")
-    if not name:
-        raise ValueError(f"{path}: an entry has no name")
-    unknown = sorted(set(row) - {field.name for field in dataclasses.fields(Entry)} - {"released"})
-    if unknown or "released" in row:
-        raise ValueError(f"{path}: entry {name}: unknown field {[*unknown, 'released'][0]!r}")
-    if row.get("requires", "all") not in REQUIRES:
-        raise ValueError(f"{path}: entry {name}: requires must be one of {', '.join(REQUIRES)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    if values.get("classes", "voc12") == "voc12":
-        values.setdefault("input", _VOC_INPUT)
-    return Entry(**values, released=released)
+    where = f"{path}: entry {row.get('name', 'without name')}"
+    if row.get("classes", "voc12") == "voc12":
+        row = {"input": _VOC_INPUT, **row}
+    entry = record(Entry, row, where, released=released)
+    if entry.requires not in REQUIRES:
+        raise ValueError(f"{where}: requires must be one of {', '.join(REQUIRES)}")
+    return entry

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from deeplab_repro.toml_rows import read_toml, record
 
 PUBLISHED = Path(__file__).parents[1] / "weights" / "published.toml"
 # How a number can be checked; the file's head says what each means.
@@ -77,42 +77,29 @@ class Published:
 
 def read_published(path: str | os.PathLike[str] = PUBLISHED) -> Published:
     """Read the records; ValueError naming file, row and field for anything unknown, missing or doubled."""
-    with open(path, "rb") as file:
-        try:
-            data = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: not TOML: {error}") from error
+    data = read_toml(path)
     records: list[Record] = []
     seen: set[str] = set()
     for facts in _rows(data):
-        record = _record(facts, str(path))
-        if record.id in seen:
-            raise ValueError(f"{path}: row {record.id}: the id is used twice")
-        seen.add(record.id)
-        records.append(record)
-    for record in records:
-        for other in record.conflict:
+        found = _record(facts, f"{path}: row {facts.get('id', 'without id')}")
+        if found.id in seen:
+            raise ValueError(f"{path}: row {found.id}: the id is used twice")
+        seen.add(found.id)
+        records.append(found)
+    for each in records:
+        for other in each.conflict:
             if other not in seen:
-                raise ValueError(f"{path}: row {record.id}: conflict names {other!r}, which is no row")
+                raise ValueError(f"{path}: row {each.id}: conflict names {other!r}, which is no row")
     return Published(tuple(records), data.get("images", {}))
 
 
-def _record(facts: dict[str, Any], path: str) -> Record:
-    name = facts.get("id", "without id")
-    fields = {field.name: field for field in dataclasses.fields(Record)}
-    unknown = sorted(set(facts) - set(fields))
-    if unknown:
-        raise ValueError(f"{path}: row {name}: unknown field {unknown[0]!r}")
-    missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in facts]
-    if missing:
-        raise ValueError(f"{path}: row {name}: {missing[0]} is missing")
-    if facts["check"] not in CHECKS:
-        raise ValueError(f"{path}: row {name}: check is {facts['check']!r}, must be one of {', '.join(CHECKS)}")
-    if facts["check"] == "data" and not facts.get("weights"):
-        raise ValueError(f"{path}: row {name}: a score needs the name of its weights")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    values["value"] = float(facts["value"])
-    return Record(**values)
+def _record(facts: dict[str, Any], where: str) -> Record:
+    found = record(Record, facts, where)
+    if found.check not in CHECKS:
+        raise ValueError(f"{where}: check is {found.check!r}, must be one of {', '.join(CHECKS)}")
+    if found.check == "data" and not found.weights:
+        raise ValueError(f"{where}: a score needs the name of its weights")
+    return replace(found, value=float(found.value))
 
 
 def _rows(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

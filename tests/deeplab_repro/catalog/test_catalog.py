@@ -105,6 +105,9 @@ def test_unknown_names_and_fields_are_refused(tmp_path):
         (tmp_path / "c.toml").write_text(text + more)
         with pytest.raises(ValueError, match=rf"c\.toml: entry a: .*{word}"):
             read_catalog(tmp_path / "c.toml")
+    (tmp_path / "c.toml").write_text('[[file]]\ndialect = "v1"')
+    with pytest.raises(ValueError, match=r"c\.toml: entry without name: name is missing"):
+        read_catalog(tmp_path / "c.toml")
     (tmp_path / "c.toml").write_text("[")
     with pytest.raises(ValueError, match=r"c\.toml: not TOML"):
         read_catalog(tmp_path / "c.toml")
