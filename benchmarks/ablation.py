@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,19 +25,19 @@ from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
 from deeplab_repro.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
 from deeplab_repro.files import check_record, output_folder
 from deeplab_repro.network import CaffeNet
-from deeplab_repro.plain import plain_net
 from deeplab_repro.predict import Segmenter
+from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, train
 from deeplab_repro.zoo import vgg16_spec
 from deeplab_repro.zoo.normalised import normalised
-from deeplab_repro.zoo.training import MEAN
-from prototxt_import import NetSpec, layer, make_net, read_net, write_net, write_weights
-from prototxt_import.layers.data import TransformOptions
+from deeplab_repro.zoo.training import MEAN, fed
+from prototxt_import import NetSpec, write_net, write_weights
 
 from .ablation_report import compare, print_report
 from .machine import machine_record
 from .run import write_json
 
 CLASSIFIER = "fc8_camvid"
+SOLVER, TEST_NET = "solver.prototxt", "test.prototxt"
 TRIMAP_WIDTHS = (1, 2, 5, 10, 20, 40)
 # v2's setting for its VGG-16 nets.
 CRF = CRFParams(
@@ -73,7 +72,7 @@ ARMS = {
 class Scale:
     """How small "in the small" is. channels: of the five stages; iterations: of `batch` crops of `crop` pixels.
 
-    The step policy divides the rate by ten at each third, as v1's 2000 of 6000; poly has v2's power, 0.9."""
+    Policies as scratch.solver_text has them."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 128)
     fc_channels: int = 256
@@ -105,50 +104,20 @@ def net_spec(arm: Arm, scale: Scale, classes: int, phase: str, size: tuple[int, 
     return normalised(spec)
 
 
-def solver_text(arm: Arm, scale: Scale, seed: int) -> str:
-    """The run's solver, whose net is train.prototxt beside it."""
-    policy = {"poly": "power: 0.9", "step": f"gamma: 0.1\nstepsize: {max(scale.iterations // 3, 1)}"}[arm.policy]
-    return (
-        f'net: "train.prototxt"\nbase_lr: {scale.base_lr}\nlr_policy: "{arm.policy}"\n{policy}\n'
-        f"max_iter: {scale.iterations}\nmomentum: 0.9\nweight_decay: 0.0005\naverage_loss: 20\ndisplay: 20\n"
-        f'snapshot: 100\nsnapshot_prefix: "train"\nrandom_seed: {seed}\n'
-    )
-
-
 def write_run(folder: Path, arm: Arm, scale: Scale, seed: int, data: SegmentationDataset) -> None:
     """train.txt, train.prototxt, test.prototxt and solver.prototxt of a run, the same each time."""
     lines = (f"{each.image.resolve()} {each.label.resolve()}\n" for each in data.samples if each.label is not None)
     (folder / "train.txt").write_text("".join(lines))
     sides = (scale.crop, scale.crop)
     net = net_spec(arm, scale, data.num_classes, "TRAIN", sides)
-    feed = layer(
-        "ImageSegData",
-        "data",
-        (),
-        ("data", "label"),
-        source="train.txt",
-        batch_size=scale.batch,
-        shuffle=True,
-        label_type="PIXEL",
-        transform=TransformOptions(mirror=True, crop_size=scale.crop, mean_value=MEAN, scale_factors=arm.scales),
-    )
-    train = make_net(net.name, {}, [feed, *net.layers], "TRAIN", net.dialect)
-    write_net(train, folder / "train.prototxt", "v2")
-    write_net(net_spec(arm, scale, data.num_classes, "TEST", sides), folder / "test.prototxt", "v2")
-    (folder / "solver.prototxt").write_text(solver_text(arm, scale, seed))
-
-
-def train(folder: Path, device: str) -> Path:
-    """Run or continue the training by the command line, as anyone would; the model it ends with."""
-    command = [sys.executable, "-m", "deeplab_repro", "train", "solver.prototxt", "--snapshot", "latest"]
-    command += ["--log", "train.jsonl", "--report", "loss.png", "--device", device]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return max(folder.glob("train_iter_*.caffemodel"), key=lambda path: int(path.stem.rpartition("_")[2]))
+    write_net(fed(net, "train.txt", scales=arm.scales), folder / TRAIN_NET, "v2")
+    write_net(net_spec(arm, scale, data.num_classes, "TEST", sides), folder / TEST_NET, "v2")
+    (folder / SOLVER).write_text(solver_text(arm.policy, scale.base_lr, scale.iterations, seed))
 
 
 def folded_model(folder: Path, model: Path) -> NetSpec:
     """plain.prototxt and plain.caffemodel: the trained net without its normalisation."""
-    spec = plain_net(CaffeNet(read_net(folder / "test.prototxt", model)))
+    spec = folded(folder / TEST_NET, model)
     write_net(spec, folder / "plain.prototxt", "v2")
     write_weights(spec.weights, spec, folder / "plain.caffemodel", "v2")
     return spec
@@ -179,10 +148,10 @@ def run(folder: Path, name: str, scale: Scale, seed: int, camvid: Path, device: 
             return json.loads(answer.read_text())
         write_run(folder, ARMS[name], scale, seed, open_dataset(camvid, "train"))
         begin = time.monotonic()
-        model = train(folder, device)
+        model = train(folder / SOLVER, folder, device)
         elapsed = time.monotonic() - begin
         stages = score(folded_model(folder, model), open_dataset(camvid, "val"), device, folder / "scored")
-        lines = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+        lines = map(json.loads, (folder / LOG).read_text().splitlines())
         losses = [line["loss"] for line in lines if "loss" in line]
         result = {
             **facts,

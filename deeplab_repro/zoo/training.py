@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,13 @@ def training_spec(
     if height != width:
         raise ValueError(f"size {height}x{width}: the data layer cuts squares; give equal sides")
     net = spec(name, num_classes, dataset, "TRAIN", size=(height, width), batch=batch, **facts)
+    return fed(net, source, root_folder, recipe.scales)
+
+
+def fed(net: NetSpec, source: str, root_folder: str = "", scales: Sequence[float] = ()) -> NetSpec:
+    """The TRAIN net with its inputs `data` (a square) and `label` read by an ImageSegData layer: mirrored random crops,
+    shuffled, with pixel labels. source, root_folder: of the list; scales: that images are drawn at."""
+    batch, _, side, _ = net.inputs["data"]
     data = layer(
         "ImageSegData",
         "data",
@@ -46,7 +54,7 @@ def training_spec(
         batch_size=batch,
         shuffle=True,
         label_type="PIXEL",
-        transform=TransformOptions(mirror=True, crop_size=height, mean_value=MEAN, scale_factors=recipe.scales),
+        transform=TransformOptions(mirror=True, crop_size=side, mean_value=MEAN, scale_factors=tuple(scales)),
     )
     return make_net(net.name, {}, [data, *net.layers], "TRAIN", net.dialect)
 

@@ -1,17 +1,23 @@
 import importlib.util
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-RECIPE = Path(__file__).parents[2] / "weights" / "recipe" / "train_bundled.py"
+from deeplab_repro.images import read_image, read_labels
+from deeplab_repro.network import CaffeNet
+from prototxt_import import parse_net, read_net, read_solver
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("train_bundled", RECIPE)
+    spec = importlib.util.spec_from_file_location("train_bundled", WEIGHTS / "recipe" / "train_bundled.py")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -19,62 +25,90 @@ def recipe():
 
 @pytest.fixture
 def small(recipe):
-    return recipe.Recipe(channels=(4, 4, 8, 8, 8), fc_channels=8, rounds=((4, 0.02),), batch=1, warmup=1)
+    return recipe.Recipe(
+        channels=(4, 4, 8, 8, 8), fc_channels=8, size=(49, 65), scenes=3, crop=33, batch=2, iterations=2
+    )
 
 
-def test_folding_the_normalisation_leaves_the_scores(recipe, small):
-    trainee = recipe.Trainee(small)
-    trainee.step(0)
-    trainee.norms.eval()
-    data, _ = small.batch_at(1)
+@pytest.fixture
+def folders(tmp_path):
+    """Of the prototxts and of the run."""
+    (tmp_path / "recipe").mkdir()
+    return tmp_path / "recipe", tmp_path / "run"
+
+
+def test_the_files_beside_the_recipe_are_those_it_writes(recipe):
+    for name, text in recipe.Recipe().files().items():
+        assert (WEIGHTS / "recipe" / name).read_text() == text, f"{name}: run {WEIGHTS / 'recipe'}/train_bundled.py"
+
+
+def test_the_record_is_of_the_recipe_and_its_solver(recipe):
+    record = json.loads((WEIGHTS / "bundled.json").read_text())["recipe"]
+    solver = read_solver(WEIGHTS / "recipe" / record["solver"])
+    facts = json.loads(json.dumps(asdict(recipe.Recipe())))
+    assert {name: record[name] for name in facts} == facts
+    assert (solver.max_iter, solver.base_lr) == (record["iterations"], record["base_lr"])
+
+
+def test_the_loss_is_over_all_pixels_of_the_enlarged_scores(recipe, small):
+    spec = parse_net(small.files()[recipe.TRAIN_NET], phase="TRAIN")
+    loss = next(one for one in spec.layers if one.type == "SoftmaxWithLoss")
+    assert [spec.blobs[name] for name in loss.bottoms] == [(2, len(recipe.CLASSES), 33, 33), (2, 1, 33, 33)]
+    assert not any(one.type == "Dropout" for one in spec.layers)
+    assert sum(one.type == "BatchNorm" for one in spec.layers) == 15
+
+
+def test_a_run_is_trained_and_folded_and_passed_over_when_it_is_done(recipe, small, folders):
+    files, work = folders
+    spec, facts = recipe.trained(small, files, work)
+    assert facts["resumed"] == 0
+    assert spec.dialect == "v1"
+    assert not spec.missing_weights
+    data = torch.randn(1, 3, *small.size, generator=torch.Generator().manual_seed(1)) * 60
     with torch.no_grad():
-        expected = trainee.net(data=data)["fc8_interp"]
-        scores = trainee.plain()(data=data / small.input_scale)["fc8_interp"]
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+        scores = CaffeNet(spec)(data=data)["fc8_interp"]
+        normalised = CaffeNet(read_net(files / recipe.TEST_NET, work / "train_iter_2.caffemodel"))
+        expected = normalised(data=data)["fc8_interp"]
+    # Folding rounds once more than running the layers one by one.
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+    again, facts_again = recipe.trained(small, files, work)
+    assert facts_again == facts
+    for name, blobs in spec.weights.items():
+        for blob, other in zip(blobs, again.weights[name], strict=True):
+            np.testing.assert_array_equal(blob, other)
+    with pytest.raises(ValueError, match="base_lr"):
+        recipe.trained(replace(small, base_lr=1.0), files, work)
 
 
-def test_training_resumed_from_a_snapshot_ends_in_the_same_weights(recipe, small, tmp_path):
-    straight = recipe.Trainee(small)
-    for iteration in range(2):
-        straight.step(iteration)
-    first = recipe.Trainee(small)
-    first.step(0)
-    torch.save(first.state(), tmp_path / "state.pt")
-    resumed = recipe.Trainee(small)
-    resumed.load(torch.load(tmp_path / "state.pt", weights_only=True))
-    resumed.step(1)
-    for name, blobs in straight.plain().params.items():
-        for blob, other in zip(blobs, resumed.plain().params[name], strict=True):
-            assert torch.equal(blob, other)
+def test_training_labels_are_void_more_often_for_frequent_classes(recipe, small, tmp_path):
+    replace(small, scenes=2).draw(tmp_path)
+    image, truth = recipe.draw_scene(recipe.FIRST_TRAINING_SEED + 1)
+    labels = read_labels(tmp_path / "scenes/00001_label.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "scenes/00001.png"), image)
+    void = labels == recipe.IGNORE_LABEL
+    np.testing.assert_array_equal(labels[~void], truth[~void])
+    kept = small.kept_shares()
+    assert kept.max() == 1
+    for index in np.unique(truth):
+        count = (truth == index).sum()
+        # Four standard deviations of a share of so many pixels.
+        assert (~void[truth == index]).mean() == pytest.approx(kept[index], abs=2 / np.sqrt(count))
 
 
-def test_update_keeps_the_rate_inside_the_history(recipe, small):
-    trainee = recipe.Trainee(replace(small, momentum=0.5, weight_decay=0.01))
-    weight, bias = trainee.net.params[recipe.CLASSIFIER]
-    before = weight.detach().clone(), bias.detach().clone()
-    expected = [blob.clone() for blob in before]
-    history = [torch.zeros_like(blob) for blob in before]
-    for rate, slope in ((0.1, 1.0), (0.02, 3.0)):
-        for blob, *_ in trainee.blobs:
-            blob.grad = torch.full_like(blob, slope)
-        trainee.update(rate)
-        for i, (lr_mult, decay_mult) in enumerate(((10, 1), (20, 0))):
-            history[i] = 0.5 * history[i] + rate * lr_mult * (slope + 0.01 * decay_mult * expected[i])
-            expected[i] = expected[i] - history[i]
-    torch.testing.assert_close(weight.detach(), expected[0])
-    torch.testing.assert_close(bias.detach(), expected[1])
-
-
-def test_each_round_rises_then_falls_by_the_poly_rule(recipe):
-    facts = recipe.Recipe(rounds=((1000, 0.02), (500, 0.01)), power=0.9, warmup=100)
-    assert facts.iterations == 1500
-    assert facts.rate(0) == pytest.approx(0.02 / 100)
-    assert facts.rate(99) == pytest.approx(0.02 * 0.901**0.9)
-    assert facts.rate(999) == pytest.approx(0.02 * 0.001**0.9)
-    assert facts.rate(1000) == pytest.approx(0.01 / 100)
-    assert facts.rate(1250) == pytest.approx(0.01 * 0.5**0.9)
+def test_drawing_goes_on_where_it_was(recipe, small, tmp_path):
+    replace(small, scenes=1).draw(tmp_path)
+    label = tmp_path / "scenes/00000_label.png"
+    before = label.stat().st_mtime_ns
+    small.draw(tmp_path)
+    assert label.stat().st_mtime_ns == before
+    lines = (tmp_path / recipe.LIST).read_text().splitlines()
+    assert lines[2] == "scenes/00002.png scenes/00002_label.png"
+    assert all((tmp_path / name).is_file() for line in lines for name in line.split())
 
 
 def test_scenes_of_training_validation_and_demo_are_apart(recipe):
-    sets = [set(recipe.DEMO_SEEDS), set(recipe.VALIDATION_SEEDS), set(range(recipe.FIRST_TRAINING_SEED, 2_000_000))]
+    first = recipe.FIRST_TRAINING_SEED
+    training = set(range(first, first + max(recipe.COUNTED, recipe.Recipe().scenes)))
+    sets = [set(recipe.DEMO_SEEDS), set(recipe.VALIDATION_SEEDS), training]
     assert sum(map(len, sets)) == len(set().union(*sets))
