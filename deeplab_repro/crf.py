@@ -107,9 +107,10 @@ def position_features(height: int, width: int, std: float, *, dtype: torch.dtype
 def bilateral_features(image: Tensor, xy_std: float, rgb_std: float) -> Tensor:
     """[N, H W, 5]: (x / xy_std, y / xy_std, R / rgb_std, G / rgb_std, B / rgb_std) of images [N, H, W, 3]."""
     count, height, width, _ = image.shape
-    position = position_features(height, width, xy_std, dtype=image.dtype, device=image.device)
-    color = _divided(image.reshape(count, height * width, 3), rgb_std)
-    return torch.cat((position.expand(count, -1, -1), color), dim=-1)
+    features = image.new_empty(count, height * width, 5)
+    features[..., :2] = position_features(height, width, xy_std, dtype=image.dtype, device=image.device)
+    features[..., 2:] = _divided(image.reshape(count, height * width, 3), rgb_std)
+    return features
 
 
 class Problem(NamedTuple):
@@ -233,7 +234,8 @@ class DenseCRF(nn.Module):
     def problem(self, image: Tensor, scores: Tensor) -> Problem:
         """The mean field that `forward` runs on the same arguments, with the same errors."""
         image, scores = self._batch(image, scores)
-        return Problem(-scores.flatten(2), *self._kernels(image, scores), self._compatibility(scores))
+        # A view: on the CPU the operator negates the scores as it reads them.
+        return Problem(torch._neg_view(scores.flatten(2)), *self._kernels(image, scores), self._compatibility(scores))
 
     @staticmethod
     def _batch(image: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ MeanfieldProblem<scalar_t> problem_of(
   const int64_t points = unary.size(2);
   MeanfieldProblem<scalar_t> problem{};
   problem.unary = unary.const_data_ptr<scalar_t>() + image * labels * points;
+  problem.unary_factor = unary.is_neg() ? scalar_t(-1) : scalar_t(1);
   problem.labels = labels;
   problem.points = points;
   problem.weights = weights_of(kernel_weights, kernels, image).vec();
@@ -107,6 +108,11 @@ at::Tensor meanfield_meta_op(const at::Tensor& unary, at::TensorList features,
 
 TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
   m.impl("meanfield", &deeplab::meanfield_cpu_op);
+}
+
+// The energies are minus the scores: a negative view of them saves a copy.
+TORCH_LIBRARY_IMPL(deeplab, Negative, m) {
+  m.impl("meanfield", torch::CppFunction::makeFallthrough());
 }
 
 TORCH_LIBRARY_IMPL(deeplab, Meta, m) {

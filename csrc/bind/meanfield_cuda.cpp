@@ -145,7 +145,7 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
     check_features(kOp, kernel.flatten(0, 1));
   }
   const c10::cuda::CUDAGuard guard(unary.device());
-  const Call call{unary.contiguous(),
+  const Call call{unary.resolve_neg().contiguous(),
                   features,
                   kernel_weights,
                   made_contiguous(compatibility),

@@ -90,11 +90,13 @@ DEEPLAB_HD scalar_t pairwise_energy(const scalar_t* filtered, int l, int labels,
   return sum;
 }
 
-// One image's problem: unary [L, P] energies; lattices and weights of its
-// kernels, each over the same P points; compatibility null, [L] or [L, L].
+// One image's problem: energies unary_factor * unary [L, P]; lattices and
+// weights of its kernels, each over the same P points; compatibility null, [L]
+// or [L, L].
 template <typename scalar_t>
 struct MeanfieldProblem {
   const scalar_t* unary;
+  scalar_t unary_factor = 1;
   std::int64_t labels;
   std::int64_t points;
   std::vector<LatticeView<scalar_t>> lattices;

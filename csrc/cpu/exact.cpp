@@ -7,7 +7,7 @@
 
 #include "csrc/cpu/buffer.h"
 #include "csrc/cpu/parallel.h"
-#include "csrc/cpu/point_tiles.h"
+#include "csrc/cpu/point_rows.h"
 #include "csrc/cpu/row_kernels.h"
 
 namespace deeplab {
@@ -120,8 +120,9 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
   const auto scaled = make_buffer<scalar_t>(points * width);
   const auto filtered = make_buffer<scalar_t>(points * width);
   const auto message = make_buffer<scalar_t>(points * width);
-  const auto unary = make_buffer<scalar_t>(tiles_size(labels, points));
-  planes_to_tiles(problem.unary, nullptr, labels, points, unary.get());
+  const auto unary = make_buffer<scalar_t>(rows_size(width, points));
+  planes_to_rows(problem.unary, scalar_t(1), nullptr, labels, points, width,
+                 std::numeric_limits<scalar_t>::infinity(), unary.get());
   UpdateArguments<scalar_t> arguments{};
   arguments.unary = unary.get();
   arguments.labels = labels;

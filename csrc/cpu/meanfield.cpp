@@ -1,10 +1,11 @@
 #include "csrc/cpu/meanfield.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "csrc/cpu/parallel.h"
-#include "csrc/cpu/point_tiles.h"
+#include "csrc/cpu/point_rows.h"
 #include "csrc/cpu/row_kernels.h"
 #include "csrc/cpu/stages.h"
 
@@ -184,11 +185,12 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
   const std::int64_t width = padded_width(problem.labels);
   const PointChunks chunks(problem.points);
   const Buffer<scalar_t> unary =
-      make_buffer<scalar_t>(tiles_size(problem.labels, problem.points));
+      make_buffer<scalar_t>(rows_size(width, problem.points));
   {
     const Stage stage("reorder");
-    planes_to_tiles(problem.unary, plan.order.get(), problem.labels,
-                    problem.points, unary.get());
+    planes_to_rows(problem.unary, problem.unary_factor, plan.order.get(),
+                   problem.labels, problem.points, width,
+                   std::numeric_limits<scalar_t>::infinity(), unary.get());
   }
   {
     std::vector<Kernel<scalar_t>> kernels;
@@ -224,7 +226,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
           arguments.kind = problem.kind;
           arguments.compatibility = problem.compatibility;
           // The energies are read for the last time.
-          arguments.tiles = last ? unary.get() : nullptr;
+          arguments.marginals = last ? unary.get() : nullptr;
           const auto scratch = make_buffer<scalar_t>(2 * kPointTile * width);
           std::fill_n(scratch.get(), 2 * kPointTile * width, scalar_t(0));
           row_kernels<scalar_t>().update(
@@ -241,8 +243,8 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
   }
   // After the kernels' rows are gone: `out` need not have memory before.
   const Stage stage("reorder");
-  tiles_to_planes(unary.get(), plan.order.get(), problem.labels, problem.points,
-                  out);
+  rows_to_planes(unary.get(), plan.order.get(), problem.labels, problem.points,
+                 width, out);
 }
 
 #define DEEPLAB_INSTANTIATE(scalar_t)                                        \

@@ -35,13 +35,13 @@ struct UpdateArguments {
   bool gathers;             // adds the kernels' messages
   bool scatters;            // fills the kernels' rows
   const scalar_t* message;  // [P, width], where nothing is gathered, or null
-  const scalar_t* unary;    // [tiles, L, kPointTile]
+  // [whole tiles of points, width]; infinite in channels past the labels
+  const scalar_t* unary;
   std::int64_t labels;
   std::int64_t width;
   Compatibility kind;
   const scalar_t* compatibility;
-  scalar_t* marginals;  // [P, width] or null
-  scalar_t* tiles;  // marginals [tiles, L, kPointTile] or null; may be unary
+  scalar_t* marginals;  // [P, width] or null; may be unary
 };
 
 // A lattice's entries grouped by vertex, weights (and any factor of the points)
@@ -101,6 +101,10 @@ struct RowKernels {
   // width values.
   void (*update)(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
                  std::int64_t begin, std::int64_t end);
+  // Matrices [rows, columns] of whole vectors, one after the other: transposes
+  // each in place; scratch holds one.
+  void (*transpose)(std::int64_t rows, std::int64_t columns, scalar_t* scratch,
+                    scalar_t* values, std::int64_t begin, std::int64_t end);
   // Blocks of points: out = sum over all points of Gaussian weight * value;
   // skipped [P], unless null, takes the most that the left-out weights add up
   // to.

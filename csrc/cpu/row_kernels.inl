@@ -64,14 +64,6 @@ struct Row {
     for (int k = 0; k < kWide; ++k) wide[k] += factor * other.wide[k];
     for (int k = 0; k < kRest; ++k) rest[k] += factor * other.rest[k];
   }
-  void subtract(const Row& other) {
-    for (int k = 0; k < kWide; ++k) wide[k] -= other.wide[k];
-    for (int k = 0; k < kRest; ++k) rest[k] -= other.rest[k];
-  }
-  void multiply(const Row& other) {
-    for (int k = 0; k < kWide; ++k) wide[k] *= other.wide[k];
-    for (int k = 0; k < kRest; ++k) rest[k] *= other.rest[k];
-  }
   // The larger of each element and the other's.
   void raise(const Row& other) {
     for (int k = 0; k < kWide; ++k) {
@@ -137,6 +129,13 @@ inline void for_each_piece(std::int64_t width, const Function& fn) {
 }
 
 #include "csrc/cpu/embed_kernel.inl"
+
+// Lattice coordinates round alike on every machine; sums of rows need not, and
+// fused multiply-adds halve their instructions.
+#if DEEPLAB_VECTOR_BYTES >= 32
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=fast")
+#endif
 
 template <typename scalar_t>
 void splat(const SplatList<scalar_t>& list, const scalar_t* values,
@@ -427,7 +426,11 @@ void exact(const ExactBlocks<scalar_t>& blocks, const scalar_t* values,
 
 template <typename scalar_t>
 constexpr RowKernels<scalar_t> table() {
-  return {embed_points<scalar_t>, splat<scalar_t>,   blur<scalar_t>,
-          slice<scalar_t>,        combine<scalar_t>, spread<scalar_t>,
-          update<scalar_t>,       exact<scalar_t>};
+  return {embed_points<scalar_t>, splat<scalar_t>,     blur<scalar_t>,
+          slice<scalar_t>,        combine<scalar_t>,   spread<scalar_t>,
+          update<scalar_t>,       transpose<scalar_t>, exact<scalar_t>};
 }
+
+#if DEEPLAB_VECTOR_BYTES >= 32
+#pragma GCC pop_options
+#endif

@@ -40,31 +40,23 @@ inline void transpose8(const scalar_t* from, std::int64_t from_stride,
 }
 #undef DEEPLAB_SHUFFLE
 
-// Points' rows [kPointTile, width] to planes [width, kPointTile] and back.
+// Transposes matrices [rows, columns] that follow each other, in place; both
+// sizes are whole vectors.
 template <typename scalar_t>
-inline void rows_to_planes(const scalar_t* rows, std::int64_t width,
-                           scalar_t* planes) {
-  for (std::int64_t c = 0; c < width; c += kLanes) {
-    for (std::int64_t i = 0; i < kPointTile; i += kLanes) {
-      transpose8(rows + i * width + c, width, planes + c * kPointTile + i,
-                 kPointTile);
+void transpose(std::int64_t rows, std::int64_t columns, scalar_t* scratch,
+               scalar_t* values, std::int64_t begin, std::int64_t end) {
+  const std::int64_t size = rows * columns;
+  for (std::int64_t matrix = begin; matrix < end; ++matrix) {
+    scalar_t* own = values + matrix * size;
+    for (std::int64_t k = 0; k < size; ++k) scratch[k] = own[k];
+    for (std::int64_t r = 0; r < rows; r += kLanes) {
+      for (std::int64_t c = 0; c < columns; c += kLanes) {
+        transpose8(scratch + r * columns + c, columns, own + c * rows + r,
+                   rows);
+      }
     }
   }
 }
-template <typename scalar_t>
-inline void planes_to_rows(const scalar_t* planes, std::int64_t width,
-                           scalar_t* rows) {
-  for (std::int64_t c = 0; c < width; c += kLanes) {
-    for (std::int64_t i = 0; i < kPointTile; i += kLanes) {
-      transpose8(planes + c * kPointTile + i, kPointTile, rows + i * width + c,
-                 width);
-    }
-  }
-}
-
-// One value of each point of a tile.
-template <typename scalar_t>
-using Points = Row<scalar_t, kPointTile / kLanes>;
 
 // The number of corners as a constant where kCorners is one.
 template <int kCorners, typename scalar_t>
@@ -172,60 +164,97 @@ void scatter_kernel(const ChunkKernel<scalar_t>& kernel, std::int64_t width,
   });
 }
 
-// planes [labels, kPointTile] = logits of a tile: minus unary, minus the
-// pairwise energy of the messages, which stand in rows and in planes; highest
-// [kPointTile] = each point's highest.
-template <typename scalar_t>
-inline void logits_of(const UpdateArguments<scalar_t>& arguments,
-                      const scalar_t* message, const scalar_t* unary,
-                      scalar_t* planes, scalar_t* highest) {
-  const int labels = static_cast<int>(arguments.labels);
-  if (message != nullptr && arguments.kind != Compatibility::kPotts) {
-    for (std::int64_t i = 0; i < kPointTile; ++i) {
-      for (int l = 0; l < labels; ++l) {
-        planes[l * kPointTile + i] =
-            -pairwise_energy(message + i * arguments.width, l, labels,
-                             arguments.kind, arguments.compatibility);
-      }
-    }
+struct Sum {
+  template <typename Piece>
+  static void take(Piece& all, const Piece& other) {
+    all.add(other);
   }
-  using Plane = Points<scalar_t>;
-  Plane most;
-  for (std::int64_t l = 0; l < labels; ++l) {
-    Plane logits = Plane::load(planes + l * kPointTile);
-    logits.subtract(Plane::load(unary + l * kPointTile));
-    logits.store(planes + l * kPointTile);
-    if (l == 0) {
-      most = logits;
-    } else {
-      most.raise(logits);
-    }
+};
+struct Highest {
+  template <typename Piece>
+  static void take(Piece& all, const Piece& other) {
+    all.raise(other);
   }
-  most.store(highest);
+};
+
+// out [kPointTile] = the elements of each row taken together.
+template <typename Fold, typename scalar_t>
+inline __attribute__((always_inline)) void fold_rows(const scalar_t* rows,
+                                                     std::int64_t width,
+                                                     scalar_t* out) {
+  using Piece = Row<scalar_t, 1>;
+  scalar_t lanes[kPointTile * kLanes], turned[kLanes * kLanes];
+  for (std::int64_t i = 0; i < kPointTile; ++i) {
+    Piece all = Piece::load(rows + i * width);
+    for (std::int64_t c = kLanes; c < width; c += kLanes) {
+      Fold::take(all, Piece::load(rows + i * width + c));
+    }
+    all.store(lanes + i * kLanes);
+  }
+  for (std::int64_t first = 0; first < kPointTile; first += kLanes) {
+    transpose8(lanes + first * kLanes, kLanes, turned, kLanes);
+    Piece all = Piece::load(turned);
+    for (std::int64_t k = 1; k < kLanes; ++k) {
+      Fold::take(all, Piece::load(turned + k * kLanes));
+    }
+    all.store(out + first);
+  }
 }
 
-// Softmax over the labels of planes [labels, kPointTile], in place, given the
-// highest logit [kPointTile] of each point.
+// Softmax of each row of logits [kPointTile, width], in place; channels of
+// minus infinity get 0.
 template <typename scalar_t>
-inline void softmax_planes(std::int64_t labels,
-                           const scalar_t* __restrict highest,
-                           scalar_t* __restrict planes) {
-  using Plane = Points<scalar_t>;
-  scalar_t sum[kPointTile] = {};
-  for (std::int64_t l = 0; l < labels; ++l) {
-    scalar_t* __restrict plane = planes + l * kPointTile;
-    for (std::int64_t i = 0; i < kPointTile; ++i) {
-      const scalar_t value = exp_nonpositive(plane[i] - highest[i]);
-      plane[i] = value;
-      sum[i] += value;
+inline __attribute__((always_inline)) void softmax_rows(
+    std::int64_t width, scalar_t* __restrict rows) {
+  using Vector = typename VectorOf<scalar_t>::Type;
+  scalar_t of_point[kPointTile];
+  fold_rows<Highest>(rows, width, of_point);
+  for (std::int64_t i = 0; i < kPointTile; ++i) {
+    for (std::int64_t c = 0; c < width; c += kLanes) {
+      *reinterpret_cast<Vector*>(rows + i * width + c) -= of_point[i];
     }
   }
-  for (std::int64_t i = 0; i < kPointTile; ++i) sum[i] = scalar_t(1) / sum[i];
-  const Plane factor = Plane::load(sum);
-  for (std::int64_t l = 0; l < labels; ++l) {
-    Plane plane = Plane::load(planes + l * kPointTile);
-    plane.multiply(factor);
-    plane.store(planes + l * kPointTile);
+  for (std::int64_t k = 0; k < kPointTile * width; ++k) {
+    rows[k] = exp_nonpositive(rows[k]);
+  }
+  fold_rows<Sum>(rows, width, of_point);
+  for (std::int64_t i = 0; i < kPointTile; ++i) {
+    of_point[i] = scalar_t(1) / of_point[i];
+  }
+  for (std::int64_t i = 0; i < kPointTile; ++i) {
+    for (std::int64_t c = 0; c < width; c += kLanes) {
+      *reinterpret_cast<Vector*>(rows + i * width + c) *= of_point[i];
+    }
+  }
+}
+
+// rows [kPointTile, width] = softmax(rows - unary).
+template <typename scalar_t>
+void marginals_of(std::int64_t width, const scalar_t* __restrict unary,
+                  scalar_t* __restrict rows) {
+  for (std::int64_t k = 0; k < kPointTile * width; ++k) rows[k] -= unary[k];
+  if (width > kMaxVectors * kLanes) {
+    softmax_rows(width, rows);
+    return;
+  }
+  // The width of few labels as a constant.
+  for_each_piece(width, [&](auto vectors, std::int64_t) {
+    softmax_rows(decltype(vectors)::value * kLanes, rows);
+  });
+}
+
+// rows [kPointTile, width] = minus the pairwise energy of messages [kPointTile,
+// width].
+template <typename scalar_t>
+inline void pairwise_rows(const UpdateArguments<scalar_t>& arguments,
+                          const scalar_t* messages, scalar_t* rows) {
+  const int labels = static_cast<int>(arguments.labels);
+  for (std::int64_t i = 0; i < kPointTile; ++i) {
+    for (int l = 0; l < labels; ++l) {
+      rows[i * arguments.width + l] =
+          -pairwise_energy(messages + i * arguments.width, l, labels,
+                           arguments.kind, arguments.compatibility);
+    }
   }
 }
 
@@ -233,48 +262,37 @@ template <typename scalar_t>
 void update(const UpdateArguments<scalar_t>& arguments, scalar_t* scratch,
             std::int64_t begin, std::int64_t end) {
   const std::int64_t width = arguments.width;
-  const std::int64_t tile_size = arguments.labels * kPointTile;
-  scalar_t* rows = scratch;
-  scalar_t* planes = scratch + kPointTile * width;
+  const std::int64_t size = kPointTile * width;
   const bool scatters = arguments.scatters;
   for (std::int64_t first = begin; first < end; first += kPointTile) {
     const std::int64_t n = end - first < kPointTile ? end - first : kPointTile;
-    const scalar_t* message = nullptr;
+    scalar_t* rows = scratch;
+    prefetch_row(arguments.unary + first * width,
+                 size * static_cast<std::int64_t>(sizeof(scalar_t)));
+    const bool messages = arguments.message != nullptr || arguments.gathers;
     if (arguments.message != nullptr) {
-      message = arguments.message + first * width;
+      const scalar_t* message = arguments.message + first * width;
       for (std::int64_t k = 0; k < n * width; ++k) rows[k] = message[k];
+    } else if (!messages) {
+      for (std::int64_t k = 0; k < size; ++k) rows[k] = 0;
     }
     if (arguments.gathers) {
-      message = rows;
       for (int m = 0; m < arguments.kernel_count; ++m) {
         gather_kernel(arguments.kernels[m], width, m == 0, scatters, first, n,
                       end, rows);
       }
     }
-    if (message != nullptr) {
-      rows_to_planes(rows, width, planes);
-    } else {
-      for (std::int64_t k = 0; k < kPointTile * width; ++k) planes[k] = 0;
+    if (messages && arguments.kind != Compatibility::kPotts) {
+      rows = scratch + size;
+      pairwise_rows(arguments, scratch, rows);
     }
-    const std::int64_t tile = first / kPointTile;
-    scalar_t highest[kPointTile];
-    logits_of(arguments, message, arguments.unary + tile * tile_size, planes,
-              highest);
-    softmax_planes(arguments.labels, highest, planes);
-    if (arguments.tiles != nullptr) {
-      for (std::int64_t l = 0; l < arguments.labels; ++l) {
-        Points<scalar_t>::load(planes + l * kPointTile)
-            .store(arguments.tiles + tile * tile_size + l * kPointTile);
-      }
-    }
-    if (arguments.marginals == nullptr && !scatters) continue;
-    planes_to_rows(planes, width, rows);
+    marginals_of(width, arguments.unary + first * width, rows);
     if (arguments.marginals != nullptr) {
-      for (std::int64_t k = 0; k < n * width; ++k) {
-        arguments.marginals[first * width + k] = rows[k];
-      }
+      scalar_t* marginals = arguments.marginals + first * width;
+      for (std::int64_t k = 0; k < n * width; ++k) marginals[k] = rows[k];
     }
     if (!scatters) continue;
+    const std::int64_t tile = first / kPointTile;
     for (int m = 0; m < arguments.kernel_count; ++m) {
       const ChunkKernel<scalar_t>& kernel = arguments.kernels[m];
       // Rows are numbered as the points reach them.
