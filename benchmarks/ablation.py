@@ -79,7 +79,7 @@ class Scale:
     crop: int = 321
     batch: int = 4
     iterations: int = 1500
-    base_lr: float = 0.01
+    base_lr: float = 0.025
 
     def wider(self, width: float) -> Scale:
         """All channels times `width`."""
@@ -127,7 +127,8 @@ def score(spec: NetSpec, data: SegmentationDataset, device: str, notes: Path) ->
     """Figures on a split by stage ("network", "crf"), each with its trimap curve; bands follow label edges."""
     segmenter = Segmenter(net=CaffeNet(spec), mean_bgr=MEAN, crf=None, device=device)
     notes.mkdir(exist_ok=True)
-    result = evaluate(segmenter, data, CRF, TRIMAP_WIDTHS, boundary="edges", resume=notes)
+    settings = {"net": segmenter.fingerprint()}
+    result = evaluate(segmenter, data, CRF, TRIMAP_WIDTHS, boundary="edges", resume=notes, settings=settings)
     answer: dict[str, Any] = {}
     for stage in (NETWORK, REFINED):
         bands = [matrix_of(each).miou() for each in result.counts[stage][1:]]
