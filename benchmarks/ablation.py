@@ -79,7 +79,7 @@ class Scale:
     crop: int = 321
     batch: int = 4
     iterations: int = 1500
-    base_lr: float = 0.025
+    base_lr: float = 0.01
 
     def wider(self, width: float) -> Scale:
         """All channels times `width`."""
