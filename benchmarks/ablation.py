@@ -23,7 +23,7 @@ import torch
 from deeplab_repro.crf import CRFParams
 from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
 from deeplab_repro.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
-from deeplab_repro.files import check_record, output_folder
+from deeplab_repro.files import check_record, output_folder, write_text
 from deeplab_repro.network import CaffeNet
 from deeplab_repro.predict import Segmenter
 from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, train
@@ -107,12 +107,12 @@ def net_spec(arm: Arm, scale: Scale, classes: int, phase: str, size: tuple[int, 
 def write_run(folder: Path, arm: Arm, scale: Scale, seed: int, data: SegmentationDataset) -> None:
     """train.txt, train.prototxt, test.prototxt and solver.prototxt of a run, the same each time."""
     lines = (f"{each.image.resolve()} {each.label.resolve()}\n" for each in data.samples if each.label is not None)
-    (folder / "train.txt").write_text("".join(lines))
+    write_text(folder / "train.txt", "".join(lines))
     sides = (scale.crop, scale.crop)
     net = net_spec(arm, scale, data.num_classes, "TRAIN", sides)
     write_net(fed(net, "train.txt", scales=arm.scales), folder / TRAIN_NET, "v2")
     write_net(net_spec(arm, scale, data.num_classes, "TEST", sides), folder / TEST_NET, "v2")
-    (folder / SOLVER).write_text(solver_text(arm.policy, scale.base_lr, scale.iterations, seed))
+    write_text(folder / SOLVER, solver_text(arm.policy, scale.base_lr, scale.iterations, seed))
 
 
 def folded_model(folder: Path, model: Path) -> NetSpec:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from deeplab_repro.files import write_text
+
 from .cases import CRF_GPU_CASES, LARGE_NET_CASES, NET_CASES, conv_cases, crf_cases
 from .conv import DIRECTIONS, PRECISIONS, bench_conv
 from .crf import bench_crf
@@ -55,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_json(path: Path, report: object) -> None:
     """Write under a temporary name, then rename: nothing half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(report, indent=1) + "\n")
 
 
 def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from deeplab_repro.train.checkpointing import CheckpointedNet
 
 from .crf_memory import _CLEAR, _status_mib
 from .machine import machine_record
+from .run import write_json
 
 PROGRAMS = ("torch", "ours", "checkpointed")
 CROP, CLASSES = 321, 21
@@ -152,7 +153,7 @@ def main() -> None:
               f"loss {found[program]['loss']:.6f}")  # fmt: skip
     if arguments.json:
         record = {"machine": machine_record(), "width": arguments.width, "programs": found}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(arguments.json, record)
 
 
 if __name__ == "__main__":

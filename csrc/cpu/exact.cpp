@@ -122,7 +122,7 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
   const auto message = make_buffer<scalar_t>(points * width);
   const auto unary = make_buffer<scalar_t>(rows_size(width, points));
   planes_to_rows(problem.unary, scalar_t(1), nullptr, labels, points, width,
-                 std::numeric_limits<scalar_t>::infinity(), unary.get());
+                 unary.get());
   UpdateArguments<scalar_t> arguments{};
   arguments.unary = unary.get();
   arguments.labels = labels;
@@ -130,7 +130,6 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
   arguments.kind = problem.kind;
   arguments.compatibility = problem.compatibility;
   arguments.marginals = marginals.get();
-  const std::int64_t tile_count = (points + kPointTile - 1) / kPointTile;
   std::vector<scalar_t> shift(points, scalar_t(0));
   for (int iteration = 0; iteration <= problem.iterations; ++iteration) {
     if (iteration > 0) {
@@ -161,7 +160,8 @@ double meanfield_exact_cpu(const ExactProblem<scalar_t>& problem,
       arguments.message = message.get();
     }
     parallel_for(
-        0, tile_count, kTileGrain, [&](std::int64_t first, std::int64_t last) {
+        0, tile_count(points), kTileGrain,
+        [&](std::int64_t first, std::int64_t last) {
           const std::int64_t begin = first * kPointTile;
           const std::int64_t end = std::min(points, last * kPointTile);
           std::vector<scalar_t> scratch(2 * kPointTile * width);

@@ -188,7 +188,7 @@ bool build(const scalar_t* features, int d, const KeyPacking& packing,
   const PointChunks& chunks = out.chunks;
   std::vector<KeyTable<Keys>> tables(
       chunks.count, KeyTable<Keys>(policy, table_size(chunks.chunk_points)));
-  out.tile_rows.resize((chunks.points + kPointTile - 1) / kPointTile);
+  out.tile_rows.resize(tile_count(chunks.points));
   std::atomic<bool> good{true};
   parallel_tasks(chunks.count, [&](TaskQueue& queue) {
     for (std::int64_t chunk; queue.take(&chunk);) {
@@ -218,8 +218,7 @@ PointChunks::PointChunks(std::int64_t points) : points(points) {
     wanted *= 2;
   }
   const std::int64_t share = (points + wanted - 1) / wanted;
-  chunk_points =
-      std::max(kPointTile, (share + kPointTile - 1) / kPointTile * kPointTile);
+  chunk_points = std::max(kPointTile, tile_count(share) * kPointTile);
   count = (points + chunk_points - 1) / chunk_points;
 }
 

@@ -16,6 +16,9 @@ namespace deeplab {
 
 // Points handled together in the innermost loops; chunks are multiples of it.
 constexpr std::int64_t kPointTile = 16;
+inline std::int64_t tile_count(std::int64_t points) {
+  return (points + kPointTile - 1) / kPointTile;
+}
 
 // Rows in runs: the last of a run is stored as ~row.
 using RowRuns = std::vector<std::int32_t>;

@@ -1,7 +1,6 @@
 #include "csrc/cpu/meanfield.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "csrc/cpu/parallel.h"
@@ -189,8 +188,7 @@ void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
   {
     const Stage stage("reorder");
     planes_to_rows(problem.unary, problem.unary_factor, plan.order.get(),
-                   problem.labels, problem.points, width,
-                   std::numeric_limits<scalar_t>::infinity(), unary.get());
+                   problem.labels, problem.points, width, unary.get());
   }
   {
     std::vector<Kernel<scalar_t>> kernels;

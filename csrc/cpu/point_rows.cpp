@@ -1,6 +1,7 @@
 #include "csrc/cpu/point_rows.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "csrc/cpu/parallel.h"
@@ -52,22 +53,18 @@ void for_each_block(std::int64_t points, const Function& fn) {
   });
 }
 
-std::int64_t tiles_up_to(std::int64_t point) {
-  return (point + kPointTile - 1) / kPointTile;
-}
-
 }  // namespace
 
 template <typename scalar_t>
 void planes_to_rows(const scalar_t* planes, scalar_t factor,
                     const std::int32_t* order, std::int64_t labels,
-                    std::int64_t points, std::int64_t width, scalar_t padding,
-                    scalar_t* rows) {
+                    std::int64_t points, std::int64_t width, scalar_t* rows) {
   for_each_block(points, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t first = begin / kPointTile, last = tiles_up_to(end);
+    const std::int64_t first = begin / kPointTile, last = tile_count(end);
     for (std::int64_t tile = first; tile < last; ++tile) {
       scalar_t* own = rows + tile * width * kPointTile;
-      std::fill(own + labels * kPointTile, own + width * kPointTile, padding);
+      std::fill(own + labels * kPointTile, own + width * kPointTile,
+                std::numeric_limits<scalar_t>::infinity());
     }
     if (end % kPointTile != 0) {
       scalar_t* own = rows + (last - 1) * width * kPointTile;
@@ -90,7 +87,7 @@ void rows_to_planes(scalar_t* rows, const std::int32_t* order,
   for_each_block(points, [&](std::int64_t begin, std::int64_t end) {
     std::vector<scalar_t> scratch(kPointTile * width);
     row_kernels<scalar_t>().transpose(kPointTile, width, scratch.data(), rows,
-                                      begin / kPointTile, tiles_up_to(end));
+                                      begin / kPointTile, tile_count(end));
     for_each_value(order, labels, points, width, begin, end,
                    [&](std::int64_t plane, std::int64_t tile) {
                      planes[plane] = rows[tile];
@@ -101,7 +98,7 @@ void rows_to_planes(scalar_t* rows, const std::int32_t* order,
 #define DEEPLAB_INSTANTIATE(scalar_t)                                          \
   template void planes_to_rows(const scalar_t*, scalar_t, const std::int32_t*, \
                                std::int64_t, std::int64_t, std::int64_t,       \
-                               scalar_t, scalar_t*);                           \
+                               scalar_t*);                                     \
   template void rows_to_planes(scalar_t*, const std::int32_t*, std::int64_t,   \
                                std::int64_t, std::int64_t, scalar_t*);
 DEEPLAB_INSTANTIATE(float)

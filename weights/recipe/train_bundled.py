@@ -26,7 +26,7 @@ from torch import Tensor
 
 from deeplab_repro.crf import CRFParams, DenseCRF
 from deeplab_repro.data.scenes import CLASSES, PALETTE, draw_scene
-from deeplab_repro.files import check_record, output_folder, replacing
+from deeplab_repro.files import check_record, output_folder, write_text
 from deeplab_repro.images import write_image
 from deeplab_repro.metrics import ConfusionMatrix
 from deeplab_repro.network import CaffeNet
@@ -128,8 +128,7 @@ class Recipe:
             void = rng.random(truth.shape) >= kept[truth]
             write_image(drawn, image)
             save_label_png(np.where(void, IGNORE_LABEL, truth), label, PALETTE)
-        with replacing(folder / LIST) as temporary:
-            temporary.write_text("".join(lines))
+        write_text(folder / LIST, "".join(lines))
 
 
 def trained(recipe: Recipe, files: Path, work: Path) -> tuple[NetSpec, dict[str, int]]:
@@ -140,8 +139,7 @@ def trained(recipe: Recipe, files: Path, work: Path) -> tuple[NetSpec, dict[str,
     with output_folder(work):
         check_record(work / "recipe.json", asdict(recipe))
         for name, text in recipe.files().items():
-            with replacing(files / name) as temporary:
-                temporary.write_text(text)
+            write_text(files / name, text)
         recipe.draw(work)
         model = train(files / SOLVER, work, quiet=False)
     rows = [json.loads(line) for line in (work / LOG).read_text().splitlines()]
@@ -222,8 +220,7 @@ def write(spec: NetSpec, crf: CRFParams, record: dict[str, object], folder: Path
         **record,
     }
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in facts.items())
-    with replacing(folder / "bundled.json") as temporary:
-        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    write_text(folder / "bundled.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def main() -> None:
