@@ -18,13 +18,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from deeplab_repro.crf import CRFParams
+from deeplab_repro.data.balance import kept_shares, voided
 from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
 from deeplab_repro.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
 from deeplab_repro.files import check_record, output_folder, write_text
 from deeplab_repro.network import CaffeNet
+from deeplab_repro.palette import save_label_png
 from deeplab_repro.predict import Segmenter
 from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, train
 from deeplab_repro.zoo import vgg16_spec
@@ -72,7 +75,8 @@ ARMS = {
 class Scale:
     """How small "in the small" is. channels: of the five stages; iterations: of `batch` crops of `crop` pixels.
 
-    Policies as scratch.solver_text has them."""
+    weight_power: a class with the share f of the pixels weighs f ** -weight_power in the loss, by void labels; 0 leaves
+    the labels as they are. Policies as scratch.solver_text has them."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 128)
     fc_channels: int = 256
@@ -80,6 +84,7 @@ class Scale:
     batch: int = 4
     iterations: int = 1500
     base_lr: float = 0.01
+    weight_power: float = 0.5
 
     def wider(self, width: float) -> Scale:
         """All channels times `width`."""
@@ -104,10 +109,25 @@ def net_spec(arm: Arm, scale: Scale, classes: int, phase: str, size: tuple[int, 
     return normalised(spec)
 
 
-def write_run(folder: Path, arm: Arm, scale: Scale, seed: int, data: SegmentationDataset) -> None:
-    """train.txt, train.prototxt, test.prototxt and solver.prototxt of a run, the same each time."""
-    lines = (f"{each.image.resolve()} {each.label.resolve()}\n" for each in data.samples if each.label is not None)
+def write_labels(folder: Path, power: float, seed: int, data: SegmentationDataset) -> None:
+    """The label maps to train on and their list train.txt: power is weight_power of Scale."""
+    labels = folder / "labels"
+    labels.mkdir(exist_ok=True)
+    truths = [data.truth(each) for each in data.samples]
+    counts = sum(np.bincount(truth.ravel(), minlength=256) for truth in truths)
+    kept = kept_shares(counts[: data.num_classes], power)
+    lines = []
+    for number, (sample, truth) in enumerate(zip(data.samples, truths, strict=True)):
+        rng = np.random.Generator(np.random.PCG64([seed, number]))
+        label = labels / f"{sample.name}.png"
+        save_label_png(voided(truth, kept, rng), label, data.palette)
+        lines.append(f"{sample.image.resolve()} {label.resolve()}\n")
     write_text(folder / "train.txt", "".join(lines))
+
+
+def write_run(folder: Path, arm: Arm, scale: Scale, seed: int, data: SegmentationDataset) -> None:
+    """train.txt with its labels, train.prototxt, test.prototxt and solver.prototxt of a run, the same each time."""
+    write_labels(folder, scale.weight_power, seed, data)
     sides = (scale.crop, scale.crop)
     net = net_spec(arm, scale, data.num_classes, "TRAIN", sides)
     write_net(fed(net, "train.txt", scales=arm.scales), folder / TRAIN_NET, "v2")
@@ -175,6 +195,10 @@ def main(arguments: Sequence[str] | None = None, out: Callable[[str], None] = pr
     parser.add_argument("--iterations", type=int, default=Scale.iterations)
     parser.add_argument("--batch", type=int, default=Scale.batch)
     parser.add_argument("--base-lr", type=float, default=Scale.base_lr)
+    parser.add_argument("--crop", type=int, default=Scale.crop, help="side in pixels")
+    parser.add_argument(
+        "--weight-power", type=float, default=Scale.weight_power, help="0: frequent classes keep all labels"
+    )
     parser.add_argument("--width", type=float, default=1.0, help="factor on all channels; 4 is the papers' full width")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -186,8 +210,8 @@ def main(arguments: Sequence[str] | None = None, out: Callable[[str], None] = pr
         parser.error(f"no arm {unknown[0]!r}; there are {', '.join(ARMS)}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    scale = replace(Scale(), iterations=options.iterations, batch=options.batch, base_lr=options.base_lr)
-    scale = scale.wider(options.width)
+    chosen = {name: getattr(options, name) for name in ("iterations", "batch", "crop", "base_lr", "weight_power")}
+    scale = replace(Scale(), **chosen).wider(options.width)
     results = []
     # Seed by seed, so that what an unfinished table compares has seen the same seeds.
     for seed in map(int, options.seeds.split(",")):

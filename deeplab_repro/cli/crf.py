@@ -13,6 +13,7 @@ from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOpti
 if TYPE_CHECKING:
     from deeplab_repro.crf import CRFParams
     from deeplab_repro.crf_folder import Settings
+    from deeplab_repro.train.ranks import Ranks
 
 
 class Normalization(StrEnum):
@@ -100,7 +101,7 @@ def crf(
     With a folder of images, a folder of scores and a folder to write to, every score file is refined with the image of
     its name (ID_blob_0.mat goes with ID.jpg). Results that are there already, from the same files, are kept, so that an
     interrupted run is completed by repeating the command; the settings are noted in crf.json and may not change
-    meanwhile.
+    meanwhile. Under torchrun the files are shared out.
 
     [dim]deeplab crf 2007_000033.ppm --scores 2007_000033_blob_0.mat --preset v2_vgg16 -o 2007_000033.png[/dim]
 
@@ -118,9 +119,12 @@ def crf(
             check_output_file(target)
     check_json(json)
 
+    import torch
+
     from deeplab_repro.crf import DenseCRF
     from deeplab_repro.crf_folder import Settings
     from deeplab_repro.resolve import pick_device
+    from deeplab_repro.train.ranks import joined, local_device
 
     given = {
         "iterations": iterations,
@@ -133,11 +137,14 @@ def crf(
     }
     params = _params(preset, {name: value for name, value in given.items() if value is not None})
     DenseCRF(params, method, prune)
-    settings = Settings(params, method, prune, probabilities, str(pick_device(device)))
-    if folder:
-        _refine_folder(image, scores, output[0], suffixes, settings, jobs, overwrite, json)
-    else:
-        _refine_one(image, scores, output, settings, trace, json)
+    settings = Settings(params, method, prune, probabilities, str(local_device(pick_device(device))))
+    with joined(torch.device("cpu")) as ranks:
+        if folder:
+            answer = _refine_folder(image, scores, output[0], suffixes, settings, jobs, overwrite, ranks)
+        elif ranks.first:
+            _refine_one(image, scores, output, settings, trace, json)
+    if folder and ranks.first:
+        _report_folder(answer, json)
 
 
 def _check_suffix(text: str, suffix: str) -> None:
@@ -202,10 +209,11 @@ def _refine_folder(
     settings: Settings,
     processes: int,
     overwrite: bool,
-    json: str | None,
-) -> None:
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """Refine this rank's share of a folder; the answer tells of all ranks'."""
     from deeplab_repro.cli.app import one_line
-    from deeplab_repro.cli.output import console, progress, write_json
+    from deeplab_repro.cli.output import progress
     from deeplab_repro.crf_folder import Job, Notes, check_record, pair_files, refine_all
     from deeplab_repro.files import output_folder
 
@@ -213,25 +221,36 @@ def _refine_folder(
         Job(picture, file, tuple(output / f"{name}{suffix}" for suffix in suffixes))
         for name, picture, file in pair_files(images, scores)
     ]
-    failed: list[tuple[Job, Exception]] = []
+    own = found[ranks.rank :: ranks.world]
+    failed: dict[str, str] = {}
     with output_folder(output):
         check_record(output, settings, overwrite)
         notes = Notes(output)
-        todo = [job for job in progress(found, "comparing") if overwrite or not notes.done(job)]
+        todo = [job for job in progress(own, "comparing") if overwrite or not notes.done(job)]
         for job, error in progress(refine_all(todo, settings, processes), "refining", len(todo)):
             if error is None:
                 notes.add(job)
             else:
-                failed.append((job, error))
-    answer = {
+                failed[str(job.scores)] = one_line(error)
+    parts = ranks.gather((len(todo), failed))
+    failed = {name: text for _, part in parts for name, text in part.items()}
+    asked = sum(number for number, _ in parts)
+    return {
         "images": len(found),
-        "refined": len(todo) - len(failed),
-        "kept": len(found) - len(todo),
-        "failed": {str(job.scores): one_line(error) for job, error in failed},
+        "refined": asked - len(failed),
+        "kept": len(found) - asked,
+        "failed": failed,
         "output": output,
         "settings": settings.record(),
     }
+
+
+def _report_folder(answer: dict[str, Any], json: str | None) -> None:
+    from deeplab_repro.cli.output import console, write_json
+
+    failed, refined = answer["failed"], answer["refined"]
     if write_json(answer, json) and not failed:
-        console().print(f"{answer['refined']} refined, {answer['kept']} kept, in {output}")
+        console().print(f"{refined} refined, {answer['kept']} kept, in {answer['output']}")
     if failed:
-        raise ValueError(f"{len(failed)} of {len(todo)} images failed, the first: {one_line(failed[0][1])}")
+        first = next(iter(failed.values()))
+        raise ValueError(f"{len(failed)} of {refined + len(failed)} images failed, the first: {first}")

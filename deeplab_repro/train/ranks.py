@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -48,6 +49,14 @@ class Ranks:
         with _told():
             dist.all_reduce(result)
         return result
+
+    def gather(self, part: Any) -> list[Any]:
+        """What every rank has, in their order; picklable, for a few facts. LostRank as in `total`."""
+        parts = [part] * self.world
+        if self.world > 1:
+            with _told():
+                dist.all_gather_object(parts, part)
+        return parts
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all ranks; LostRank as in `total`."""

@@ -1,5 +1,9 @@
 """A toy net in Caffe's files, and the command line as a function."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,3 +85,17 @@ def photo(tmp_path):
     pixels = np.random.default_rng(6).integers(0, 256, (37, 50, 3), np.uint8)
     write_image(pixels, tmp_path / "photo.png")
     return SimpleNamespace(path=tmp_path / "photo.png", pixels=pixels)
+
+
+@pytest.fixture
+def two_processes():
+    """two_processes("verb", ...) runs it under torchrun with gloo: exit code and standard error."""
+
+    def run(*arguments):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = [*torchrun, "-m", "deeplab_repro", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, timeout=120, stderr=subprocess.PIPE, text=True)
+        return done.returncode, done.stderr
+
+    return run

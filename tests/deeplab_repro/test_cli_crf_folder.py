@@ -100,6 +100,25 @@ def test_a_bad_file_does_not_stop_the_others(deeplab, refused, folders):
     assert "a.npy" in deeplab(*folders.words).stderr
 
 
+def test_two_processes_share_the_files_out(deeplab, two_processes, folders):
+    """The first tells of all, a file of the second that failed among them."""
+    assert deeplab(*folders.words).exit_code == 0
+    alone = {name: (folders.output / f"{name}.png").read_bytes() for name in "ac"}
+    write_npy(np.zeros((4, 5, 6), np.float32), folders.scores / "d.npy")  # by names: a, c are of rank 0, b, d of rank 1
+    (folders.scores / "b_blob_0.mat").write_bytes(b"no scores")
+    for name in "ac":
+        (folders.output / f"{name}.png").unlink()
+    code, said = two_processes(*folders.words, "--json", folders.output / "answer.json")
+    assert code != 0
+    assert "deeplab crf: error: rank 0 of 2: 2 of 4 images failed" in said
+    answer = json.loads((folders.output / "answer.json").read_text())
+    assert (answer["images"], answer["refined"], answer["kept"]) == (4, 2, 0)
+    assert [Path(name).name for name in answer["failed"]] == ["b_blob_0.mat", "d.npy"]
+    assert {name: (folders.output / f"{name}.png").read_bytes() for name in "ac"} == alone
+    notes = (folders.output / "crf.jsonl").read_text().split()
+    assert sum('"a.png"' in line for line in notes) == 2
+
+
 def test_folders_that_do_not_belong_together_are_refused(tmp_path, refused, folders):
     refused("must be a folder", *folders.words[:3], folders.scores / "a.npy", "-o", folders.output)
     refused("one folder", *folders.words, "-o", tmp_path / "other")

@@ -1,12 +1,8 @@
 """Evaluation of segmenters, stored scores and stored labels."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -295,20 +291,6 @@ def test_unfit_command_lines_are_refused(folder, refused, tmp_path):
     refused("layout", "eval", folder, "--labels", folder / "labels", "--write-labels", tmp_path, "--layout", "x")
     refused("10 classes", "eval", folder, "--classes", "12")
     refused("--widths", "trimap", folder, "--widths", "5:1", "--labels", folder / "labels")
-
-
-@pytest.fixture
-def two_processes():
-    """two_processes("verb", ...) runs it under torchrun with gloo: exit code and standard error."""
-
-    def run(*arguments):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        command = [*torchrun, "-m", "deeplab_repro", *map(str, arguments)]
-        done = subprocess.run(command, env=environment, timeout=120, stderr=subprocess.PIPE, text=True)
-        return done.returncode, done.stderr
-
-    return run
 
 
 def test_two_processes_count_what_one_does(folder, deeplab, two_processes, tmp_path):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplab_repro.crf import CRFParams, DenseCRF
+from deeplab_repro.data.balance import kept_shares, voided
 from deeplab_repro.data.scenes import CLASSES, PALETTE, draw_scene
 from deeplab_repro.files import check_record, output_folder, write_text
 from deeplab_repro.images import write_image
@@ -109,8 +110,7 @@ class Recipe:
     def kept_shares(self) -> NDArray[np.float64]:
         """Which share of each class's pixels keep their label, 1 for the class that weighs most."""
         truths = [draw_scene(FIRST_TRAINING_SEED + number)[1].ravel() for number in range(COUNTED)]
-        weights = np.bincount(np.concatenate(truths), minlength=len(CLASSES)) ** -self.weight_power
-        return weights / weights.max()
+        return kept_shares(np.bincount(np.concatenate(truths), minlength=len(CLASSES)), self.weight_power)
 
     def draw(self, folder: Path) -> None:
         """Training scenes as pictures and label maps in folder/scenes, listed in train.txt; those there are kept."""
@@ -125,9 +125,8 @@ class Recipe:
             seed = FIRST_TRAINING_SEED + number
             drawn, truth = draw_scene(seed)
             rng = np.random.Generator(np.random.PCG64([self.seed, seed]))
-            void = rng.random(truth.shape) >= kept[truth]
             write_image(drawn, image)
-            save_label_png(np.where(void, IGNORE_LABEL, truth), label, PALETTE)
+            save_label_png(voided(truth, kept, rng), label, PALETTE)
         write_text(folder / LIST, "".join(lines))
 
 
