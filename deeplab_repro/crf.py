@@ -23,10 +23,11 @@ class CRFParams:
     Standard deviations are in pixels (``*_xy_std``) and grey levels 0..255 (``bilateral_rgb_std``). A weight of 0
     drops its kernel. ``normalization`` says where the filter is divided by the filtered ones; DeepLab's code always
     divides after it, pydensecrf's default is "symmetric". ``compatibility`` is None (Potts) or the energy between
-    labels, [L] or [L, L] (symmetrised), which replaces Potts' -1 and is multiplied by each weight.
+    labels, [L] or [L, L] (symmetrised), which replaces Potts' -1 and is multiplied by each weight; arrays and lists
+    become tensors.
 
-    Raises ValueError for a standard deviation that is not positive and finite, a weight that is not finite, a
-    negative iteration count, or an unknown normalization.
+    Raises ValueError for a standard deviation that is not positive and finite, a weight that is not finite, an
+    iteration count that is no whole number or negative, or an unknown normalization.
     """
 
     iterations: int = 10
@@ -41,8 +42,8 @@ class CRFParams:
     NORMALIZATIONS: ClassVar[tuple[str, ...]] = ("no", "before", "after", "symmetric")
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise ValueError(f"CRFParams: iterations must be 0 or more, got {self.iterations}")
+        if self.iterations < 0 or int(self.iterations) != self.iterations:
+            raise ValueError(f"CRFParams: iterations must be a whole number, 0 or more, got {self.iterations}")
         if self.normalization not in self.NORMALIZATIONS:
             raise ValueError(
                 f"CRFParams: normalization must be one of {', '.join(self.NORMALIZATIONS)}, got {self.normalization!r}"
@@ -53,8 +54,11 @@ class CRFParams:
         for name in ("gaussian_xy_std", "bilateral_xy_std", "bilateral_rgb_std"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"CRFParams: {name} must be positive and finite, got {getattr(self, name)}")
-        matrix = self.compatibility
-        if matrix is not None and (matrix.dim() not in (1, 2) or matrix.shape[0] != matrix.shape[-1]):
+        if self.compatibility is None:
+            return
+        matrix = torch.as_tensor(self.compatibility)
+        object.__setattr__(self, "compatibility", matrix)
+        if matrix.dim() not in (1, 2) or matrix.shape[0] != matrix.shape[-1]:
             raise ValueError(f"CRFParams: compatibility must be [L] or [L, L], got {list(matrix.shape)}")
 
     @classmethod
@@ -85,7 +89,8 @@ class PermutohedralLattice:
         return int(self.lattice.count)
 
     def filter(self, values: Tensor, reverse: bool = False) -> Tensor:
-        """Gaussian-filter ``values`` [N, C]: [N, C], no normalisation; ``reverse`` gives the exact adjoint."""
+        """Gaussian-filter ``values`` [N, C], of the features' dtype: [N, C], no normalisation; ``reverse`` gives the
+        exact adjoint. Raises RuntimeError for another shape, dtype or device (``ops.lattice_filter``)."""
         return ops.lattice_filter(values, self.lattice, reverse)
 
 
@@ -177,7 +182,8 @@ class DenseCRF(nn.Module):
         scores: [L, H, W] or [N, L, H, W] logits, float32 or float64; the unary energy is -scores. `crf_unary` makes
         them of probabilities or labels.
 
-        Raises ValueError when the sizes do not belong together.
+        Arrays are taken as well. Raises ValueError when the sizes do not belong together, or for scores of another
+        dtype; RuntimeError for pixels that are not finite.
         """
         problem = self.problem(image, scores)
         marginals = infer_pruned(self.infer, self.prune, *problem) if self.prune else self.infer(*problem)
@@ -191,7 +197,7 @@ class DenseCRF(nn.Module):
         if self.method != "lattice":
             raise ValueError(f"DenseCRF: trace follows the lattice's mean field, not method {self.method!r}")
         traced = trace_meanfield(*self.problem(image, scores), self.params.normalization, self.params.iterations)
-        if scores.dim() == 3:
+        if len(scores.shape) == 3:
             traced = Trace(*(each[0] for each in traced))
         return traced._replace(marginals=traced.marginals.reshape(scores.shape))
 
@@ -239,7 +245,8 @@ class DenseCRF(nn.Module):
 
     @staticmethod
     def _batch(image: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """The arguments of `forward` as [N, H, W, 3] and [N, L, H, W], checked."""
+        """The arguments of `forward` as tensors [N, H, W, 3] and [N, L, H, W], checked."""
+        image, scores = torch.as_tensor(image), torch.as_tensor(scores)
         if scores.dim() not in (3, 4) or image.dim() != scores.dim():
             raise ValueError(
                 "DenseCRF: image must be [H, W, 3] with scores [L, H, W], or [N, H, W, 3] with [N, L, H, W]; got "

@@ -109,7 +109,7 @@ def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False)
             changed = [key for key in asked if not isinstance(known, dict) or known.get(key) != asked[key]]
             raise ValueError(
                 f"{file.parent}: holds results of other settings ({', '.join(changed)} differ); choose another folder, "
-                "or --overwrite"
+                "or write all of it anew"
             )
         return
     write_text(file, json.dumps(asked, indent=1) + "\n")

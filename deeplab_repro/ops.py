@@ -222,7 +222,8 @@ def lattice_filter(values: Tensor, lattice: Lattice, reverse: bool = False) -> T
     """Splat ``values`` [N, C], blur along axes 0..d (d..0 when ``reverse``) and slice: [N, C], not normalised.
 
     Same dtype and device as the lattice's weights. Differentiable in ``values``: the reverse-order filter is the
-    exact adjoint. A neighbour that no point splats to counts as 0, as in the reference.
+    exact adjoint. A neighbour that no point splats to counts as 0, as in the reference. Raises RuntimeError for another
+    number of points, another dtype or device, or tables that are no lattice's.
     """
     return torch.ops.deeplab.lattice_filter(values, *lattice, reverse)
 
@@ -238,12 +239,14 @@ def meanfield(
 ) -> Tensor:
     """Mean-field marginals [B, L, P] of a fully connected CRF with energies ``unary`` [B, L, P].
 
-    ``features[m]`` [B or 1, P, d] are the m-th kernel's, divided by their standard deviations; ``kernel_weights[m]``
-    multiplies its normalised filter; B M weights, image after image, give each image its own, over one lattice where
-    the features are shared. ``compatibility`` is the energy between labels, [L] (diagonal) or [L, L], in place of
+    All tensors are float32 or all float64, on one device. ``features[m]`` [B or 1, P, d] are the m-th kernel's,
+    divided by their standard deviations; ``kernel_weights[m]`` multiplies its normalised filter; B M weights, image after image,
+    give each image its own, over one lattice where the features are shared. ``compatibility`` is the energy between labels, [L] (diagonal) or [L, L], in place of
     Potts' -1. ``normalization``: "no", "before", "after" or "symmetric". Differentiable in ``unary`` and
     ``compatibility`` (`meanfield_unrolled` also in the weights); no gradient to the features: backward raises
-    RuntimeError. Source: Kraehenbuehl and Koltun 2011; self term included as in their code.
+    RuntimeError. Raises RuntimeError, naming the argument, for shapes or dtypes that do not belong together, features
+    that are not finite, and an unknown normalization or storage. Source: Kraehenbuehl and Koltun 2011; self term
+    included as in their code.
 
     ``storage="float16"``, on CUDA and for float32 alone, keeps marginals and lattice values in half precision between
     the steps (sums in float32): half the memory traffic, marginals off by some 1e-2 where iterations amplify it. Other
@@ -326,7 +329,8 @@ def meanfield_exact(
 
     Time grows with P^2. Pairs of blocks of 64 consecutive points whose weights all lie below ``skip_below`` are left
     out; order the points so that close ones follow each other (`spatial_order`). ``error_bound`` bounds what that did
-    to any marginal of the image, rounding aside; 0 where nothing is skipped, at most 1. No gradient.
+    to any marginal of the image, rounding aside; 0 where nothing is skipped, at most 1. No gradient. dtypes and errors
+    as of `meanfield`; also RuntimeError for a ``skip_below`` outside 0..1.
     """
     return torch.ops.deeplab.meanfield_exact(
         unary, list(features), list(kernel_weights), compatibility, normalization, iterations, skip_below

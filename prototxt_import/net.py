@@ -79,7 +79,7 @@ def parse_net(
     spec = NetSpec(
         name=message.name,
         inputs=inputs,
-        layers=_share(layers, source),
+        layers=_share(layers),
         phase=phase,
         level=level,
         stages=tuple(stages),
@@ -252,7 +252,7 @@ def _layer(message: Any, line: int | None, phase: str, dialect: str, source: str
     return _Draft(layer, row, (*multipliers, *[(None, None)] * missing))
 
 
-def _share(drafts: Sequence[_Draft], source: str) -> tuple[LayerSpec, ...]:
+def _share(drafts: Sequence[_Draft]) -> tuple[LayerSpec, ...]:
     """Settle multipliers: blobs of one name take what any of them is given; build.check_sharing judges conflicts."""
     settled: dict[tuple[str, int], float] = {}
     for draft in drafts:

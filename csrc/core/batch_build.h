@@ -302,12 +302,4 @@ struct OffsetAt {
   }
 };
 
-// Item: a place of an int32 array.
-struct FillAt {
-  std::int32_t* places;
-  std::int32_t value;
-
-  DEEPLAB_HD void operator()(std::int64_t k) const { places[k] = value; }
-};
-
 }  // namespace deeplab

@@ -17,11 +17,17 @@
 #include "csrc/core/arena.h"
 #include "csrc/core/batch_build.h"
 #include "csrc/core/batch_rows.h"
-#include "csrc/core/hash_table.h"
 
 namespace deeplab {
 
 // Takes the scratch memory of a build whose inputs and outputs are set.
+// Slots for `entries` insertions at a load of at most one half.
+inline std::int64_t table_capacity(std::int64_t entries) {
+  std::int64_t capacity = 16;
+  while (capacity < 2 * entries) capacity *= 2;
+  return capacity;
+}
+
 template <typename scalar_t>
 void take_scratch(Arena& arena, BatchBuild<scalar_t>& build) {
   const std::int64_t entries = build.entries();

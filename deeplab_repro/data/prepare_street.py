@@ -10,7 +10,6 @@ from deeplab_repro.data.datasets import Sample, SegmentationDataset, open_datase
 from deeplab_repro.data.items import read_label_map
 from deeplab_repro.data.prepare import Entry, Labels, Source, table_of
 
-CAMVID_VOID = 11
 CITYSCAPES_COUNTS = {"train": 2975, "val": 500, "test": 1525}
 
 

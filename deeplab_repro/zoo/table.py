@@ -149,7 +149,8 @@ def spec(
     try:
         return backbone.build(num_classes=num_classes, phase=phase, **wanted)
     except TypeError as error:
-        raise ValueError(f"{name}: {error}") from None
+        # Python's own text, without the builder's name.
+        raise ValueError(f"{name}: {str(error).rpartition('() ')[2]}") from None
 
 
 def score_blob(net: NetSpec) -> str:

@@ -166,6 +166,7 @@ def test_sizes_that_do_not_belong_together_are_named(image, scores, message) -> 
     ("field", "value"),
     [
         ("iterations", -1),
+        ("iterations", 2.5),
         ("normalization", "off"),
         ("gaussian_xy_std", 0.0),
         ("bilateral_rgb_std", float("nan")),
@@ -176,6 +177,13 @@ def test_sizes_that_do_not_belong_together_are_named(image, scores, message) -> 
 def test_bad_parameters_name_the_field(field: str, value) -> None:
     with pytest.raises(ValueError, match=field):
         CRFParams(**{field: value})
+
+
+def test_arrays_and_lists_are_taken_as_tensors_are() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (7, 9, 3), np.uint8)
+    scores = np.random.default_rng(3).normal(size=(2, 7, 9)).astype(np.float32)
+    crf = DenseCRF(CRFParams(compatibility=[[-1.0, 0.0], [0.0, -1.0]]))  # Potts
+    torch.testing.assert_close(crf(image, scores), DenseCRF()(torch.from_numpy(image), torch.from_numpy(scores)))
 
 
 def test_unknown_method_lists_the_known_ones() -> None:
