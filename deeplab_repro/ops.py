@@ -239,14 +239,14 @@ def meanfield(
 ) -> Tensor:
     """Mean-field marginals [B, L, P] of a fully connected CRF with energies ``unary`` [B, L, P].
 
-    All tensors are float32 or all float64, on one device. ``features[m]`` [B or 1, P, d] are the m-th kernel's,
-    divided by their standard deviations; ``kernel_weights[m]`` multiplies its normalised filter; B M weights, image after image,
-    give each image its own, over one lattice where the features are shared. ``compatibility`` is the energy between labels, [L] (diagonal) or [L, L], in place of
-    Potts' -1. ``normalization``: "no", "before", "after" or "symmetric". Differentiable in ``unary`` and
-    ``compatibility`` (`meanfield_unrolled` also in the weights); no gradient to the features: backward raises
-    RuntimeError. Raises RuntimeError, naming the argument, for shapes or dtypes that do not belong together, features
-    that are not finite, and an unknown normalization or storage. Source: Kraehenbuehl and Koltun 2011; self term
-    included as in their code.
+    All tensors are float32 or all float64, on one device. ``features[m]`` [B or 1, P, d] are the m-th kernel's, divided
+    by their standard deviations; ``kernel_weights[m]`` multiplies its normalised filter; B M weights, image after
+    image, give each image its own, over one lattice where the features are shared. ``compatibility`` is the energy
+    between labels, [L] (diagonal) or [L, L], in place of Potts' -1. ``normalization``: "no", "before", "after" or
+    "symmetric". Differentiable in ``unary`` and ``compatibility`` (`meanfield_unrolled` also in the weights); no
+    gradient to the features: backward raises RuntimeError. Raises RuntimeError, naming the argument, for shapes or
+    dtypes that do not belong together, features that are not finite, and an unknown normalization or storage. Source:
+    Kraehenbuehl and Koltun 2011; self term included as in their code.
 
     ``storage="float16"``, on CUDA and for float32 alone, keeps marginals and lattice values in half precision between
     the steps (sums in float32): half the memory traffic, marginals off by some 1e-2 where iterations amplify it. Other
