@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deeplab_repro.crf import CRFParams, DenseCRF
 from deeplab_repro.data.datasets import Sample, SegmentationDataset
+from deeplab_repro.evaluate_files import LabelFiles
 from deeplab_repro.evaluate_state import Record
 from deeplab_repro.files import check_record, fingerprint
 from deeplab_repro.formats import write_npy
@@ -103,7 +104,7 @@ def evaluate(
     resume: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     store_scores: Path | None = None,
-    on_labels: Callable[[Sample, NDArray[Any]], None] | None = None,
+    write_labels: LabelFiles | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:
     """Score every image of a data set.
@@ -113,15 +114,17 @@ def evaluate(
     which `boundary` takes from void pixels (VOC) or from where labels change.
     rank, world: this process takes every world-th image; the counts are summed over an initialised torch.distributed
     group and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
-    not change (`Segmenter.fingerprint` tells other weights apart); an image whose files changed since is counted anew.
-    store_scores: folder for ID.npy, the network's scores. on_labels: gets each image's final labels.
+    not change (`Segmenter.fingerprint` tells other weights apart); an image whose files changed since, or that lacks a
+    file asked for, is counted anew.
+    store_scores: folder for ID.npy, the network's scores. write_labels: where each image's final labels go. With
+    either, images without a truth are answered too, and count nothing.
 
     Raises ValueError naming image or label file for what does not fit, LostRank where a process is gone; errors of the
     segmenter and of reading files."""
     widths = tuple(sorted(set(trimap_widths)))
     if widths and widths[0] < 0:
         raise ValueError(f"trimap widths must be 0 or more, got {widths[0]}")
-    if resume is not None or store_scores is not None or on_labels is not None:
+    if resume is not None or store_scores is not None or write_labels is not None:
         dataset.check_names()
     source = from_segmenter(segmenter) if isinstance(segmenter, Segmenter) else segmenter
     stages = (NETWORK,) if crf is None else (NETWORK, REFINED)
@@ -136,20 +139,32 @@ def evaluate(
     total = np.zeros(shape, np.int64)
     own = dataset.samples[rank::world]
     for done, sample in enumerate(own):
+        outputs = [] if store_scores is None else [_scores_file(store_scores, sample)]
+        outputs += [] if write_labels is None else [write_labels.file(sample)]
         files = "" if record is None else _fingerprint(sample, source)
-        counts = None if record is None else record.known(sample.name, files)
+        counts = None
+        if record is not None and all(file.is_file() for file in outputs):
+            counts = record.known(sample.name, files)
         if counts is None:
-            image, truth = dataset.image(sample), dataset.truth(sample)
+            image = dataset.image(sample)
+            truth = dataset.truth(sample) if sample.label is not None or not outputs else None
             answers = _answers(source, sample, image, crf, device, store_scores)
-            counts = np.stack([count(labels, truth, dataset, widths, boundary, sample) for labels in answers])
-            if on_labels is not None:
-                on_labels(sample, answers[-1])
+            if truth is None:
+                counts = np.zeros(shape, np.int64)
+            else:
+                counts = np.stack([count(labels, truth, dataset, widths, boundary, sample) for labels in answers])
+            if write_labels is not None:
+                write_labels.write(sample, answers[-1])
             if record is not None:
                 record.add(sample.name, files, counts)
         total += counts
         progress(done + 1, len(own))
     total = Ranks(rank, world).total(torch.from_numpy(total)).numpy()
     return Result(dataset.class_names, len(dataset), widths, dict(zip(stages, total, strict=True)))
+
+
+def _scores_file(folder: Path, sample: Sample) -> Path:
+    return folder / f"{sample.name}.npy"
 
 
 def _fingerprint(sample: Sample, source: Source) -> str:
@@ -176,7 +191,7 @@ def _answers(
             raise ValueError("labels alone have no scores to refine or to store; give scores or a model")
         return [answer]
     if store is not None:
-        write_npy(answer, store / f"{sample.name}.npy")
+        write_npy(answer, _scores_file(store, sample))
     labels = [answer.argmax(0)]
     if crf is not None:
         with torch.no_grad():

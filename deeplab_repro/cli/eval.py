@@ -79,7 +79,8 @@ def eval(
     otherwise. In place of a model, stored scores or labels can be scored.
 
     With -o, result.json and confusion.png are written, and every finished image is noted: repeat the command after an
-    interruption and it goes on. Under torchrun the images are shared out; the counts are the same.
+    interruption and it goes on. Under torchrun the images are shared out; the counts are the same. Of a split whose
+    truth is not published, --write-labels and --store-scores write the answers and nothing is counted.
 
     [dim]deeplab eval VOCdevkit/VOC2012 --model deploy.prototxt --weights w.caffemodel --preset v2_vgg16 -o out[/dim]
 
@@ -88,10 +89,10 @@ def eval(
     import torch
 
     from deeplab_repro.cli.eval_options import pick_crf, pick_source
-    from deeplab_repro.cli.output import check_json, progress_steps
+    from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
     from deeplab_repro.data.datasets import open_dataset
     from deeplab_repro.evaluate import ABSENT_RULES, evaluate
-    from deeplab_repro.evaluate_files import label_writer
+    from deeplab_repro.evaluate_files import LabelFiles
     from deeplab_repro.train.ranks import joined
 
     check_json(json)
@@ -101,7 +102,7 @@ def eval(
             data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
         )
         params = pick_crf(own, crf, preset)
-        writer = None if write_labels is None else label_writer(write_labels, data, layout)
+        writer = None if write_labels is None else LabelFiles(write_labels, data, layout)
         for folder in filter(None, (output, store_scores)):
             folder.mkdir(parents=True, exist_ok=True)
         with progress_steps("evaluating") as progress:
@@ -115,7 +116,7 @@ def eval(
                 resume=output,
                 settings={**facts, "data": str(dataset), "split": split, "crf": _params(params)},
                 store_scores=store_scores,
-                on_labels=writer,
+                write_labels=writer,
                 progress=progress,
             )
     if ranks.first:
@@ -126,9 +127,13 @@ def eval(
             "absent_rule": absent.value,
             **facts,
             "crf_parameters": _params(params),
-            "stages": result.summary(ABSENT_RULES[absent.value]),
         }
-        _report(answer, result, output, json)
+        if any(sample.label is not None for sample in data.samples):
+            answer["stages"] = result.summary(ABSENT_RULES[absent.value])
+            _report(answer, result, output, json)
+        elif write_json(answer, json):
+            where = ", ".join(str(each) for each in (write_labels, store_scores) if each is not None)
+            console().print(f"{result.images} images without truth answered, in {where}")
 
 
 def _params(params: Any) -> dict[str, Any] | None:

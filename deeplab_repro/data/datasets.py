@@ -169,13 +169,14 @@ def _voc(folder: Path, split: str) -> SegmentationDataset:
     labels = folder / "SegmentationClass"
     if (folder / "SegmentationClassAug").is_dir() and ("aug" in split or not labels.is_dir()):
         labels = folder / "SegmentationClassAug"
-    with_truth = labels.is_dir() and split != "test"
     samples = []
     for _, words in read_pairs(file, 1):
         # DeepLab's own lists name both files from the folder on; the kit's hold ids.
         name = Path(words[0]).stem
         image = folder / words[0].lstrip("/") if "/" in words[0] else image_of(folder / "JPEGImages", name)
         label = folder / words[1].lstrip("/") if len(words) > 1 and "/" in words[1] else labels / f"{name}.png"
+        # VOC keeps the truth of its test split; other sets in its layout come with theirs.
+        with_truth = labels.is_dir() and (split != "test" or label.is_file())
         samples.append(Sample(name, image, label if with_truth else None))
     names, palette, void = VOC, None, (VOID,)
     if (folder / "classes.json").is_file():

@@ -108,7 +108,7 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Te
 
 
 def weight_notes(spec: NetSpec) -> list[str]:
-    """Sentences about layers without stored weights and stored weights without a layer."""
+    """Sentences about layers without stored weights, stored weights without a layer, and draws that differ."""
     notes = []
     if spec.missing_weights or not spec.weights:
         drawn = spec.missing_weights or [layer.name for layer in spec.layers if layer.params]
@@ -118,9 +118,20 @@ def weight_notes(spec: NetSpec) -> list[str]:
         blank = [one.name for one in spec.layers if one.name in drawn and _is_blank_norm(one)]
         if blank:
             notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
+    if any(layer.type == "Dropout" for layer in spec.layers) and any(map(_draws, spec.layers)):
+        notes.append(
+            "dropout masks, and in v1 crops and mirrors, differ from what Caffe draws from the same seed: its fillers "
+            "draw before them, even where stored weights follow"
+        )
     if spec.unused_weights:
         notes.append(f"stored weights that this net does not use: {_names(spec.unused_weights)}")
     return notes
+
+
+def _draws(layer: LayerSpec) -> bool:
+    """Whether a filler of the layer takes random numbers."""
+    fillers = (getattr(layer.options, name, None) for name in ("weight_filler", "bias_filler", "filler"))
+    return any(filler is not None and filler.type not in ("constant", "bilinear") for filler in fillers)
 
 
 def _is_blank_norm(layer: LayerSpec) -> bool:

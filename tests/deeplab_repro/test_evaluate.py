@@ -246,6 +246,58 @@ def test_the_verb_writes_figures_pictures_scores_and_submissions(folder, deeplab
     np.testing.assert_array_equal(np.load(tmp_path / "again" / "s1.npy"), np.load(folder / "scores" / "s1.npy"))
 
 
+def test_files_asked_for_later_are_written_though_all_is_counted(folder, deeplab, tmp_path):
+    command = ["eval", folder, "--scores", folder / "scores", "-o", tmp_path / "out", "--json", "-"]
+    first = deeplab(*command)
+    assert first.exit_code == 0, first.output
+    labels, again = tmp_path / "labels", tmp_path / "again"
+    assert deeplab(*command, "--write-labels", labels, "--store-scores", again).stdout == first.stdout
+    assert (labels / "s3.png").read_bytes() == (folder / "labels" / "s3.png").read_bytes()
+    (labels / "s3.png").unlink()
+    kept = (labels / "s2.png").stat().st_mtime_ns
+    assert deeplab(*command, "--write-labels", labels, "--store-scores", again).stdout == first.stdout
+    assert (labels / "s3.png").is_file()
+    assert (labels / "s2.png").stat().st_mtime_ns == kept
+
+
+@pytest.fixture
+def handed_in(folder, tmp_path):
+    """The folder with a split whose truth is kept elsewhere."""
+    root = tmp_path / "handed_in"
+    shutil.copytree(folder, root)
+    (root / "ImageSets/Segmentation/val.txt").rename(root / "ImageSets/Segmentation/test.txt")
+    shutil.rmtree(root / "SegmentationClass")
+    (root / "SegmentationClass").mkdir()
+    return root
+
+
+def test_a_split_without_truth_is_answered_for_a_submission(handed_in, deeplab, refused, tmp_path):
+    command = ["eval", handed_in, "--split", "test", "--scores", handed_in / "scores"]
+    refused("its truth is not published", *command)
+    out = tmp_path / "out"
+    for _ in range(2):  # begun and gone on with
+        result = deeplab(*command, "--write-labels", tmp_path / "labels", "--layout", "voc", "-o", out)
+        assert result.exit_code == 0, result.output
+        assert result.stdout == f"5 images without truth answered, in {tmp_path / 'labels'}\n"
+    written = tmp_path / "labels/results/VOC2012/Segmentation/comp6_test_cls/s0.png"
+    assert written.read_bytes() == (handed_in / "labels" / "s0.png").read_bytes()
+    assert not (out / "result.json").exists()
+    answer = json.loads(deeplab(*command, "--store-scores", tmp_path / "again", "--json", "-").stdout)
+    assert answer["images"] == 5
+    assert "stages" not in answer
+
+
+def test_a_test_split_that_has_its_truth_is_scored(folder, deeplab, tmp_path):
+    root = tmp_path / "open"
+    shutil.copytree(folder, root)
+    shutil.copy(root / "ImageSets/Segmentation/val.txt", root / "ImageSets/Segmentation/test.txt")
+    answers = [
+        json.loads(deeplab("eval", root, "--split", split, "--scores", root / "scores", "--json", "-").stdout)
+        for split in ("val", "test")
+    ]
+    assert answers[0]["stages"] == answers[1]["stages"]
+
+
 def test_the_bundled_model_is_scored_single_scale_msc_flip_and_in_tiles(folder, deeplab):
     for more in ((), ("--scales", "1,0.5", "--flip", "--crf"), ("--tile", "33x33+8")):
         result = deeplab("eval", folder, "--json", "-", "--device", "cpu", *more)
