@@ -53,7 +53,7 @@ def train(
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Run the net through torch.compile.")] = False,
     checkpoint_activations: Annotated[
-        bool, typer.Option("--checkpoint-activations", help="Half the memory, a third more time; same results.")
+        bool, typer.Option("--checkpoint-activations", help="Half the memory, a second forward pass; same results.")
     ] = False,
     variables: VariablesOption = None,
     device: DeviceOption = Device.auto,
