@@ -118,10 +118,25 @@ def _of_sizes(facts: Sequence[Facts]) -> Iterable[Fault]:
         )
 
 
-def is_grey_palette(dataset: SegmentationDataset, facts: Sequence[Facts]) -> bool:
-    """Whether the grey maps of a set are its colours turned grey: VOC's class 1 is 38, 2 is 75, 15 is 147, void 220."""
-    greys, plain = class_greys(dataset), [one for one in facts if one.kind in ("grey", "grey-rgb", "wide")]
-    return any(_beyond(dataset, one) for one in plain) and all(set(one.values) <= set(greys) for one in plain)
+def part_grey_palettes(dataset: SegmentationDataset, facts: Sequence[Facts]) -> tuple[list[Facts], list[Facts]]:
+    """Those whose maps are the set's colours turned grey, and the others: VOC's class 1 is 38, 2 is 75, 15 is 147.
+
+    Told file by file. A map without a level beyond the classes could be either (VOC's class 4 is 15): it is a palette's
+    where all grey maps of the set could be. Where others hold labels beyond the classes, too few classes may have been
+    given; then only void's level tells (VOC: 220)."""
+    greys = class_greys(dataset)
+    plain = [one for one in facts if one.kind in ("grey", "grey-rgb", "wide")]
+    could = [one for one in plain if greys.keys() >= set(one.values)]
+    found = [one for one in could if _beyond(dataset, one)]
+    if len(could) == len(plain):
+        found = could if found else []
+    elif is_shifted(dataset, facts):
+        found = []
+    elif sum(bool(_beyond(dataset, one)) for one in plain) > len(found):
+        void = {grey for grey, label in greys.items() if label in dataset.void}
+        found = [one for one in found if void & set(one.values)]
+    chosen = {id(one) for one in found}
+    return [one for one in facts if id(one) in chosen], [one for one in facts if id(one) not in chosen]
 
 
 def is_shifted(dataset: SegmentationDataset, facts: Sequence[Facts]) -> bool:
@@ -176,18 +191,20 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "make them again as PNG; --fix leaves these entries out",
             lossy,
         )
-    beyond = [one for one in facts if _beyond(dataset, one)]
-    if beyond and is_grey_palette(dataset, facts):
-        some = sorted({value for one in beyond for value in _beyond(dataset, one)})[:6]
+    palettes, rest = part_grey_palettes(dataset, facts)
+    if palettes:
+        sure = [one for one in palettes if _beyond(dataset, one)]
+        some = sorted({value for one in sure for value in _beyond(dataset, one)})[:6]
         yield _fault(
             "palette as grey",
             f"labels are grey levels of the palette's colours ({', '.join(map(str, some))} ...): a palette picture was "
             "read as grey and stored",
             "read the palette's indices (Pillow does, mode P); --fix turns the grey levels back into "
             "classes, and into void where two classes have one level (VOC: 38 and 113)",
-            beyond,
+            sure,
         )
-    elif beyond and is_shifted(dataset, facts):
+    beyond = [one for one in rest if _beyond(dataset, one)]
+    if beyond and is_shifted(dataset, rest):
         yield _fault(
             "void is 0",
             f"labels run from 0 to {dataset.num_classes}, one more than there are classes, and none is void: 0 stands "
@@ -204,18 +221,19 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "give the right number of classes (--classes), or map these labels; --fix makes them void",
             beyond,
         )
-    if not beyond and has_zero_lines(dataset, facts):
+    if not beyond and has_zero_lines(dataset, rest):
         yield _fault(
             "void is 0",
             "no pixel is void, and objects are parted by thin lines of 0: void outlines were written as 0, which "
             "teaches the network that borders are background",
             "take the original label maps, whose outlines are 255; --fix makes the lines between objects void, those "
             "between objects and background cannot be told from it",
-            [one for one in facts if one.separators],
+            [one for one in rest if one.separators],
         )
     elif (
         facts
         and not beyond
+        and not palettes
         and not coloured
         and dataset.from_file is None
         and not _all_values(facts) & set(dataset.void)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab_repro.data.datasets import VOID, SegmentationDataset, write_classes
-from deeplab_repro.data.doctor import Diagnosis, has_zero_lines, is_grey_palette, is_shifted, overlap, repeated
+from deeplab_repro.data.doctor import Diagnosis, has_zero_lines, is_shifted, overlap, part_grey_palettes, repeated
 from deeplab_repro.data.label_facts import (
     Facts,
     class_colours,
@@ -103,19 +103,21 @@ def _to_leave_out(splits: Sequence[str], facts: Sequence[Facts]) -> dict[int, st
 
 def _mender(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Callable[[Facts], NDArray[np.uint8] | None]:
     """A function from a sample's facts to mended labels [H, W], None where they cannot be fitted to the image."""
-    from_grey, shifted, lines = (test(dataset, facts) for test in (is_grey_palette, is_shifted, has_zero_lines))
+    palettes, rest = part_grey_palettes(dataset, facts)
+    shifted, lines = is_shifted(dataset, rest), has_zero_lines(dataset, rest)
+    from_grey = {id(one) for one in palettes}
     colours, greys = class_colours(dataset), class_greys(dataset)
 
     def mend(one: Facts) -> NDArray[np.uint8] | None:
         assert one.sample.label is not None
         kind, pixels = read_raw(one.sample.label)
         labels = labels_of_colours(pixels.astype(np.uint8), colours) if kind == "colour" else pixels.astype(np.int64)
-        if dataset.from_file is not None and kind != "colour":
-            labels = dataset.from_file[np.clip(labels, 0, 255)].astype(np.int64)
-        elif from_grey and kind in ("grey", "grey-rgb", "wide"):
+        if id(one) in from_grey:
             table = np.full(256, -1, np.int64)
             table[list(greys)] = list(greys.values())
             labels = table[labels]
+        elif dataset.from_file is not None and kind != "colour":
+            labels = dataset.from_file[np.clip(labels, 0, 255)].astype(np.int64)
         elif shifted and kind != "colour":
             labels = labels - 1
         elif lines and kind in ("grey", "grey-rgb", "palette"):

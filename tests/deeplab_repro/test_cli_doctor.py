@@ -168,6 +168,41 @@ def test_the_mended_labels_are_the_true_ones(voc, deeplab, tmp_path, fault):
         assert Image.open(sample.label).mode == "L"
 
 
+def test_palettes_read_as_grey_among_good_maps_are_restored_alone(voc, deeplab, tmp_path):
+    spoilt = (1, 4)
+    for i in spoilt:
+        as_grey(labels_of(i), label(voc, i))
+    found = diagnose([open_dataset(voc, split) for split in ("train", "val")])
+    assert {each.kind: each.files for each in found.faults} == {
+        "palette as grey": tuple(str(label(voc, i)) for i in spoilt)
+    }
+    assert deeplab("doctor", voc, "--fix", tmp_path / "fixed").exit_code == 1
+    for split, members in (("train", range(4)), ("val", range(4, 6))):
+        fixed = open_dataset(tmp_path / "fixed", split)
+        for i, sample in zip(members, fixed.samples, strict=True):
+            np.testing.assert_array_equal(fixed.truth(sample), labels_of(i))
+
+
+def test_labels_beyond_the_classes_beside_palettes_read_as_grey_are_told_apart(voc, deeplab, tmp_path):
+    as_grey(labels_of(0), label(voc, 0))
+    plant("beyond classes", voc)
+    found = diagnose([open_dataset(voc, "train")])
+    assert {each.kind: each.files for each in found.faults} == {
+        "palette as grey": (str(label(voc, 0)),),
+        "beyond classes": (str(label(voc, 1)),),
+    }
+    assert deeplab("doctor", voc, "--fix", tmp_path / "fixed").exit_code == 1
+    fixed = open_dataset(tmp_path / "fixed", "train")
+    np.testing.assert_array_equal(fixed.truth(fixed.samples[0]), labels_of(0))
+
+
+def test_too_few_classes_are_no_palette_read_as_grey(voc):
+    """Of VOC's colours 34 is a grey level (class 12), of a set of 40 classes a label."""
+    every(voc, lambda labels, path: Image.fromarray(np.where(labels == 2, 25, labels)).save(path))
+    Image.fromarray(np.repeat(np.uint8([[0, 34]]), 60, 0)).save(label(voc, 2))
+    assert [each.kind for each in diagnose([open_dataset(voc, "train")]).faults] == ["size", "beyond classes"]
+
+
 def test_grey_levels_of_two_classes_become_void(voc, deeplab, tmp_path):
     """VOC's classes 1 and 16 are both 38 in grey."""
     labels = np.full((60, 80), 16, np.uint8)
