@@ -1,30 +1,44 @@
-"""Names of files inside files: looked up where the user's own file lies, and nowhere else.
+"""Names of files inside files: looked up where the user's own file lies, and in folders that the user names.
 
 Nets come from the internet; what they name must not make a program read /etc/passwd, or a device that never ends."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from prototxt_import.errors import CaffeFormatError, complain
 
 
-def named_file(name: str, source: str) -> Path:
-    """The file that the file `source` names: beside it, else in the current folder; links are resolved.
+def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
+    """The file that the file `source` names: beside it, else in the current folder.
 
-    Raises CaffeFormatError for one that lies outside both folders, is missing, or is no regular file."""
-    folders = [Path(source).parent.resolve(), Path.cwd()]
+    trusted: values the user gave for ${NAME}s; a file may lie in folders that they name, the whole disk excepted.
+    A name may not lead out of these folders by its own words; links in them are the user's and are followed.
+    Raises CaffeFormatError for a file that lies outside all of them, is missing, or is no regular file."""
     problem = "there is no such file beside it or in the current folder"
-    for folder in folders:
-        try:
-            found = (folder / name).resolve()
-            if not any(found.is_relative_to(one) for one in folders):
-                problem = "lies outside the folder of the file that names it; copy it there"
+    try:
+        beside = Path(source).parent
+        bases = [Path(os.path.abspath(beside)), Path.cwd()]
+        folders = {*bases, beside.resolve(), *(_plain(base / each) for base in bases for each in trusted)}
+        folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}
+        for base in bases:
+            found = _plain(base / name)
+            if not any(found.is_relative_to(folder) for folder in folders):
+                problem = (
+                    "lies outside the folder of the file that names it; copy it there, or name its folder by --var"
+                )
             elif found.is_file():
                 return found
-        except (OSError, ValueError, RuntimeError) as error:
-            raise _refused(name, source, f"cannot be looked up: {error}") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _refused(name, source, f"cannot be looked up: {error}") from None
     raise _refused(name, source, problem)
+
+
+def _plain(path: Path) -> Path:
+    """Without "..", each taken for the folder above as it is written: no link on the way can change what it means."""
+    return Path(os.path.normpath(path))
 
 
 def _refused(name: str, source: str, what: str) -> CaffeFormatError:

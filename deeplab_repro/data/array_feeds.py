@@ -30,8 +30,9 @@ class HDF5Feed:
         self._layer, self._spec, self._part = layer, spec, part
         options = layer.options
         self._rng = np.random.default_rng(seed)
-        listed = read_pairs(named_file(options.source, spec.source), 1)
-        self._files = [named_file(words[0], spec.source) for _, words in listed]
+        named = spec.variables.values()
+        listed = read_pairs(named_file(options.source, spec.source, named), 1)
+        self._files = [named_file(words[0], spec.source, named) for _, words in listed]
         self._rows = [self._row_count(file) for file in self._files]
         # (file, row) of every row in the order of this pass.
         self._order = self._new_order()
@@ -212,7 +213,7 @@ class MatFeed:
         self._layer, self._spec, self._part, self._place = layer, spec, part, 0
         self._names: list[str] = []
         if options.source:
-            listed = read_pairs(named_file(options.source, spec.source), 1)
+            listed = read_pairs(named_file(options.source, spec.source, spec.variables.values()), 1)
             self._names = [words[0][: len(words[0]) - options.strip] for _, words in listed]
 
     def _draw(self) -> list[str]:
@@ -228,7 +229,8 @@ class MatFeed:
 
     def next(self) -> dict[str, Tensor]:
         prefix = self._layer.options.prefix
-        files = [named_file(f"{prefix}{name}_blob_0.mat", self._spec.source) for name in self._draw()[self._part]]
+        names = [f"{prefix}{name}_blob_0.mat" for name in self._draw()[self._part]]
+        files = [named_file(name, self._spec.source, self._spec.variables.values()) for name in names]
         values = [np.array(read_mat(file), np.float32) for file in files]
         for file, one in zip(files, values, strict=True):
             if one.shape != values[0].shape:

@@ -157,7 +157,10 @@ class ImageFeed:
             label,
             options.ignore_label if segmentation else 255,
         )
-        items = self._or_complain(lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE"))
+        named = spec.variables.values()
+        items = self._or_complain(
+            lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE", named)
+        )
         self._or_complain(lambda: self._check_batch(items[0]))
         self._planner = self._or_complain(lambda: Planner(items, layer, spec, process))
         self._part = part
@@ -213,7 +216,7 @@ class ImageFeed:
         name = self._layer.options.transform.mean_file
         if not name:
             return None
-        mean = np.asarray(read_mean(named_file(name, self._spec.source)), np.float32)
+        mean = np.asarray(read_mean(named_file(name, self._spec.source, self._spec.variables.values())), np.float32)
         return mean.reshape(mean.shape[-3:])
 
     def next(self) -> dict[str, Tensor]:

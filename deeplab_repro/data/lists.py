@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +18,17 @@ class ListItem:
     where: str
 
 
-def read_list(name: str, source: str, root: str = "", label: str = "PIXEL") -> list[ListItem]:
+def read_list(
+    name: str, source: str, root: str = "", label: str = "PIXEL", trusted: Iterable[str] = ()
+) -> list[ListItem]:
     """The entries of the list file that the prototxt `source` names.
 
     root: put before every name as it stands, as Caffe does; relative names are looked up beside the prototxt, else in
-    the current folder. label: what the second column is, PIXEL a label map, IMAGE an integer, NONE nothing.
+    the current folder. label: what the second column is, PIXEL a label map, IMAGE an integer, NONE nothing. trusted:
+    folders besides that the list may lie in, as for `named_file`.
     Raises CaffeFormatError for a list that is missing or lies elsewhere, ValueError for one that is empty or has a line
     without what the label asks for."""
-    file = named_file(name, source)
+    file = named_file(name, source, trusted)
     pairs = read_pairs(file, 1 if label == "NONE" else 2)
     base = _base(root + pairs[0][1][0], source)
     items = []

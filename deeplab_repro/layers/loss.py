@@ -86,7 +86,7 @@ class SoftmaxWithLoss(_Labelled):
         name = self.options.weight_source
         try:
             # A net built in code names its files itself; one that was read may not send us anywhere.
-            path = named_file(name, spec.source) if spec.source else Path(name)
+            path = named_file(name, spec.source, spec.variables.values()) if spec.source else Path(name)
             with path.open(encoding="ascii") as file:
                 text = file.read(MAX_WEIGHT_TEXT)
             return torch.tensor([float(number) for number in text.split()])

@@ -49,7 +49,7 @@ def test_specs(solver: SolverSpec, variables: Mapping[str, str]) -> list[NetSpec
 
 
 def _read(name: str, solver: SolverSpec, phase: str, state: NetState, variables: Mapping[str, str]) -> NetSpec:
-    path = named_file(name, solver.source)
+    path = named_file(name, solver.source, variables.values())
     spec = read_net(path, phase=phase, variables=variables, level=state.level, stages=state.stages)
     fed = {top for layer in spec.layers if is_source(layer) for top in layer.tops}
     inputs = [name for name in spec.inputs if name not in fed]

@@ -211,6 +211,21 @@ def test_lists_outside_the_prototxt_s_folder_are_refused(pictures, tmp_path_fact
         open_feeds(spec)
 
 
+def test_a_list_in_a_folder_given_for_a_variable_is_read(pictures, tmp_path_factory):
+    far, net = tmp_path_factory.mktemp("far"), tmp_path_factory.mktemp("nets") / "net.prototxt"
+    (far / "list").mkdir()
+    names = [(pictures.folder / f"im{i}.png", pictures.folder / f"lab{i}.png") for i in range(2)]
+    (far / "list" / "train.txt").write_text("".join(f"{image} {label}\n" for image, label in names))
+    net.write_text(
+        'layer { name: "d" type: "ImageSegData" top: "data" top: "label" '
+        'image_data_param { source: "${EXP}/list/${SET}.txt" label_type: PIXEL } }'
+    )
+    with open_feeds(read_net(net, phase="TEST", variables={"EXP": str(far), "SET": "train"})) as feeds:
+        np.testing.assert_array_equal(feeds.next()["label"][0, 0], pictures.labels[0])
+    with pytest.raises(CaffeFormatError, match="outside"):
+        open_feeds(read_net(net, phase="TEST", variables={"EXP": str(far / "list"), "SET": "../../far/list/train"}))
+
+
 def test_hdf5_rows_run_on_across_files_and_wrap(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for i, count in enumerate((3, 2)):
