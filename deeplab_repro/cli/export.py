@@ -91,7 +91,7 @@ def export(
     which layer got what.
 
     --recipe writes every phase of the published training (train on train_aug, train2 on trainval_aug; MSc nets after
-    their base) and run.sh, which calls [b]deeplab train[/b] for each.
+    their base; other sets than VOC on train alone) and run.sh, which calls [b]deeplab train[/b] for each.
 
     [dim]deeplab export deeplab_largefov --train --init VGG_ILSVRC_16_layers.caffemodel -o largefov[/dim]
 

@@ -21,7 +21,10 @@ _SECOND: dict[zoo.table.Recipe, Mapping[str, Any]] = {
     zoo.table.V1_MSC: {"max_iter": 8000},
     zoo.table.V1_NOUP: {"base_lr": 0.01, "stepsize": 3000, "max_iter": 12000},
 }
-FIRST_SET, SECOND_SET = "train_aug", "trainval_aug"
+# Lists of the phases, as `deeplab lists` writes them. Only VOC's models were trained once more, with val: the papers'
+# of Context, Person-Part, Cityscapes (test server, too) and COCO-Stuff (10k) have seen train alone.
+SETS = {"voc12": ("train_aug", "trainval_aug")}
+ONE_SET = ("train",)
 INIT = "init.caffemodel"
 
 
@@ -44,20 +47,22 @@ class Phase:
         return f"{self.name}_iter_{updates}.caffemodel"
 
 
-def phases(name: str) -> list[Phase]:
+def phases(name: str, dataset: str = "voc12") -> list[Phase]:
     """The phases of a variant's published training in order; ValueError for an unknown variant.
 
+    dataset: as for zoo.spec; only voc12 has the second training.
     Source: the releases' solver files and run_pascal.sh, whose second training starts from the first one's last
     model."""
     name = zoo.table.ALIASES.get(name, name)
     second = _SECOND.get(zoo.variant(name).recipe, {})
+    first_set, *later = SETS.get(dataset, ONE_SET)
     found, weights, mark = [], INIT, ""
     if name in BASES:
-        found.append(Phase(BASES[name], "train", "solver.prototxt", FIRST_SET, INIT, {}))
+        found.append(Phase(BASES[name], "train", "solver.prototxt", first_set, INIT, {}))
         weights, mark = found[-1].last, "msc_"
-    found.append(Phase(name, f"{mark}train", f"{mark}solver.prototxt", FIRST_SET, weights, {}))
-    last = found[-1].last
-    found.append(Phase(name, f"{mark}train2", f"{mark}solver2.prototxt", SECOND_SET, last, second))
+    found.append(Phase(name, f"{mark}train", f"{mark}solver.prototxt", first_set, weights, {}))
+    for images in later:
+        found.append(Phase(name, f"{mark}train2", f"{mark}solver2.prototxt", images, found[-1].last, second))
     return found
 
 
@@ -67,10 +72,11 @@ def recipe_files(
     """The nets of a recipe, (file name, spec), and its texts by file name: the solvers, and run.sh, which calls
     `deeplab train` for one phase after the other and may be started again at any time.
 
-    The lists are list/train_aug.txt and list/trainval_aug.txt beside them, the first weights init.caffemodel.
+    The lists are list/train_aug.txt and list/trainval_aug.txt beside them, for another dataset than voc12
+    list/train.txt, the first weights init.caffemodel.
     root_folder: goes before the names in the lists. facts: as zoo.training_spec takes them (num_classes, dataset, size,
     batch, width...). Errors as there."""
-    steps = phases(name)
+    steps = phases(name, facts.get("dataset", "voc12"))
     nets, texts = [], {}
     for step in steps:
         source = f"list/{step.images}.txt"
@@ -81,19 +87,40 @@ def recipe_files(
     return nets, texts
 
 
+# Shell: the model with most updates of the phase whose snapshots have that prefix; ls tells where there is none.
+_NEWEST = (
+    "newest() {",
+    "    last=$(ls \"$1\"_iter_*.caffemodel | sed 's/.*_iter_//' | sort -n | tail -n 1)",
+    '    [ -n "$last" ] || exit 1',
+    '    echo "$1_iter_$last"',
+    "}",
+)
+
+
 def _script(row: zoo.table.Variant, steps: Sequence[Phase], root_folder: str) -> str:
     variable = ' --var DATA_ROOT="${DATA_ROOT?is the folder of the data set}"' if "${DATA_ROOT}" in root_folder else ""
+    lists = dict.fromkeys(f"list/{step.images}.txt" for step in steps)
     lines = [
         "#!/bin/sh",
-        f"# {row.title}, as published. Beside this file: {INIT} (the papers': {row.init}), list/{FIRST_SET}.txt and",
-        f"# list/{SECOND_SET}.txt. Started again it goes on where it was; options are passed on to `deeplab train`.",
-        "# Models of a phase on trainval have seen val: their figures there say nothing.",
-        "set -e",
-        'cd "$(dirname "$0")"',
+        f"# {row.title}, as published. Beside this file: {INIT} (the papers': {row.init}),",
+        f"# {' and '.join(lists)} (list/ may be a link).",
+        "# Started again it goes on where it was; options are passed on to `deeplab train`. After a trial (--max-iter)",
+        "# remove its *_iter_* files, or the training goes on from them.",
+        '# Where deeplab is not on the PATH: DEEPLAB="python -m deeplab_repro" sh run.sh',
     ]
+    if len(lists) > 1:
+        lines.append("# Models of a phase on trainval have seen val: their figures there say nothing.")
+    lines += ["set -e", 'cd "$(dirname "$0")"']
+    if len(steps) > 1:
+        lines += _NEWEST
     for step in steps:
+        before = step.weights.rpartition("_iter_")[0]
+        first = step.weights
+        if before:
+            lines.append(f"weights=$(newest {before})")
+            first = '"$weights"'
         lines.append(
-            f"deeplab train {step.solver} --weights {step.weights} --snapshot latest --log {step.name}.jsonl"
+            f"${{DEEPLAB:-deeplab}} train {step.solver} --weights {first} --snapshot latest --log {step.name}.jsonl"
             f'{variable} "$@"'
         )
     return "\n".join(lines) + "\n"

@@ -1,7 +1,8 @@
 """Recipes against the released solver files' facts; each is also run as written, on a narrow net and two images."""
 
-import shlex
+import json
 import subprocess
+import sys
 
 import pytest
 
@@ -44,7 +45,6 @@ def test_phases_are_the_published_ones(name, protocol, tmp_path):
         assert (solver.train_net, solver.snapshot_prefix) == (file, step.name)
         data = spec.layers[0].options
         assert data.source == f"list/{step.images}.txt"
-        assert step.weights in texts["run.sh"]
         found.append((step.name, step.images, step.weights.removesuffix(".caffemodel"), solver.max_iter))
     assert found == protocol
 
@@ -71,8 +71,64 @@ def test_msc_trains_the_new_layers_alone(tmp_path):
     assert min(rates["pool3_conv"], rates["data_ms"]) > 0
 
 
+# In place of deeplab: writes down what it was called with, and a model as after two updates.
+STAND_IN = """\
+import json, pathlib, sys
+with open("calls.jsonl", "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+prefix = pathlib.Path(sys.argv[sys.argv.index("--log") + 1]).stem
+pathlib.Path(f"{prefix}_iter_2.caffemodel").touch()
+"""
+
+
+@pytest.fixture
+def scripted(tmp_path):
+    """scripted(folder, *options): the calls of deeplab that folder/run.sh makes, with files of two updates."""
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+
+    def run(folder, *options, data="/data"):
+        environment = {"PATH": "/usr/bin:/bin", "DEEPLAB": f"{sys.executable} {tmp_path / 'stand_in.py'}"}
+        environment |= {"DATA_ROOT": str(data)}
+        subprocess.run(["sh", folder / "run.sh", *options], cwd=tmp_path, env=environment, check=True)
+        return [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+
+    return run
+
+
+def test_a_phase_starts_from_the_newest_model_of_the_one_before(scripted, tmp_path):
+    nets, texts = recipe_files("deeplab_msc_largefov")
+    write_forms(nets, tmp_path / "recipe", texts=texts)
+    for iteration in (1000, 6000):
+        (tmp_path / "recipe" / f"msc_train_iter_{iteration}.caffemodel").touch()
+    calls = scripted(tmp_path / "recipe", "--max-iter", "2")
+    assert [call[call.index("--weights") + 1] for call in calls] == [
+        "init.caffemodel",
+        "train_iter_2.caffemodel",
+        "msc_train_iter_6000.caffemodel",
+    ]
+    assert all(call[-4:] == ["--var", "DATA_ROOT=/data", "--max-iter", "2"] for call in calls)
+
+
+def test_a_phase_that_left_no_model_ends_the_script(tmp_path):
+    nets, texts = recipe_files("deeplab_largefov", "/data")
+    write_forms(nets, tmp_path, texts=texts)
+    done = subprocess.run(["sh", tmp_path / "run.sh"], env={"PATH": "/usr/bin:/bin", "DEEPLAB": "true"}, stderr=-1)
+    assert done.returncode == 1
+    assert b"train_iter_*.caffemodel" in done.stderr
+
+
+def test_other_sets_than_voc_are_trained_on_train_once():
+    for dataset in ("context", "person_part", "cityscapes", "coco_stuff"):
+        nets, texts = recipe_files("deeplab_msc_largefov", "/data", dataset=dataset)
+        assert [(file, net.layers[0].options.source) for file, net in nets] == [
+            ("train.prototxt", "list/train.txt"),
+            ("msc_train.prototxt", "list/train.txt"),
+        ]
+        assert "trainval" not in texts["run.sh"]
+
+
 @pytest.mark.parametrize("name", ["deeplab_msc_largefov", "deeplab_resnet101"])
-def test_recipe_runs_as_written(name, voc, deeplab, monkeypatch):
+def test_recipe_runs_as_written(name, voc, deeplab, scripted, monkeypatch):
     folder = voc / "recipe"
     small = {"depths": (1, 1, 1, 1)} if name == "deeplab_resnet101" else {}
     nets, texts = recipe_files(name, size=(65, 65), batch=1, width=1 / 32, **small)
@@ -81,16 +137,15 @@ def test_recipe_runs_as_written(name, voc, deeplab, monkeypatch):
         solver = texts[step.solver]
         updates = step.last.removesuffix(".caffemodel").rpartition("_")[2]
         texts[step.solver] = solver.replace(f"max_iter: {updates}", "max_iter: 2")
-        texts["run.sh"] = texts["run.sh"].replace(f"_iter_{updates}.", "_iter_2.")
     write_forms(nets, folder, texts=texts)
     first = nets[0][1]
     write_weights(net_arrays(fresh_net(first)), first, folder / "init.caffemodel")
     monkeypatch.chdir(folder)
-    subprocess.run(["sh", "-n", "run.sh"], check=True)
-    calls = [shlex.split(line) for line in (folder / "run.sh").read_text().splitlines() if line.startswith("deeplab")]
-    assert [call[-1] for call in calls] == ["$@"] * len(phases(name))
+    calls = scripted(folder, "--device", "cpu", data=voc)
+    assert len(calls) == len(phases(name))
+    for empty in folder.glob("*_iter_2.caffemodel"):
+        empty.unlink()
     for call in calls * 2:  # the second time everything is done already
-        assert call[-3:-1] == ["--var", "DATA_ROOT=${DATA_ROOT?is the folder of the data set}"]
-        result = deeplab(*call[1:-2], f"DATA_ROOT={voc}", "--device", "cpu")
+        result = deeplab(*call)
         assert result.exit_code == 0, result.output
     assert (folder / phases(name)[-1].last.replace(updates, "2")).is_file()
