@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isnan
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +64,7 @@ def trimap(
 
     The band of width w is what lies at most w pixels, along rows and columns, from a void pixel of the truth. Mean IoU
     leaves classes out that do not occur, as the authors' script does; pixel and mean class accuracy stand beside it.
+    A set without void outlines has such bands with --boundary edges alone.
     Writes trimap.json and trimap.png to -o, and goes on where an interrupted run stopped.
 
     [dim]deeplab trimap VOCdevkit/VOC2012 --scores fc8/ --preset v1_largefov -o trimap[/dim]
@@ -93,6 +95,7 @@ def trimap(
             )  # fmt: skip
     if ranks.first:
         curves = {name: [_figures(each) for each in result.trimap(name)] for name in result.counts}
+        _check_bands(curves, boundary, bands[-1], str(dataset))
         _report({"images": result.images, "widths": bands, "boundary": boundary.value, "curves": curves}, output, json)
 
 
@@ -102,6 +105,13 @@ def _widths(text: str) -> list[int]:
     if not (first.isdigit() and (last or first).isdigit()) or not int(first) <= int(last or first) <= MOST_WIDTHS:
         raise ValueError(f"--widths {text}: must be FIRST:LAST, whole pixels, at most {MOST_WIDTHS}")
     return list(range(int(first), int(last or first) + 1))
+
+
+def _check_bands(curves: dict[str, list[dict[str, float]]], boundary: Boundary, width: int, dataset: str) -> None:
+    """ValueError where no band holds a pixel: many sets have no void outlines."""
+    if all(isnan(each["pixel_accuracy"]) for rows in curves.values() for each in rows):
+        line = "a void one; use --boundary edges" if boundary == Boundary.void else "a change of labels"
+        raise ValueError(f"--boundary {boundary.value}: {dataset}: no labelled pixel within {width} pixels of {line}")
 
 
 def _figures(matrix: Any) -> dict[str, float]:
