@@ -57,7 +57,9 @@ class _Labelled(CaffeLayer):
         outside = valid & ((label < 0) | (label >= classes))
         if bool(outside.any()):
             bad = int(label[outside][0])
-            raise self.fail(f"label {bad} is neither a class (0 to {classes - 1}) nor ignored; check the label images")
+            raise self.fail(
+                f"label {bad} is neither a class (0 to {classes - 1}) nor ignored; `deeplab doctor` finds the files"
+            )
         return label, valid
 
 

@@ -64,7 +64,8 @@ def test_labels_are_cut_down_to_integers(run, rng):
 def test_label_that_is_no_class_is_named(run, rng, kind, bad):
     scores, label = scores_and_labels(rng)
     label[1, 0, 2, 3] = bad
-    with pytest.raises(ValueError, match=rf"layer 'it' \({kind}\): label {int(bad)} is neither a class \(0 to 4\)"):
+    told = rf"layer 'it' \({kind}\): label {int(bad)} is neither a class \(0 to 4\) nor ignored; `deeplab doctor` finds"
+    with pytest.raises(ValueError, match=told):
         run(kind, scores, label, ignore_labels=(255,))
 
 
