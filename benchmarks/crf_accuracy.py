@@ -21,7 +21,7 @@ from .crf_programs import drawn_scores
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "voc_sample" / "JPEGImages"
 # Weight, position std and colour std of the bilateral kernel: sharp to broad.
-PARAMETERS = ((4, 67, 3), (4, 49, 5), (5, 50, 10), (4, 121, 5))
+PARAMETERS = {f"{w}/{xy}/{rgb}": (w, xy, rgb) for w, xy, rgb in ((4, 67, 3), (4, 49, 5), (5, 50, 10), (4, 121, 5))}
 ITERATIONS = (1, 10)
 LABELS = 21
 
@@ -43,8 +43,7 @@ def bench_accuracy(
     crops, source = _crops(images, count, size)
     scores = [drawn_scores(CrfCase("busy", *crop.shape[:2], LABELS), seed + 1) for seed, crop in enumerate(crops)]
     rows = []
-    for weight, xy, rgb in PARAMETERS:
-        name = f"{weight}/{xy}/{rgb}"
+    for name, (weight, xy, rgb) in PARAMETERS.items():
         if not re.search(only, name):
             continue
         for iterations in ITERATIONS:

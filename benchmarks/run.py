@@ -14,10 +14,10 @@ import torch
 
 from deeplab_repro.files import write_text
 
-from .cases import CRF_GPU_CASES, LARGE_NET_CASES, NET_CASES, conv_cases, crf_cases
+from .cases import CRF_GPU_CASES, LARGE_NET_CASES, NET_CASES, NetCase, conv_cases, crf_cases
 from .conv import DIRECTIONS, PRECISIONS, bench_conv
 from .crf import bench_crf
-from .crf_accuracy import bench_accuracy
+from .crf_accuracy import PARAMETERS, bench_accuracy
 from .data import bench_data
 from .importer import bench_importer
 from .machine import machine_record
@@ -26,9 +26,13 @@ from .net import bench_net
 FAMILIES = ("conv", "crf", "net", "importer", "data")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1 where a result was wrong; 2 for a wrong command line."""
-    options = _parse(arguments)
+def main(arguments: Sequence[str] | None = None, program: str = "benchmarks.run") -> int:
+    """Exit code 0; 1 where a result was wrong; 2 for a wrong command line. program: its name in errors."""
+    options = _parse(arguments, program)
+    names = [name for family in options.families or FAMILIES for name in _case_names(family, options)]
+    if names and not any(re.search(options.only, name) for name in names):
+        print(f"{program}: error: --only {options.only!r} matches no case: {', '.join(names)}", file=sys.stderr)
+        return 2
     torch.set_num_threads(options.threads or torch.get_num_threads())
     report: dict[str, Any] = {"machine": machine_record()}
     passed = True
@@ -74,12 +78,28 @@ def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], N
     if family == "data":
         return bench_data(options.seconds, progress)
     if family == "net":
-        chosen = NET_CASES if options.device == "cpu" else LARGE_NET_CASES
-        cases = [case for case in chosen if re.search(options.only, case.name)]
+        cases = [case for case in _net_cases(options) if re.search(options.only, case.name)]
         precisions = [each for each in options.precision if each != "fp16"]
         return bench_net(cases, options.device, precisions, options.batch, options.seconds * 6, progress)
     cases = conv_cases(options.full, tuple(options.batch), options.only)
     return bench_conv(cases, options.device, options.precision, options.direction, options.seconds, progress)
+
+
+def _case_names(family: str, options: argparse.Namespace) -> list[str]:
+    """What --only chooses from."""
+    if family == "conv":
+        return [case.name for case in conv_cases(True, tuple(options.batch), "")]
+    if family == "net":
+        return [case.name for case in _net_cases(options)]
+    if family != "crf":
+        return []
+    if options.accuracy:
+        return list(PARAMETERS)
+    return [case.name for case in (CRF_GPU_CASES if options.gate else crf_cases(options.full, tuple(options.batch)))]
+
+
+def _net_cases(options: argparse.Namespace) -> Sequence[NetCase]:
+    return NET_CASES if options.device == "cpu" else LARGE_NET_CASES
 
 
 def _regex(text: str) -> str:
@@ -90,8 +110,8 @@ def _regex(text: str) -> str:
     return text
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
+def _parse(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; default all")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--full", action="store_true", help="every shape, not the few that stand for them")

@@ -77,4 +77,4 @@ def bench(
         arguments += [name, *map(str, values)] if values else []
     arguments += ["--json", json] if json else []
     arguments += ["--plot", str(plot)] if plot else []
-    raise typer.Exit(main(arguments))
+    raise typer.Exit(main(arguments, "deeplab bench"))

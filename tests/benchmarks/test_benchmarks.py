@@ -115,6 +115,29 @@ def test_bench_crf_accuracy_writes_and_draws(tmp_path, monkeypatch):
     assert result.exit_code != 0
 
 
+@pytest.mark.parametrize(
+    ("family", "case"),
+    [
+        (["conv"], "fc6 512->1024 3x3 r12 65 n1"),
+        (["crf"], "busy 500x375x21x10 4/67/3"),
+        (["crf", "--accuracy"], "4/121/5"),
+        (["net"], "ResNet-101 ASPP 321 n1"),
+        (["net", "importer"], "LargeFOV 321 n1"),
+    ],
+)
+def test_a_pattern_that_no_case_matches_is_refused_with_the_cases_there_are(family, case):
+    from typer.testing import CliRunner
+
+    from deeplab_repro.cli import app
+
+    result = CliRunner().invoke(app, ["bench", *family, "--device", "cpu", "--only", "nosuchcase"])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("deeplab bench: error: --only 'nosuchcase' matches no case: ")
+    assert case in line
+
+
 def test_crf_cases_of_the_gate_are_named_apart():
     names = [case.name for case in CRF_GPU_CASES]
     assert len(set(names)) == len(names) == 8
