@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <random>
 #include <vector>
 
 #include "csrc/core/conv_plan.h"
@@ -8,19 +7,10 @@
 #include "csrc/cpu/conv_kernels_table.h"
 #include "csrc/cpu/conv_pack.h"
 #include "csrc/cpu/conv_packed.h"
+#include "tests/cpp/conv_helpers.h"
 
 namespace deeplab {
 namespace {
-
-using Values = std::vector<double>;
-
-Values random_values(std::int64_t size, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<double> draw(-1, 1);
-  Values values(static_cast<std::size_t>(size));
-  for (double& value : values) value = draw(generator);
-  return values;
-}
 
 // [N, C, places] -> [N, places, C], or back.
 Values channels_last(const Values& values, std::int64_t batch,
@@ -44,19 +34,6 @@ Values channels_last(const Values& values, std::int64_t batch,
     }
   }
   return result;
-}
-
-void multiply_plainly(const MatrixProduct<double>& p) {
-  for (std::int64_t i = 0; i < p.m; ++i) {
-    for (std::int64_t j = 0; j < p.n; ++j) {
-      double sum = p.accumulate ? p.c[i * p.n + j] : 0;
-      for (std::int64_t l = 0; l < p.k; ++l) {
-        sum += (p.a_transposed ? p.a[l * p.m + i] : p.a[i * p.k + l]) *
-               (p.b_transposed ? p.b[j * p.k + l] : p.b[l * p.n + j]);
-      }
-      p.c[i * p.n + j] = sum;
-    }
-  }
 }
 
 Conv2dShape shape_of(std::int64_t batch, std::int64_t channels,

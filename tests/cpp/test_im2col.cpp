@@ -1,42 +1,19 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
-#include <random>
 #include <vector>
 
 #include "csrc/core/im2col.h"
 #include "csrc/cpu/conv.h"
+#include "tests/cpp/conv_helpers.h"
 
 namespace deeplab {
 namespace {
-
-using Values = std::vector<double>;
-
-Values random_values(std::int64_t size, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<double> draw(-1, 1);
-  Values values(static_cast<std::size_t>(size));
-  for (double& value : values) value = draw(generator);
-  return values;
-}
 
 double dot(const Values& a, const Values& b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
   return sum;
-}
-
-void multiply_plainly(const MatrixProduct<double>& p) {
-  for (std::int64_t i = 0; i < p.m; ++i) {
-    for (std::int64_t j = 0; j < p.n; ++j) {
-      double sum = p.accumulate ? p.c[i * p.n + j] : 0;
-      for (std::int64_t l = 0; l < p.k; ++l) {
-        sum += (p.a_transposed ? p.a[l * p.m + i] : p.a[i * p.k + l]) *
-               (p.b_transposed ? p.b[j * p.k + l] : p.b[l * p.n + j]);
-      }
-      p.c[i * p.n + j] = sum;
-    }
-  }
 }
 
 // Odd sizes, asymmetric axes, strides, and rates larger than the map.
