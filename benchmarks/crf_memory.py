@@ -10,14 +10,12 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
 from .cases import CrfCase
 from .crf_programs import Call, programs
-
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+from .memory import reset_peak, resident_mib
 
 
 def peak_mib(case: CrfCase, program: str) -> float | None:
@@ -37,18 +35,13 @@ def cuda_peak_mib(call: Call) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def _status_mib(field: str) -> float:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
-    return int(line.split()[1]) / 1024
-
-
 def main(case_text: str, program: str) -> None:
     """Run once and print the peak."""
     call = programs(CrfCase(**json.loads(case_text)), "cpu")[program]
-    _CLEAR.write_text("5")  # sets the peak to what is resident now
-    before = _status_mib("VmRSS")
+    reset_peak()
+    before = resident_mib("VmRSS")
     call()
-    print(_status_mib("VmHWM") - before)
+    print(resident_mib("VmHWM") - before)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,8 @@ def copied_bytes(path: Path) -> Array:
 def peak_mib(path: Path) -> float | None:
     """How far a fresh process grows while it loads a model, mapped file included; None where that is not told."""
     code = (
-        f"import sys; from pathlib import Path; from {__name__} import load, resident_mib, reset_peak;"
+        f"import sys; from pathlib import Path; from {__name__} import load;"
+        f"from {__package__}.memory import resident_mib, reset_peak;"
         "reset_peak(); before = resident_mib('VmRSS'); load(Path(sys.argv[1]));"
         "print(resident_mib('VmHWM') - before)"
     )
@@ -121,17 +122,6 @@ def peak_mib(path: Path) -> float | None:
         return None
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     return round(float(done.stdout), 1)
-
-
-def reset_peak() -> None:
-    """Let this process's peak begin at what it holds now."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def resident_mib(field: str) -> float:
-    """A size out of /proc/self/status: VmRSS, what is resident; VmHWM, the most that was."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def _opencv(net: Path, path: Path) -> Callable[[], object] | None:

@@ -11,6 +11,17 @@ from torch import Tensor
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
+def reset_peak() -> None:
+    """Let this process's peak begin at what it holds now. OSError where the system has no such thing."""
+    _CLEAR.write_text("5")
+
+
+def resident_mib(field: str) -> float:
+    """A size out of /proc/self/status: VmRSS, what is resident; VmHWM, the most that was."""
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
+
+
 def extra_mib(call: Callable[[], Iterable[Tensor]]) -> float | None:
     """MiB that the process grows by during a call, beyond the tensors it returns; None where that cannot be seen.
 
@@ -19,15 +30,10 @@ def extra_mib(call: Callable[[], Iterable[Tensor]]) -> float | None:
     try:
         trim = ctypes.CDLL(None).malloc_trim
         trim(0)
-        _CLEAR.write_text("5")  # sets the peak to what is resident now
+        reset_peak()
     except (AttributeError, OSError):
         return None
-    before = _status_kib("VmRSS")
+    before = resident_mib("VmRSS")
     result = call()
-    peak = _status_kib("VmHWM")
-    return (peak - before) / 1024 - sum(tensor.nbytes for tensor in result) / 2**20
-
-
-def _status_kib(field: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
-    return int(line.split()[1])
+    peak = resident_mib("VmHWM")
+    return peak - before - sum(tensor.nbytes for tensor in result) / 2**20

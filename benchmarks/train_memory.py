@@ -23,8 +23,8 @@ from deeplab_repro.models import fresh_net
 from deeplab_repro.network import CaffeNet
 from deeplab_repro.train.checkpointing import CheckpointedNet
 
-from .crf_memory import _CLEAR, _status_mib
 from .machine import machine_record
+from .memory import reset_peak, resident_mib
 from .run import write_json
 
 PROGRAMS = ("torch", "ours", "checkpointed")
@@ -124,11 +124,11 @@ def measure(program: str, width: float) -> dict[str, float]:
     for blob in net.parameters():
         if blob.requires_grad:
             blob.grad = torch.zeros_like(blob)
-    _CLEAR.write_text("5")  # sets the peak to what is resident now
-    before, start = _status_mib("VmRSS"), time.perf_counter()
+    reset_peak()
+    before, start = resident_mib("VmRSS"), time.perf_counter()
     loss = net(data, label) if program == "torch" else net(data=data, label=label, blobs=()).loss
     loss.backward()
-    return {"mib": _status_mib("VmHWM") - before, "loss": loss.item(), "seconds": time.perf_counter() - start}
+    return {"mib": resident_mib("VmHWM") - before, "loss": loss.item(), "seconds": time.perf_counter() - start}
 
 
 def main() -> None:
