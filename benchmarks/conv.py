@@ -133,7 +133,7 @@ def _errors(
         ends = slice(None, None, case.batch - 1)
     exact = _calls(case, F.conv2d, [tensors[0][ends].double(), *(t.double() for t in tensors[1:])], grad, direction)()
     return {
-        name: max(_error(result[ends] if direction == "forward" else result, want)
+        name: max(relative_error(result[ends] if direction == "forward" else result, want)
                   for result, want in zip(call(), exact, strict=True))
         for name, call in calls.items()
     }  # fmt: skip
@@ -161,21 +161,21 @@ def _variants(
         methods.append("interlace")
     for method in methods:
         if direction == "forward":
-            calls[method] = _layer(case, last, method)
+            calls[method] = layer_call(case, *last, method)
         else:
-            calls[method] = _calls(case, _method(method), last, grad, direction)
+            calls[method] = _calls(case, by_method(method), last, grad, direction)
     if device != "cpu" or own:
-        calls["im2col"] = _calls(case, _method("im2col"), tensors, grad, direction)
+        calls["im2col"] = _calls(case, by_method("im2col"), tensors, grad, direction)
     return calls
 
 
-def _method(method: str) -> Callable[..., Tensor]:
+def by_method(method: str) -> Callable[..., Tensor]:
+    """The operator, told which way to go."""
     return lambda *arguments: atrous_conv2d(*arguments, method=method)
 
 
-def _layer(case: ConvCase, tensors: list[Tensor], method: str) -> Call:
+def layer_call(case: ConvCase, x: Tensor, weight: Tensor, bias: Tensor, method: str) -> Call:
     """The module, which packs its weight at the first call."""
-    x, weight, bias = tensors
     layer = AtrousConv2d(
         case.channels, case.filters, case.kernel, padding=case.padding, dilation=case.rate, method=method,
         device=x.device, dtype=x.dtype,
@@ -220,7 +220,8 @@ def _format(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def _error(result: Tensor, exact: Tensor) -> float:
+def relative_error(result: Tensor, exact: Tensor) -> float:
+    """The largest error over the largest exact value."""
     return ((result.double() - exact).abs().max() / exact.abs().max()).item()
 
 

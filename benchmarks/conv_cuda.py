@@ -18,16 +18,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_repro.atrous import AtrousConv2d, aspp
-from deeplab_repro.ops import atrous_conv2d, plan
+from deeplab_repro.atrous import aspp
+from deeplab_repro.ops import plan
 
 from .cases import ConvCase, conv_cases
-from .conv import PRECISIONS, TOLERANCES, WINOGRAD4_FLOAT32_TOLERANCE, settings
+from .conv import (
+    PRECISIONS,
+    TOLERANCES,
+    WINOGRAD4_FLOAT32_TOLERANCE,
+    Call,
+    by_method,
+    layer_call,
+    relative_error,
+    settings,
+)
 from .machine import machine_record
 from .run import write_json
 from .timing import alternate
 
-Call = Callable[[], tuple[Tensor, ...]]
 Row = dict[str, Any]
 
 PARTS = ("ceilings", "heads", "forward", "backward")
@@ -163,7 +171,7 @@ def convolution(case: ConvCase, part: str, precision: str, seconds: float) -> Ro
                 "nhwc": lambda: (F.conv2d(*last, bias, *options),),
             }
             for method in methods:
-                calls[method] = _layer(case, last[0], weight, bias, method)
+                calls[method] = layer_call(case, last[0], weight, bias, method)
             exact = (F.conv2d(x.double(), weight.double(), bias.double(), *options),)
         else:
             grad = torch.randn(case.batch, case.filters, case.size, case.size, device="cuda").to(x)
@@ -172,7 +180,7 @@ def convolution(case: ConvCase, part: str, precision: str, seconds: float) -> Ro
                 "nhwc": _gradients(F.conv2d, *last, _last(grad), options),
             }
             for method in methods:
-                calls[method] = _gradients(_by(method), *last, _last(grad), options)
+                calls[method] = _gradients(by_method(method), *last, _last(grad), options)
             exact = _gradients(F.conv2d, x.double(), weight.double(), grad.double(), options)()
         row = _measure(calls, exact, case, part, precision, seconds)
         row["chosen"] = {
@@ -239,7 +247,7 @@ def _measure(
             result = call()
             torch.cuda.synchronize()
             memory[name] = torch.cuda.max_memory_allocated() - before - sum(t.nbytes for t in result)
-            errors[name] = max(map(_error, result, exact))
+            errors[name] = max(map(relative_error, result, exact))
             del result
         except Exception as error:
             failed[name] = _line(error)
@@ -288,21 +296,6 @@ def _tensors(case: ConvCase, precision: str) -> tuple[Tensor, Tensor, Tensor]:
     return x, weight, bias
 
 
-def _layer(case: ConvCase, x: Tensor, weight: Tensor, bias: Tensor, method: str) -> Call:
-    """The module, which packs its weight at the first call."""
-    layer = AtrousConv2d(
-        case.channels, case.filters, case.kernel, padding=case.padding, dilation=case.rate, method=method,
-        device=x.device, dtype=x.dtype,
-    ).requires_grad_(False)  # fmt: skip
-    layer.weight.copy_(weight)
-    layer.bias.copy_(bias)
-    return lambda: (layer(x),)
-
-
-def _by(method: str) -> Callable[..., Tensor]:
-    return lambda *arguments: atrous_conv2d(*arguments, method=method)
-
-
 def _gradients(
     function: Callable[..., Tensor], x: Tensor, weight: Tensor, grad: Tensor, options: tuple[int, int, int]
 ) -> Call:
@@ -319,10 +312,6 @@ def _gradients(
 
 def _last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last)
-
-
-def _error(result: Tensor, exact: Tensor) -> float:
-    return ((result.double() - exact).abs().max() / exact.abs().max()).item()
 
 
 if __name__ == "__main__":

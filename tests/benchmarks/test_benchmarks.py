@@ -46,7 +46,7 @@ def test_conv_row_holds_errors_and_times(direction):
 
 def test_a_wrong_result_is_not_timed(monkeypatch):
     monkeypatch.setattr(conv, "atrous_conv2d", lambda *a, method: torch.full((1, 6, 7, 7), float("nan")))
-    monkeypatch.setattr(conv, "_layer", lambda *a: lambda: (torch.zeros(1, 6, 7, 7),))
+    monkeypatch.setattr(conv, "layer_call", lambda *a: lambda: (torch.zeros(1, 6, 7, 7),))
     (row,) = conv.bench_conv([TINY], "cpu", seconds=0)
     assert not row["passed"]
     assert "times" not in row
