@@ -28,6 +28,19 @@ def needs_cuda() -> None:
         pytest.skip(reason)
 
 
+@pytest.fixture
+def problem():
+    """problem(device, ...): a random unary [B, L, N] and the features of two kernels, [1, N, 2], `spread` times as far
+    apart, and [B, N, 5]."""
+
+    def draw(device, dtype=torch.float32, batch=2, labels=3, points=20, spread=1):
+        unary = torch.randn(batch, labels, points, dtype=dtype, device=device)
+        shared = torch.randn(1, points, 2, dtype=dtype, device=device) * spread
+        return unary, [shared, torch.randn(batch, points, 5, dtype=dtype, device=device)]
+
+    return draw
+
+
 @pytest.fixture(autouse=True)
 def _seeded_and_exact():
     """Same draws in every test; full float32 precision of cuDNN and cuBLAS, so that tolerances mean something."""

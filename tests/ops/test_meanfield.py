@@ -6,18 +6,11 @@ import torch
 from deeplab_repro import ops
 
 
-def problem(device: str, dtype: torch.dtype = torch.float32, batch: int = 2, labels: int = 3, points: int = 20):
-    unary = torch.randn(batch, labels, points, dtype=dtype, device=device)
-    features = [
-        torch.randn(1, points, 2, dtype=dtype, device=device),
-        torch.randn(batch, points, 5, dtype=dtype, device=device),
-    ]
-    return unary, features
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("normalization", ["no", "before", "after", "symmetric"])
-def test_equals_the_update_written_with_lattice_filter(dtype: torch.dtype, normalization: str, device: str) -> None:
+def test_equals_the_update_written_with_lattice_filter(
+    problem, dtype: torch.dtype, normalization: str, device: str
+) -> None:
     unary, features = problem(device, dtype)
     weights = [1.5, 0.7]
     matrix = torch.randn(3, 3, dtype=dtype, device=device)
@@ -36,18 +29,18 @@ def test_equals_the_update_written_with_lattice_filter(dtype: torch.dtype, norma
         torch.testing.assert_close(got[image], q)
 
 
-def test_no_iterations_give_the_softmax(device: str) -> None:
+def test_no_iterations_give_the_softmax(problem, device: str) -> None:
     unary, features = problem(device)
     torch.testing.assert_close(ops.meanfield(unary, features, [1.0, 1.0], iterations=0), torch.softmax(-unary, 1))
 
 
-def test_no_kernels_give_the_softmax(device: str) -> None:
+def test_no_kernels_give_the_softmax(problem, device: str) -> None:
     unary, _ = problem(device)
     torch.testing.assert_close(ops.meanfield(unary, [], [], iterations=5), torch.softmax(-unary, 1))
 
 
 @pytest.mark.parametrize("labels", [1, 2, 8, 9, 33, 150])
-def test_any_number_of_labels(labels: int, device: str) -> None:
+def test_any_number_of_labels(problem, labels: int, device: str) -> None:
     unary, features = problem(device, labels=labels, batch=1)
     q = ops.meanfield(unary, features, [1.0, 1.0])
     torch.testing.assert_close(q.sum(1), torch.ones_like(q[:, 0]))
@@ -56,7 +49,7 @@ def test_any_number_of_labels(labels: int, device: str) -> None:
     torch.testing.assert_close(ops.meanfield(wide, features, [1.0, 1.0])[:, :labels], q)
 
 
-def test_an_infinite_unary_is_never_chosen(device: str) -> None:
+def test_an_infinite_unary_is_never_chosen(problem, device: str) -> None:
     unary, features = problem(device)
     unary[:, 1] = float("inf")
     q = ops.meanfield(unary, features, [1.0, 1.0])
@@ -64,7 +57,7 @@ def test_an_infinite_unary_is_never_chosen(device: str) -> None:
     assert (q[:, 1] == 0).all()
 
 
-def test_images_of_a_batch_do_not_mix(device: str) -> None:
+def test_images_of_a_batch_do_not_mix(problem, device: str) -> None:
     unary, features = problem(device)
     both = ops.meanfield(unary, features, [1.0, 1.0])
     for image in range(2):
@@ -72,19 +65,19 @@ def test_images_of_a_batch_do_not_mix(device: str) -> None:
         assert torch.equal(both[image : image + 1], alone)
 
 
-def test_empty_batch_and_no_pixels(device: str) -> None:
+def test_empty_batch_and_no_pixels(problem, device: str) -> None:
     for batch, points in ((0, 7), (2, 0)):
         unary, features = problem(device, batch=batch, points=points)
         assert ops.meanfield(unary, features, [1.0, 1.0]).shape == (batch, 3, points)
 
 
-def test_two_runs_give_the_same_bits(device: str) -> None:
+def test_two_runs_give_the_same_bits(problem, device: str) -> None:
     unary, features = problem(device, points=3000)
     first = ops.meanfield(unary, features, [3.0, 4.0])
     assert torch.equal(first, ops.meanfield(unary, features, [3.0, 4.0]))
 
 
-def test_thread_count_does_not_change_the_bits() -> None:
+def test_thread_count_does_not_change_the_bits(problem) -> None:
     unary, features = problem("cpu", points=5000)
     threads = torch.get_num_threads()
     try:
@@ -97,14 +90,14 @@ def test_thread_count_does_not_change_the_bits() -> None:
     assert torch.equal(one, three)
 
 
-def test_passes_opcheck(device: str) -> None:
+def test_passes_opcheck(problem, device: str) -> None:
     unary, features = problem(device)
     op = torch.ops.deeplab.meanfield.default
     torch.library.opcheck(op, (unary, features, [3.0, 4.0], None, "after", 2))
     torch.library.opcheck(op, (unary, features, [3.0, 4.0], torch.randn(3, device=device), "symmetric", 1))
 
 
-def test_survives_compile_and_export_with_dynamic_shapes(device: str) -> None:
+def test_survives_compile_and_export_with_dynamic_shapes(problem, device: str) -> None:
     class Refine(torch.nn.Module):
         def forward(self, unary: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
             return ops.meanfield(unary * 2, [features], [3.0], iterations=2) + 1
@@ -122,7 +115,7 @@ def test_survives_compile_and_export_with_dynamic_shapes(device: str) -> None:
         assert torch.equal(exported(unary, features[1]), want)
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named(problem) -> None:
     unary, features = problem("cpu")
     with pytest.raises(RuntimeError, match="normalization must be 'no', 'before', 'after' or 'symmetric', got 'off'"):
         ops.meanfield(unary, features, [1.0, 1.0], normalization="off")
@@ -138,7 +131,7 @@ def test_wrong_arguments_are_named() -> None:
         ops.meanfield(unary.half(), [], [])
 
 
-def test_images_may_bring_their_own_weights(device: str) -> None:
+def test_images_may_bring_their_own_weights(problem, device: str) -> None:
     unary, features = problem(device, batch=3)
     shared = [features[0], features[1][:1]]
     q = ops.meanfield(unary, shared, [1.0, 2.0, 0.5, 0.0, 3.0, 4.0], iterations=3)

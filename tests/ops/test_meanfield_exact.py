@@ -1,5 +1,7 @@
 """Mean field over all pairs of points: against its definition, and what its error bound promises."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -8,13 +10,9 @@ from deeplab_repro import ops
 NORMALIZATIONS = ["no", "before", "after", "symmetric"]
 
 
-def problem(device: str, dtype: torch.dtype = torch.float64, batch: int = 2, labels: int = 3, points: int = 150):
-    unary = torch.randn(batch, labels, points, dtype=dtype, device=device)
-    features = [
-        torch.randn(1, points, 2, dtype=dtype, device=device) * 2,
-        torch.randn(batch, points, 5, dtype=dtype, device=device),
-    ]
-    return unary, features
+@pytest.fixture
+def problem(problem):
+    return partial(problem, dtype=torch.float64, points=150, spread=2)
 
 
 def dense(unary, features, weights, matrix, normalization: str, iterations: int) -> torch.Tensor:
@@ -37,7 +35,7 @@ def dense(unary, features, weights, matrix, normalization: str, iterations: int)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
-def test_follows_the_definition(normalization: str, device: str) -> None:
+def test_follows_the_definition(problem, normalization: str, device: str) -> None:
     unary, features = problem(device)
     matrix = torch.randn(3, 3, dtype=torch.float64, device=device)
     q, bound = ops.meanfield_exact(unary, features, [1.5, 0.7], matrix, normalization, 4)
@@ -46,8 +44,8 @@ def test_follows_the_definition(normalization: str, device: str) -> None:
 
 
 @pytest.mark.parametrize(("labels", "points"), [(1, 1), (2, 63), (7, 64), (8, 65), (70, 129)])
-def test_any_number_of_labels_and_points_in_float32(labels: int, points: int, device: str) -> None:
-    unary, features = problem(device, torch.float32, labels=labels, points=points)
+def test_any_number_of_labels_and_points_in_float32(problem, labels: int, points: int, device: str) -> None:
+    unary, features = problem(device, dtype=torch.float32, labels=labels, points=points)
     q, _ = ops.meanfield_exact(unary, features, [3.0, 4.0])
     want = dense(
         unary.double(),
@@ -62,7 +60,7 @@ def test_any_number_of_labels_and_points_in_float32(labels: int, points: int, de
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("skip_below", [1e-3, 1e-6, 1e-10])
-def test_error_bound_holds(normalization: str, skip_below: float, device: str) -> None:
+def test_error_bound_holds(problem, normalization: str, skip_below: float, device: str) -> None:
     unary, features = problem(device, points=700)
     features = [kernel * 3 for kernel in features]
     order = ops.spatial_order(features[0][0])
@@ -75,7 +73,7 @@ def test_error_bound_holds(normalization: str, skip_below: float, device: str) -
     assert (difference > 0).any() or skip_below < 1e-6
 
 
-def test_bound_becomes_small_with_the_threshold() -> None:
+def test_bound_becomes_small_with_the_threshold(problem) -> None:
     unary, features = problem("cpu", points=400)
     features = [kernel * 3 for kernel in features]
     bounds = [ops.meanfield_exact(unary * 3, features, [0.5, 0.4], iterations=3, skip_below=s)[1] for s in (1e-6, 1e-9)]
@@ -97,7 +95,7 @@ def test_spatial_order_gathers_close_points() -> None:
     assert spread < 0.16
 
 
-def test_empty_batch_and_no_points(device: str) -> None:
+def test_empty_batch_and_no_points(problem, device: str) -> None:
     for batch, points in ((0, 7), (2, 0)):
         unary, features = problem(device, batch=batch, points=points)
         q, bound = ops.meanfield_exact(unary, features, [1.0, 1.0])
@@ -105,13 +103,13 @@ def test_empty_batch_and_no_points(device: str) -> None:
         assert bound.shape == (batch,)
 
 
-def test_two_runs_give_the_same_bits(device: str) -> None:
-    unary, features = problem(device, torch.float32, points=500)
+def test_two_runs_give_the_same_bits(problem, device: str) -> None:
+    unary, features = problem(device, dtype=torch.float32, points=500)
     first, _ = ops.meanfield_exact(unary, features, [3.0, 4.0])
     assert torch.equal(first, ops.meanfield_exact(unary, features, [3.0, 4.0])[0])
 
 
-def test_passes_opcheck(device: str) -> None:
+def test_passes_opcheck(problem, device: str) -> None:
     unary, features = problem(device, points=20)
     op = torch.ops.deeplab.meanfield_exact.default
     torch.library.opcheck(op, (unary, features, [3.0, 4.0], None, "after", 2, 0.0))
@@ -119,7 +117,7 @@ def test_passes_opcheck(device: str) -> None:
     torch.library.opcheck(op, (unary, features, [3.0, 4.0], matrix, "symmetric", 1, 1e-4))
 
 
-def test_refuses_gradients_and_wrong_thresholds() -> None:
+def test_refuses_gradients_and_wrong_thresholds(problem) -> None:
     unary, features = problem("cpu", points=10)
     q, _ = ops.meanfield_exact(unary.requires_grad_(), features, [1.0, 1.0])
     with pytest.raises(RuntimeError, match="meanfield_exact: no gradient is implemented"):
