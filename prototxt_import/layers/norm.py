@@ -59,13 +59,26 @@ def _operand(bottoms: Sequence[Shape], axis: int, num_axes: int) -> Shape:
     return bottoms[0][start:stop]
 
 
-@register("Scale", field="scale_param", bottoms=(1, 2))
 @dataclass(frozen=True)
-class ScaleOptions(Options):
-    """y = x * gamma (+ beta under bias_term). gamma is learned, or the second bottom where there is one."""
+class _Broadcast(Options):
+    """Of layers with an operand that is broadcast over the first bottom, and as many blobs of its shape."""
 
     axis: int = 1
     num_axes: int = 1
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _operand(bottoms, self.axis, self.num_axes)
+        return (bottoms[0],)
+
+    def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
+        return (_operand(bottoms, self.axis, self.num_axes),) * self.blob_count(len(bottoms))
+
+
+@register("Scale", field="scale_param", bottoms=(1, 2))
+@dataclass(frozen=True)
+class ScaleOptions(_Broadcast):
+    """y = x * gamma (+ beta under bias_term). gamma is learned, or the second bottom where there is one."""
+
     bias_term: bool = False
     filler: Filler = _ONE
     bias_filler: Filler = field(default_factory=Filler)
@@ -92,21 +105,12 @@ class ScaleOptions(Options):
     def blob_count(self, bottoms: int) -> int:
         return (bottoms == 1) + self.bias_term
 
-    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _operand(bottoms, self.axis, self.num_axes)
-        return (bottoms[0],)
-
-    def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
-        return (_operand(bottoms, self.axis, self.num_axes),) * self.blob_count(len(bottoms))
-
 
 @register("Bias", field="bias_param", bottoms=(1, 2))
 @dataclass(frozen=True)
-class BiasOptions(Options):
+class BiasOptions(_Broadcast):
     """y = x + beta; one bottom: beta is learned, two: the second is beta."""
 
-    axis: int = 1
-    num_axes: int = 1
     filler: Filler = field(default_factory=Filler)
 
     def emit(self, message: Any, dialect: str) -> None:
@@ -117,13 +121,6 @@ class BiasOptions(Options):
 
     def blob_count(self, bottoms: int) -> int:
         return int(bottoms == 1)
-
-    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _operand(bottoms, self.axis, self.num_axes)
-        return (bottoms[0],)
-
-    def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
-        return (_operand(bottoms, self.axis, self.num_axes),) * self.blob_count(len(bottoms))
 
 
 @register("LRN", field="lrn_param", v1="LRN", v0=("lrn",))
