@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from deeplab_repro import load_caffe
-from deeplab_repro.cli.app import app
 from prototxt_import import read_net, write_weights
 
 NET = """\
@@ -38,16 +37,11 @@ def net(tmp_path):
     return tmp_path
 
 
-def run(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        app(["densify", *map(str, arguments)], standalone_mode=True)
-    return ended.value.code
-
-
-def test_written_files_give_the_classifiers_scores_at_every_offset(net, capsys):
+def test_written_files_give_the_classifiers_scores_at_every_offset(deeplab, net):
     options = ["--output-stride", "2", "--size", "28x26", "-o", net / "dense", "--json", "-"]
-    assert run(net / "net.prototxt", "--weights", net / "w.caffemodel", *options) == 0
-    answer = json.loads(capsys.readouterr().out)
+    result = deeplab("densify", net / "net.prototxt", "--weights", net / "w.caffemodel", *options)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
     assert [Path(one).name for one in answer["files"]] == ["test.prototxt", "model.caffemodel"]
     changed = {row["layer"]: row for row in answer["changed"]}
     assert changed["fc"]["type"] == "InnerProduct -> Convolution"
@@ -66,16 +60,20 @@ def test_written_files_give_the_classifiers_scores_at_every_offset(net, capsys):
                 assert torch.allclose(scores[:, i, j], original(data=crop)["prob"][0], atol=1e-5)
 
 
-def test_table_says_what_became_of_each_layer(net, capsys):
-    assert run(net / "net.prototxt", "--weights", net / "w.caffemodel", "--pooling", "window", "-o", net / "d") == 0
-    out = capsys.readouterr().out
+def test_table_says_what_became_of_each_layer(deeplab, net):
+    result = deeplab(
+        "densify", net / "net.prototxt", "--weights", net / "w.caffemodel", "--pooling", "window", "-o", net / "d"
+    )
+    assert result.exit_code == 0, result.output
+    out = result.stdout
     assert "InnerProduct -> Convolution" in out
     assert "field 19 x 19" in out
 
 
-def test_without_weights_windows_are_a_prototxt_alone(net):
+def test_without_weights_windows_are_a_prototxt_alone(deeplab, net):
     options = ["--output-stride", "4", "--pooling", "window"]
-    assert run(net / "net.prototxt", *options, "-o", net / "dense") == 0
+    result = deeplab("densify", net / "net.prototxt", *options, "-o", net / "dense")
+    assert result.exit_code == 0, result.output
     assert [one.name for one in (net / "dense").iterdir()] == ["test.prototxt"]
     assert "hole: 2" in (net / "dense" / "test.prototxt").read_text()
 
@@ -91,7 +89,8 @@ def test_without_weights_windows_are_a_prototxt_alone(net):
         (["--weights", "absent.caffemodel"], "absent.caffemodel"),
     ],
 )
-def test_refusals_leave_nothing(net, options, message, capsys):
-    assert run(net / "net.prototxt", *options, "-o", net / "out") == 2
-    assert message in capsys.readouterr().err
+def test_refusals_leave_nothing(deeplab, net, options, message):
+    result = deeplab("densify", net / "net.prototxt", *options, "-o", net / "out")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
     assert not (net / "out").exists()

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from deeplab_repro import CaffeNet, export_net, load_caffe, models, zoo
-from deeplab_repro.cli.app import app
 from deeplab_repro.export import net_arrays
 from prototxt_import import CaffeFormatError, layer, make_net, read_net, read_solver, read_weights, write_weights
 
@@ -128,13 +127,6 @@ def test_slashes_in_names_are_levels_in_hdf5(tmp_path):
     assert bits(read_weights(tmp_path / "m.caffemodel.h5")) == bits(stored)
 
 
-def run(*arguments):
-    """Exit code of the command."""
-    with pytest.raises(SystemExit) as ended:
-        app(list(map(str, arguments)), standalone_mode=True)
-    return ended.value.code
-
-
 @pytest.fixture
 def narrow_zoo(monkeypatch):
     """Zoo nets at a twentieth of their width."""
@@ -142,9 +134,10 @@ def narrow_zoo(monkeypatch):
         monkeypatch.setattr(zoo, name, partial(getattr(zoo, name), width=0.05))
 
 
-def test_command_writes_a_zoo_model_in_the_dialect_asked_for(tmp_path, narrow_zoo, capsys):
-    assert run("export", "deeplab_largefov", "-o", tmp_path, "--dialect", "v2", "--size", "65x73", "--json", "-") == 0
-    answer = json.loads(capsys.readouterr().out)
+def test_command_writes_a_zoo_model_in_the_dialect_asked_for(deeplab, tmp_path, narrow_zoo):
+    result = deeplab("export", "deeplab_largefov", "-o", tmp_path, "--dialect", "v2", "--size", "65x73", "--json", "-")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
     assert answer["dialect"] == "v2"
     text = Path(answer["prototxt"]).read_text()
     assert "dilation: 12" in text
@@ -155,12 +148,13 @@ def test_command_writes_a_zoo_model_in_the_dialect_asked_for(tmp_path, narrow_zo
 
 
 @pytest.mark.parametrize("name", zoo.VARIANTS)
-def test_command_writes_training_and_deployment_files_that_read_back_equal(name, tmp_path, monkeypatch, capsys):
+def test_command_writes_training_and_deployment_files_that_read_back_equal(deeplab, name, tmp_path, monkeypatch):
     if "resnet" in name:  # blocks are alike
         for function in ("spec", "training_spec"):
             monkeypatch.setattr(zoo, function, partial(getattr(zoo, function), depths=(1, 2, 2, 1)))
-    assert run("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-") == 0
-    answer = json.loads(capsys.readouterr().out)
+    result = deeplab("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
     assert sorted(Path(one).name for one in answer["files"]) == ["deploy.prototxt", "solver.prototxt", "train.prototxt"]
     open_ones = {one: f"${{{one}}}" for one in ("DATA_ROOT", "EXP", "TRAIN_SET")}
     train = read_net(tmp_path / "train.prototxt", phase="TRAIN", variables=open_ones)
@@ -177,12 +171,13 @@ def test_command_writes_training_and_deployment_files_that_read_back_equal(name,
     assert solver.iter_size * recipe.batch == {"vgg16": recipe.batch}.get(zoo.variant(name).backbone, 10)
 
 
-def test_command_fills_the_releases_placeholders_and_takes_trained_weights(tmp_path, narrow_zoo):
+def test_command_fills_the_releases_placeholders_and_takes_trained_weights(deeplab, tmp_path, narrow_zoo):
     net = models.build("deeplab_largefov", num_classes=3, dataset="own", width=0.05)
     weights = export_net(net, tmp_path / "trained").weights
     options = ["--train", "--classes", "3", "--dataset", "own", "--weights", weights, "--size", "65x65"]
     names = ["--var", "DATA_ROOT=/data", "--var", "EXP=voc12", "--var", "TRAIN_SET=train_aug"]
-    assert run("export", "deeplab_largefov", *options, *names, "-o", tmp_path / "out") == 0
+    result = deeplab("export", "deeplab_largefov", *options, *names, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
     again = read_net(tmp_path / "out" / "train.prototxt", tmp_path / "out" / "model.caffemodel", phase="TRAIN")
     data = again.layer("data").options
     assert (data.root_folder, data.source) == ("/data", "voc12/list/train_aug.txt")
@@ -203,18 +198,19 @@ def test_command_fills_the_releases_placeholders_and_takes_trained_weights(tmp_p
         (["deeplab", "--deploy", "--weights", "absent.caffemodel"], "absent.caffemodel"),
     ],
 )
-def test_command_refuses(arguments, message, tmp_path, capsys):
-    assert run("export", *arguments, "-o", tmp_path / "out") == 2
-    assert message in capsys.readouterr().err
+def test_command_refuses(deeplab, arguments, message, tmp_path):
+    result = deeplab("export", *arguments, "-o", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_command_refuses_weights_that_leave_layers_empty(tmp_path, capsys):
+def test_command_refuses_weights_that_leave_layers_empty(deeplab, tmp_path):
     folder = GOLDEN / "nets" / "v2_largefov"
     stored = read_weights(folder / "weights.caffemodel")
     stored.pop("fc6")
     write_weights(stored, None, tmp_path / "w.caffemodel")
-    code = run("export", folder / "net.prototxt", "--weights", tmp_path / "w.caffemodel", "-o", tmp_path / "out")
-    assert code == 2
-    assert "holds no weights for the layers fc6" in capsys.readouterr().err
+    result = deeplab("export", folder / "net.prototxt", "--weights", tmp_path / "w.caffemodel", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "holds no weights for the layers fc6" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from deeplab_repro import models, zoo
-from deeplab_repro.cli.app import app
 from deeplab_repro.transplant import COPIED, DRAWN, THINNED, spread, taps, transplant
 from prototxt_import import read_net, read_weights, write_weights
 
@@ -138,34 +137,31 @@ def test_a_smaller_source_is_not_stretched():
     assert set(found.skipped) == {"fc6", "fc7", "fc8"}
 
 
-def run(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        app(list(map(str, arguments)), standalone_mode=True)
-    return ended.value.code
-
-
-def test_command_writes_the_beginning_and_tells_what_came_from_where(tmp_path, monkeypatch, capsys):
+def test_command_writes_the_beginning_and_tells_what_came_from_where(deeplab, tmp_path, monkeypatch):
     write_weights(vgg16(), None, tmp_path / "vgg.caffemodel", "v1")
     spec = zoo.spec
     monkeypatch.setattr(zoo, "spec", lambda *arguments, **facts: spec(*arguments, **facts, width=WIDTH))
     arguments = ["export", "deeplab_largefov", "--deploy", "--init", tmp_path / "vgg.caffemodel", "-o", tmp_path / "o"]
-    assert run(*arguments, "--json", "-") == 0
-    told = json.loads(capsys.readouterr().out)["init"]
+    result = deeplab(*arguments, "--json", "-")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["init"]
     assert [row["layer"] for row in told["layers"] if row["what"] == THINNED] == ["fc6", "fc7"]
     assert told["skipped"] == ["fc8"]
     again = read_net(tmp_path / "o" / "deploy.prototxt", tmp_path / "o" / "init.caffemodel")
     assert again.missing_weights == ()
     assert np.array_equal(again.weights["conv3_3"][0], vgg16()["conv3_3"][0])
-    assert run(*arguments) == 0
-    assert "thinned" in capsys.readouterr().out
+    result = deeplab(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "thinned" in result.stdout
 
 
-def test_command_refuses_a_file_of_which_nothing_fits(tmp_path, capsys):
+def test_command_refuses_a_file_of_which_nothing_fits(deeplab, tmp_path):
     write_weights({"ip1": [np.zeros((2, 3), "f4")]}, None, tmp_path / "w.caffemodel")
-    assert run("export", "deeplab_largefov", "--deploy", "--init", tmp_path / "w.caffemodel", "-o", tmp_path / "o") == 2
-    assert "no layer of it fits DeepLab-LargeFOV; first of all, conv1_1: the file has no such layer" in (
-        capsys.readouterr().err
+    result = deeplab(
+        "export", "deeplab_largefov", "--deploy", "--init", tmp_path / "w.caffemodel", "-o", tmp_path / "o"
     )
+    assert result.exit_code == 2, result.output
+    assert "no layer of it fits DeepLab-LargeFOV; first of all, conv1_1: the file has no such layer" in result.stderr
     assert not (tmp_path / "o").exists()
 
 
