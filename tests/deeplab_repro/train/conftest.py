@@ -42,7 +42,9 @@ snapshot: 4 snapshot_prefix: "snap" solver_mode: CPU
 
 @pytest.fixture
 def tiny(tmp_path):
-    """tiny.write(solver="extra lines", batch=2, base_lr=1): its files anew; tiny.train(...) trains there."""
+    """tiny.write(solver="extra lines", batch=2, base_lr=1): its files anew; tiny.train(...) trains there.
+
+    tiny.with_batch_norm() adds a BatchNorm layer with statistics of the batch to the net that is written."""
     h5py = pytest.importorskip("h5py")
     random = np.random.default_rng(3)
     with h5py.File(tmp_path / "data.h5", "w") as file:
@@ -61,6 +63,11 @@ def tiny(tmp_path):
         (tmp_path / "net.prototxt").write_text(net.format(batch=batch))
         (tmp_path / "solver.prototxt").write_text(text + solver)
         return tmp_path / "solver.prototxt"
+
+    def with_batch_norm():
+        norm = 'layer { name: "norm" type: "BatchNorm" bottom: "conv1" top: "conv1" }'
+        head, tail = (tmp_path / "net.prototxt").read_text().split('layer { name: "relu1"')
+        (tmp_path / "net.prototxt").write_text(f'{head}{norm}\nlayer {{ name: "relu1"{tail}')
 
     def train(prefix="snap", watchers=(), ranks=None, **settings):
         from deeplab_repro.train.ranks import Ranks
@@ -81,7 +88,9 @@ def tiny(tmp_path):
         return [row for row in found if "iteration" in row]
 
     write()
-    return SimpleNamespace(folder=tmp_path, write=write, train=train, weights=weights, rows=rows)
+    return SimpleNamespace(
+        folder=tmp_path, write=write, with_batch_norm=with_batch_norm, train=train, weights=weights, rows=rows
+    )
 
 
 @pytest.fixture

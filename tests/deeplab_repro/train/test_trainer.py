@@ -89,6 +89,15 @@ def test_logs_and_pictures_are_written(tiny, tmp_path):
     assert "prediction" in events.Tags()["images"]
 
 
+def test_pictures_change_no_bit_of_the_training(tiny, same, tmp_path):
+    tiny.with_batch_norm()
+    tiny.train("plain")
+    tiny.train("watched", watchers=[Curve(tmp_path / "r.html")])
+    assert "data:image/png" in (tmp_path / "r.html").read_text()
+    assert tiny.weights("plain")["norm"][2] != 0
+    same(tiny.weights("plain"), tiny.weights("watched"))
+
+
 def test_dropout_masks_are_caffes():
     spec = read_net_of("data", (2, 3, 4, 5), 'dropout_param { dropout_ratio: 0.25 } bottom: "data" top: "b" name: "d1"')
     rng, same = CaffeRng(5), CaffeRng(5)
