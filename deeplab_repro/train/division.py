@@ -27,10 +27,10 @@ class Division:
     def of(cls, spec: NetSpec, solver: SolverSpec, ranks: Ranks) -> Division:
         """What suits a train net: by rows where every batch can be divided.
 
-        Raises ValueError where neither batches nor passes can be, and for statistics of a batch in parts."""
+        Raises ValueError where neither batches nor passes can be, and for statistics of batches by several ranks."""
+        _check_statistics(spec, ranks.world)
         sizes = [getattr(layer.options, "batch_size", 1) for layer in spec.layers if is_source(layer)]
         if all(size % ranks.world == 0 for size in sizes):
-            _check_statistics(spec, ranks.world)
             return cls(ranks, True)
         if solver.iter_size % ranks.world == 0:
             return cls(ranks, False)
@@ -71,6 +71,6 @@ def _check_statistics(spec: NetSpec, world: int) -> None:
     for layer in spec.layers:
         if world > 1 and getattr(layer.options, "use_global_stats", True) is False:
             raise ValueError(
-                f"layer {layer.name!r} (BatchNorm): takes its statistics from the batch, which {world} "
-                "processes would each see a part of; use_global_stats: true, or iter_size for batch_size"
+                f"{spec.source}: layer {layer.name!r} (BatchNorm): takes its statistics from the batches, of which "
+                f"{world} processes would each see a part; set use_global_stats: true, or train in one process"
             )

@@ -72,6 +72,15 @@ def test_lost_rank_ends_the_job_with_a_snapshot_to_go_on_from(tiny, job):
     close(tiny.weights("two"), tiny.weights("one"))
 
 
+# Neither rows of a batch nor passes can be dealt out: statistics are of whole batches, all of them in their order.
+@pytest.mark.parametrize(("batch", "passes"), [(4, 1), (1, 4)])
+def test_statistics_of_batches_are_for_one_process(tiny, batch, passes):
+    tiny.write(f"iter_size: {passes}", batch=batch)
+    tiny.with_batch_norm()
+    with pytest.raises(ValueError, match=r"'norm' \(BatchNorm\).* one process"):
+        tiny.train("two", ranks=Ranks(0, 2))
+
+
 def test_batch_that_does_not_divide_is_refused(tiny):
     tiny.write(batch=3)
     with pytest.raises(ValueError, match="neither batch_size 3 nor iter_size 1"):
