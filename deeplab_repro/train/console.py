@@ -31,6 +31,8 @@ class Console(Watcher):
                 TimeRemainingColumn(),
                 console=RichConsole(stderr=True),
                 transient=True,
+                # Or else lines meant for a file would go to the terminal.
+                redirect_stdout=sys.stdout.isatty(),
             )
 
     def started(self, start: Start) -> None:

@@ -1,7 +1,9 @@
 """What a training run does besides moving weights: tests, logs, options, and what it says when something is wrong."""
 
 import json
+import sys
 from functools import partial
+from io import StringIO
 
 import h5py
 import numpy as np
@@ -10,10 +12,11 @@ import torch
 
 from deeplab_repro.data.caffe_rng import CaffeRng
 from deeplab_repro.network import CaffeNet
+from deeplab_repro.train.console import Console
 from deeplab_repro.train.curve import Curve
 from deeplab_repro.train.masks import DropoutMasks
 from deeplab_repro.train.not_finite import NotFinite
-from deeplab_repro.train.watchers import JsonLog, TensorBoard, Watcher
+from deeplab_repro.train.watchers import Iteration, JsonLog, Start, TensorBoard, Watcher
 from prototxt_import import read_net
 
 TESTED = "test_iter: 3 test_interval: 5 display: 4"
@@ -194,6 +197,24 @@ def test_command_runs_from_another_folder(tiny, deeplab, monkeypatch, tmp_path):
     assert len(tiny.rows("l.jsonl")) == 12
     # Nothing but the answer where a machine reads.
     assert json.loads(deeplab(*command, "--json", "-").stdout)["updates"] == 12
+
+
+def test_lines_stay_in_a_file_under_a_bar(monkeypatch, capsys):
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    console = Console()
+    console.started(Start("s.prototxt", "net", 0, 5, 1, "cpu", 1, 10))
+    console.iterated(Iteration(0, 1.5, 1.5, 0.1, 0.2, True))
+    console.closed()
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "net: 10 parameters",
+        "Iteration 0",
+    ]
+    assert "training" in sys.stderr.getvalue()
 
 
 def test_command_refuses_in_one_line(tiny, refused, tmp_path):
