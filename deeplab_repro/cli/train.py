@@ -62,8 +62,9 @@ def train(
     """Train a net from an original solver file.
 
     Solver and train prototxt are read as they are; updates, schedules and data order are Caffe's. Snapshots are Caffe's
-    files, too; from one of ours a run continues bit for bit. SIGINT and SIGTERM write one and stop. Exit codes 130 and
-    143 tell of those. With debug_info the mean magnitudes of all blobs are shown at every display, as by Caffe.
+    files, too; from one of ours a run continues bit for bit, its --report with the earlier iterations that --log has.
+    SIGINT and SIGTERM write one and stop. Exit codes 130 and 143 tell of those. With debug_info the mean magnitudes of
+    all blobs are shown at every display, as by Caffe.
 
     [dim]deeplab train solver.prototxt --weights vgg16_20M.caffemodel --log train.jsonl[/dim]
 
@@ -116,5 +117,5 @@ def _watchers(quiet: bool, log: Path | None, tensorboard: Path | None, report: P
     if tensorboard is not None:
         watchers.append(TensorBoard(tensorboard))
     if report is not None:
-        watchers.append(Curve(report))
+        watchers.append(Curve(report, log))
     return watchers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab_repro.files import check_output_file, replacing, write_text
-from deeplab_repro.train.watchers import Iteration, Start, Values, Watcher
+from deeplab_repro.train.watchers import Iteration, Start, Values, Watcher, logged_before
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,10 +23,14 @@ SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
 class Curve(Watcher):
     """Writes the loss curve at every snapshot and at the end, to .png, .svg, .pdf or .html, which also has the facts of
-    the run, the test nets' outputs and the last sample pictures. Raises ValueError for another suffix."""
+    the run, the test nets' outputs and the last sample pictures.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    log: the JsonLog file of the run; one that goes on takes the iterations before from it. Raises ValueError for
+    another suffix."""
+
+    def __init__(self, path: str | os.PathLike[str], log: str | os.PathLike[str] | None = None) -> None:
         self._path = Path(path)
+        self._log = None if log is None else Path(log)
         if self._path.suffix not in SUFFIXES:
             raise ValueError(f"--report {path}: must end in {', '.join(SUFFIXES)}")
         check_output_file(path)
@@ -37,6 +42,17 @@ class Curve(Watcher):
 
     def started(self, start: Start) -> None:
         self._start = start
+        if start.first and self._log is not None:
+            for _, row in logged_before(self._log, start.first):
+                with suppress(KeyError):
+                    self._add_logged(row)
+
+    def _add_logged(self, row: Mapping[str, Any]) -> None:
+        if "test" in row:
+            self._tests.append((row["updates"], row["test"], row["outputs"]))
+        elif "iteration" in row:
+            facts = row["iteration"], row["loss"], row["smoothed"], row["lr"], row["seconds"]
+            self._rows.append(Iteration(*facts))
 
     def iterated(self, one: Iteration) -> None:
         self._rows.append(one)
@@ -81,6 +97,14 @@ class Curve(Watcher):
         axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False)
         return figure
 
+    def _before(self, start: Start) -> str:
+        """Where the iterations before the first of this run are."""
+        if not start.first:
+            return ""
+        if self._rows[0].number < start.first:
+            return f"; those before {start.first} from {self._log}"
+        return f"; those before {start.first} are not shown: no --log has them"
+
     def _page(self, start: Start) -> str:
         from deeplab_repro.report.html import png_address, render, svg_address
 
@@ -91,7 +115,7 @@ class Curve(Watcher):
         facts = [
             ("solver", start.solver),
             ("parameters", f"{start.parameters:,}"),
-            ("iterations", f"{start.first} to {last.number + 1} of {start.stop}"),
+            ("iterations", f"{self._rows[0].number} to {last.number + 1} of {start.stop}{self._before(start)}"),
             ("seed", start.seed),
             ("device", f"{start.device} x {start.processes}"),
             ("time", f"{seconds:.0f} s, {seconds / len(self._rows):.3g} s an iteration"),

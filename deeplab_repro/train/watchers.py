@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from numpy.typing import NDArray
 
-from deeplab_repro.files import check_output_file
+from deeplab_repro.files import check_output_file, write_text
 
 if TYPE_CHECKING:
     from deeplab_repro.train.snapshot import Snapshot
@@ -76,6 +76,19 @@ class Watcher:
         """At the end, whatever it was."""
 
 
+def logged_before(path: Path, first: int) -> list[tuple[str, dict[str, Any]]]:
+    """The whole lines of a JsonLog that tell of what came before iteration `first`, each with what it says; none where
+    there is no file."""
+    kept = []
+    with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with suppress(ValueError, TypeError, AttributeError):
+                row = json.loads(line)
+                if line.endswith("\n") and row.get("iteration", row.get("updates", row.get("start", 0))) < first:
+                    kept.append((line, row))
+    return kept
+
+
 class JsonLog(Watcher):
     """One JSON line an iteration, {"iteration": i, "loss": x, "lr": r, ...}; others for start and tests.
 
@@ -87,21 +100,13 @@ class JsonLog(Watcher):
         self._file: TextIO | None = None
 
     def started(self, start: Start) -> None:
-        kept = self._lines_before(start.first) if start.first else []
-        self._file = self._path.open("w", encoding="utf-8")
-        self._file.writelines(kept)
+        kept = [line for line, _ in logged_before(self._path, start.first)] if start.first else []
+        if kept:
+            # In one go: a kill must not cost the lines of the days before.
+            write_text(self._path, "".join(kept))
+        self._file = self._path.open("a" if kept else "w", encoding="utf-8")
         self._write({"start": start.first, "stop": start.stop, "solver": start.solver, "seed": start.seed,
                      "device": start.device, "processes": start.processes, "notes": list(start.notes)})  # fmt: skip
-
-    def _lines_before(self, first: int) -> list[str]:
-        kept = []
-        with suppress(FileNotFoundError), self._path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                with suppress(ValueError, TypeError, AttributeError):
-                    row = json.loads(line)
-                    if line.endswith("\n") and row.get("iteration", row.get("updates", row.get("start", 0))) < first:
-                        kept.append(line)
-        return kept
 
     def iterated(self, one: Iteration) -> None:
         row: dict[str, Any] = {"iteration": one.number, "loss": one.loss, "lr": one.rate, "smoothed": one.smoothed}

@@ -11,6 +11,7 @@ import pytest
 
 from deeplab_repro.export import write_forms
 from deeplab_repro.train import snapshot as snapshots
+from deeplab_repro.train.curve import Curve
 from deeplab_repro.train.recipes import recipe_files
 from deeplab_repro.train.settings import Settings
 from deeplab_repro.train.trainer import Trainer
@@ -90,6 +91,36 @@ def test_killed_process_continues_bit_for_bit(tiny, same):
     tiny.train("whole")
     same(tiny.weights("whole", 400), tiny.weights("snap", 400))
     assert [row["iteration"] for row in tiny.rows("log.jsonl")] == list(range(400))
+
+
+def test_loss_curve_takes_its_past_from_the_log(tiny):
+    tiny.write("test_iter: 2 test_interval: 3")
+    log, page = tiny.folder / "log.jsonl", tiny.folder / "curve.html"
+    tiny.train("part", max_iter=7, watchers=[JsonLog(log), Curve(page, log)])
+    state = str(tiny.folder / "part_iter_7.solverstate")
+    curve = Curve(page, log)
+    tiny.train("part", snapshot=state, watchers=[JsonLog(log), curve])
+    text = page.read_text()
+    assert f"0 to 12 of 12; those before 7 from {log}" in text
+    assert [text.count(f"<tr><td>{updates}</td>") for updates in (0, 3, 6, 9)] == [1] * 4
+    (line, *_) = curve._figure().axes[0].get_lines()
+    assert line.get_xydata().tolist() == [[row["iteration"], row["loss"]] for row in tiny.rows("log.jsonl")]
+    tiny.train("part", snapshot=state, watchers=[Curve(page)])
+    assert "7 to 12 of 12; those before 7 are not shown" in page.read_text()
+
+
+def test_a_kill_while_a_log_is_taken_over_keeps_its_lines(tiny, monkeypatch):
+    log = tiny.folder / "log.jsonl"
+    tiny.train("part", max_iter=7, watchers=[JsonLog(log)])
+    before = log.read_text()
+
+    def cut(*names):
+        raise Cut
+
+    monkeypatch.setattr(os, "replace", cut)
+    with pytest.raises(Cut):
+        tiny.train("part", snapshot=str(tiny.folder / "part_iter_7.solverstate"), watchers=[JsonLog(log)])
+    assert log.read_text() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
