@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from deeplab_repro.data.lists import read_pairs
+from deeplab_repro.data.lists import check_same_list, list_digest, read_pairs
 from deeplab_repro.fillers import fill_
 from deeplab_repro.formats import read_mat
 from prototxt_import import LayerSpec, NetSpec
@@ -32,6 +32,7 @@ class HDF5Feed:
         self._rng = np.random.default_rng(seed)
         named = spec.variables.values()
         listed = read_pairs(named_file(options.source, spec.source, named), 1)
+        self._list = list_digest(options.source, spec.source, named)
         self._files = [named_file(words[0], spec.source, named) for _, words in listed]
         self._rows = [self._row_count(file) for file in self._files]
         # (file, row) of every row in the order of this pass.
@@ -104,9 +105,11 @@ class HDF5Feed:
             raise self._complain(f"rows of different shapes in one batch: {error}") from error
 
     def state(self) -> dict[str, Any]:
-        return {"order": self._order.tolist(), "place": self._place, "rng": self._rng.bit_generator.state}
+        place = {"order": self._order.tolist(), "place": self._place, "list": self._list}
+        return {**place, "rng": self._rng.bit_generator.state}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        check_same_list(self._layer.options.source, state, self._list, len(self._order))
         self._order, self._place = np.array(state["order"], np.int64), int(state["place"])
         self._rng.bit_generator.state = state["rng"]
 

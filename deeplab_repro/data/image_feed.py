@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deeplab_repro.data.caffe_rng import CaffeRng
 from deeplab_repro.data.items import Item, Job, Recipe, load, load_in_worker
-from deeplab_repro.data.lists import ListItem, read_list
+from deeplab_repro.data.lists import ListItem, check_same_list, list_digest, read_list
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_mean
 from prototxt_import.build import check_shape
 from prototxt_import.errors import complain
@@ -111,11 +111,9 @@ class Planner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; ValueError for one of another list."""
-        order = np.array(state["order"], np.int64)
-        if len(order) != len(self._items):
-            raise ValueError(f"the state is of a list of {len(order)} images, this one has {len(self._items)}")
-        self._order, self._place, self._seed = order, int(state["place"]), int(state["seed"])
+        """Go on from a state."""
+        self._order = np.array(state["order"], np.int64)
+        self._place, self._seed = int(state["place"]), int(state["seed"])
         for rng, was in ((self._shuffler, state["shuffler"]), (self._transformer, state["transformer"])):
             if rng is not None and was is not None:
                 rng.restore(was)
@@ -161,6 +159,7 @@ class ImageFeed:
         items = self._or_complain(
             lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE", named)
         )
+        self._list, self._count = list_digest(options.source, spec.source, named), len(items)
         self._or_complain(lambda: self._check_batch(items[0]))
         self._planner = self._or_complain(lambda: Planner(items, layer, spec, process))
         self._part = part
@@ -280,10 +279,11 @@ class ImageFeed:
     def state(self) -> dict[str, Any]:
         """What leads to the batch that `next` would give."""
         state = self._ahead[0].before if self._ahead else self._planner.state()
-        return {**state, "order": state["order"].tolist()}
+        return {**state, "order": state["order"].tolist(), "list": self._list}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; batches read ahead are dropped."""
+        """Go on from a state, batches read ahead are dropped; ValueError for one of another list."""
+        check_same_list(self._layer.options.source, state, self._list, self._count)
         self.close()
         self._planner.restore(state)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prototxt_import.paths import named_file
 
@@ -44,6 +46,25 @@ def read_list(
                 raise ValueError(f"{where}: the label must be an integer, found {words[1]!r}") from None
         items.append(ListItem(base / (root + words[0]), second, where))
     return items
+
+
+def list_digest(name: str, source: str, trusted: Iterable[str] = ()) -> str:
+    """What tells the list file that the prototxt `source` names from others: its words, wherever the files lie.
+
+    trusted: as of read_list. Errors as of read_pairs."""
+    lines = "\n".join(" ".join(words) for _, words in read_pairs(named_file(name, source, trusted), 1))
+    return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+
+
+def check_same_list(name: str, state: Mapping[str, Any], digest: str, count: int) -> None:
+    """Raise ValueError naming the list where a data layer's state is of another one.
+
+    state: with "order", and "list", the digest, which older ones lack."""
+    if len(state["order"]) != count or state.get("list", digest) != digest:
+        raise ValueError(
+            f"{name}: is not the list that the saved state is of ({count} entries, that has {len(state['order'])}); "
+            "put that one back, or remove the .resume to go on with the data restarted"
+        )
 
 
 def read_pairs(file: Path, words: int = 2) -> list[tuple[int, list[str]]]:

@@ -61,6 +61,23 @@ def test_state_leads_to_the_same_batches_wherever_it_is_taken(pictures, v1):
         assert all(equal(other.next(), one) for one in expected)
 
 
+def test_state_of_another_list_is_refused_and_an_older_state_taken(pictures):
+    spec = pictures.net("", f"batch_size: 1 {PIXEL}")
+    with open_feeds(spec, 11) as feeds:
+        state = feeds.state_dict()
+    lines = (pictures.folder / "list.txt").read_text().splitlines()
+    (pictures.folder / "list.txt").write_text("\n".join(lines[::-1]))
+    with open_feeds(spec, 11) as feeds:
+        with pytest.raises(ValueError, match=r"^list.txt: is not the list.*5 entries"):
+            feeds.load_state_dict(state)
+        # As states were written before they told of the list.
+        del state["layers"]["d"]["list"]
+        feeds.load_state_dict(state)
+        state["layers"]["d"]["order"].pop()
+        with pytest.raises(ValueError, match="that has 4"):
+            feeds.load_state_dict(state)
+
+
 @pytest.mark.parametrize(("v1", "kind"), [(False, "thread"), (True, "thread"), (False, "process")])
 def test_workers_change_nothing_and_states_do_not_count_what_was_read_ahead(pictures, v1, kind):
     spec = pictures.net(f"{MEAN} crop_size: 33 mirror: true", f"batch_size: 2 {PIXEL}", v1=v1)

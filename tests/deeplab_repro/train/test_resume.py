@@ -1,6 +1,7 @@
 """A run that is cut short anywhere and continued gives the bits of one that was not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,3 +153,11 @@ def test_state_of_another_net_or_type_is_refused(tiny):
     tiny.write('type: "Adam"')
     with pytest.raises(ValueError, match="holds 6 histories"):
         tiny.train("b", snapshot=str(tiny.folder / "a_iter_4.solverstate"))
+
+
+def test_state_of_another_list_is_refused(tiny):
+    shutil.copy(tiny.folder / "data.h5", tiny.folder / "same.h5")
+    tiny.train("whole")
+    (tiny.folder / "list.txt").write_text("same.h5\n")
+    with pytest.raises(ValueError, match=r"list.txt: is not the list"):
+        tiny.train("whole", snapshot=str(tiny.folder / "whole_iter_8.solverstate"))
