@@ -115,8 +115,29 @@ def _read_record(resume: Path, source: Path, model: Path, state: SolverState) ->
     return dict(record)
 
 
+def read_latest(prefix: str) -> tuple[Saved | None, list[str]]:
+    """The snapshot of the most updates under a prefix that can be read, None where there is none at all; with a
+    sentence for each that cannot.
+
+    Raises CaffeFormatError where none of those there can be read."""
+    failed: list[str] = []
+    for path in snapshots(prefix):
+        try:
+            return read_snapshot(path), failed
+        except (CaffeFormatError, OSError) as error:
+            failed.append(f"{path} is passed over: {error}")
+    if failed:
+        raise CaffeFormatError(f"{prefix}: no snapshot of it can be read; {'; '.join(failed)}")
+    return None, []
+
+
 def latest_snapshot(prefix: str) -> Path | None:
     """The solver state of the most updates under a prefix; None where there is none."""
+    return next(iter(snapshots(prefix)), None)
+
+
+def snapshots(prefix: str) -> list[Path]:
+    """The solver states under a prefix, the one of the most updates first."""
     found = []
     base = Path(prefix)
     if base.parent.is_dir():
@@ -124,7 +145,7 @@ def latest_snapshot(prefix: str) -> Path | None:
             match = _STATE.search(path.name)
             if match and path.name[: match.start()] == base.name:
                 found.append((int(match.group(1)), path))
-    return max(found)[1] if found else None
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _digest(path: Path) -> str:

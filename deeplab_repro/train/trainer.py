@@ -28,7 +28,7 @@ from deeplab_repro.train.pictures import sample_pictures
 from deeplab_repro.train.ranks import LostRank, Ranks
 from deeplab_repro.train.settings import AMP, Settings
 from deeplab_repro.train.signals import Signals
-from deeplab_repro.train.snapshot import Saved, Snapshot, latest_snapshot, read_snapshot, snapshot_files, write_snapshot
+from deeplab_repro.train.snapshot import Saved, Snapshot, read_latest, read_snapshot, snapshot_files, write_snapshot
 from deeplab_repro.train.validation import ValidationNet
 from deeplab_repro.train.watchers import Iteration, Start, Watcher
 from prototxt_import import SolverSpec, SolverState
@@ -58,12 +58,13 @@ class Trainer:
         self.prefix, self.stop_at = settings.prefix_for(solver), settings.stop_for(solver)
         spec = nets.train_spec(solver, settings.variables)
         self._division = Division.of(spec, solver, ranks)
+        self._notes: list[str] = []
         saved = self._saved()
         self.seed = self._agreed_seed(saved)
         self._feeds = open_feeds(spec, self.seed, *self._division.share, workers=workers)
         try:
             spec = nets.with_models(nets.sized(spec, self._feeds), self._models(saved))
-            self._notes = [*nets.weight_notes(spec), *settings.notes_on(solver)]
+            self._notes += [*nets.weight_notes(spec), *settings.notes_on(solver)]
             kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
             self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed))
             self.net.to(settings.device, memory_format=torch.channels_last)
@@ -98,8 +99,8 @@ class Trainer:
     def _saved(self) -> Saved | None:
         snapshot = self.settings.snapshot
         if snapshot == "latest":
-            found = latest_snapshot(self.prefix)
-            return None if found is None else read_snapshot(found)
+            saved, self._notes = read_latest(self.prefix)
+            return saved
         return None if snapshot is None else read_snapshot(snapshot)
 
     def _agreed_seed(self, saved: Saved | None) -> int:

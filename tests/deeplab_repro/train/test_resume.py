@@ -1,5 +1,6 @@
 """A run that is cut short anywhere and continued gives the bits of one that was not."""
 
+import json
 import os
 import shutil
 import signal
@@ -137,6 +138,24 @@ def test_signal_writes_a_snapshot_and_stops(tiny, same, number):
     assert (trainer.updates, trainer.stopped_by) == (6, number)
     tiny.train("part", snapshot=str(tiny.folder / "part_iter_6.solverstate"))
     same(tiny.weights("whole"), tiny.weights("part"))
+
+
+def test_latest_passes_over_what_cannot_be_read(tiny, same):
+    tiny.train("part", max_iter=8)
+    tiny.train("whole")
+    cut = tiny.folder / "part_iter_8.solverstate"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    (tiny.folder / "part_iter_8.resume").unlink()
+    log = tiny.folder / "log.jsonl"
+    tiny.train("part", snapshot="latest", watchers=[JsonLog(log)])
+    same(tiny.weights("whole"), tiny.weights("part"))
+    start = json.loads(log.read_text().splitlines()[0])
+    assert start["start"] == 4
+    assert any(f"{cut} is passed over: " in note for note in start["notes"])
+    for state in tiny.folder.glob("part_iter_*.solverstate"):
+        state.write_bytes(b"")
+    with pytest.raises(CaffeFormatError, match=r"part: no snapshot of it can be read.*part_iter_12.*part_iter_4"):
+        tiny.train("part", snapshot="latest")
 
 
 def test_record_of_other_files_is_refused(tiny):
