@@ -16,7 +16,8 @@ class ValidationNet:
     """A net in phase TEST that uses the trained net's blobs; its data go on from one test phase to the next.
 
     rng: the process generator, which its data layers share with the trained net's. The ranks share the passes, unless
-    a SegAccuracy layer sums up over all of them. Errors as for the trained net."""
+    a SegAccuracy layer sums up over all of them. Errors as for the trained net; ValueError for fewer passes than
+    ranks."""
 
     def __init__(
         self,
@@ -30,11 +31,16 @@ class ValidationNet:
         workers: int = 0,
     ) -> None:
         self._passes, self._device, self._ranks = passes, device, ranks
+        sums_up = any(getattr(layer.options, "reset", True) is False for layer in spec.layers)
+        self._shared = ranks.world > 1 and not sums_up
+        if self._shared and passes < ranks.world:
+            raise ValueError(
+                f"{spec.source}: test_iter {passes} leaves some of the {ranks.world} processes without a pass; give at "
+                f"least {ranks.world}"
+            )
         self.feeds = open_feeds(spec, seed, rng=rng, workers=workers)
         self.net = CaffeNet(nets.sized(spec, self.feeds), torch.Generator().manual_seed(seed)).to(device)
         nets.share_parameters(trained, self.net)
-        sums_up = any(getattr(layer.options, "reset", True) is False for layer in spec.layers)
-        self._shared = ranks.world > 1 and not sums_up
 
     @torch.no_grad()
     def run(self) -> dict[str, list[float]]:
@@ -49,12 +55,5 @@ class ValidationNet:
                 flat = value.detach().reshape(-1).double()
                 sums[name] = sums[name] + flat if name in sums else flat
         if self._shared:
-            sums = self._added_up(sums)
+            sums = {name: self._ranks.total(total) for name, total in sums.items()}
         return {name: (total / self._passes).tolist() for name, total in sums.items()}
-
-    def _added_up(self, sums: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        if self._passes < self._ranks.world:
-            raise ValueError(
-                f"test_iter {self._passes} leaves some of the {self._ranks.world} processes without a pass"
-            )
-        return {name: self._ranks.total(total) for name, total in sums.items()}

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from deeplab_repro.data.caffe_rng import CaffeRng
 from deeplab_repro.train.ranks import Ranks
+from deeplab_repro.train.validation import ValidationNet
 from deeplab_repro.train.watchers import JsonLog
+from prototxt_import import read_net
 
 ONE_RANK = Path(__file__).with_name("one_rank.py")
 
@@ -79,6 +83,12 @@ def test_statistics_of_batches_are_for_one_process(tiny, batch, passes):
     tiny.with_batch_norm()
     with pytest.raises(ValueError, match=r"'norm' \(BatchNorm\).* one process"):
         tiny.train("two", ranks=Ranks(0, 2))
+
+
+def test_fewer_test_passes_than_ranks_are_refused_at_once(tiny):
+    spec = read_net(tiny.folder / "net.prototxt", phase="TEST")
+    with pytest.raises(ValueError, match=r"net.prototxt: test_iter 2 leaves some of the 3 processes"):
+        ValidationNet(spec, None, CaffeRng(1), 2, 1, torch.device("cpu"), Ranks(0, 3))
 
 
 def test_batch_that_does_not_divide_is_refused(tiny):
