@@ -108,8 +108,19 @@ class Adam(Rule):
 _RULES: dict[str, type[Rule]] = {rule.__name__: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
 
 
+def check_finite(solver: SolverSpec, *fields: str) -> None:
+    """Raise ValueError for a field of a solver file that is NaN or infinite."""
+    for field in fields:
+        value = getattr(solver, field)
+        if not math.isfinite(value):
+            raise ValueError(f"{solver.source}: {field} must be a finite number, is {value:g}")
+
+
 def make_rule(solver: SolverSpec) -> Rule:
     """The rule of a solver file; ValueError for values its type cannot work with, as Caffe checks them."""
+    check_finite(solver, "weight_decay", "delta")
+    if math.isnan(solver.clip_gradients):
+        raise ValueError(f"{solver.source}: clip_gradients must be a number, is nan")
     for name in ("AdaGrad", "RMSProp"):
         if solver.type == name and solver.momentum:
             raise ValueError(f"{solver.source}: momentum {solver.momentum:g} cannot be used with {name}; leave it out")

@@ -8,21 +8,32 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab_repro.train.rules import check_finite
 from prototxt_import import SolverSpec, read_solver
 from prototxt_import.text import nearest
 
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 _ONE = np.float32(1)
+_GAMMA_ZERO = {
+    "step": "the rate is 0 from iteration stepsize on",
+    "multistep": "the rate is 0 from the first stepvalue on",
+    "exp": "the rate is 0 from iteration 1 on",
+    "inv": "the rate stays base_lr",
+    "sigmoid": "the rate stays half of base_lr",
+}
 
 
 class Schedule:
     """The policy of a solver file. `current_step` counts the steps of the rate taken; it is part of a solver state.
 
-    Raises ValueError for an unknown policy, or one whose own fields make no sense."""
+    Raises ValueError for a missing or unknown policy, or fields that make no sense."""
 
     def __init__(self, solver: SolverSpec) -> None:
         self.current_step = 0
         self._solver = solver
+        check_finite(solver, "base_lr", "gamma", "power")
+        if not solver.lr_policy:
+            raise ValueError(f"{solver.source}: has no lr_policy; give one of {', '.join(POLICIES)}")
         if solver.lr_policy not in POLICIES:
             raise ValueError(
                 f"{solver.source}: lr_policy {solver.lr_policy!r} is unknown{nearest(solver.lr_policy, POLICIES)}"
@@ -55,6 +66,22 @@ class Schedule:
                 "sigmoid": lambda: _ONE / (_ONE + np.exp(-gamma * (at - np.float32(s.stepsize)))),
             }[s.lr_policy]()
         return float(base * factor)
+
+
+def rate_notes(solver: SolverSpec) -> list[str]:
+    """Sentences about rates that Caffe takes without a word and that nobody is likely to want."""
+    notes = []
+    if solver.base_lr <= 0:
+        notes.append(
+            f"base_lr is {solver.base_lr:g}: " + ("the loss is climbed" if solver.base_lr else "nothing is learned")
+        )
+    if solver.gamma == 0 and solver.lr_policy in _GAMMA_ZERO:
+        notes.append(f"gamma is 0 or missing: with lr_policy {solver.lr_policy} {_GAMMA_ZERO[solver.lr_policy]}")
+    if solver.power == 0 and solver.lr_policy in ("poly", "inv"):
+        notes.append(f"power is 0 or missing: with lr_policy {solver.lr_policy} the rate stays base_lr")
+    if not solver.stepvalue and solver.lr_policy == "multistep":
+        notes.append("lr_policy multistep has no stepvalue: the rate stays base_lr")
+    return notes
 
 
 def learning_rates(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from deeplab_repro.train.schedule import rate_notes
 from prototxt_import import SolverSpec
 
 CPU = torch.device("cpu")
@@ -70,4 +71,10 @@ class Settings:
             notes.append("debug_info is set: the net is not compiled")
         if solver.type == "RMSProp" and solver.rms_decay is None:
             notes.append("rms_decay is not given: 0.99, as in BVLC's Caffe; the v2 fork took 0")
-        return notes
+        if solver.weight_decay < 0:
+            notes.append(f"weight_decay is {solver.weight_decay:g}: weights are made to grow")
+        if solver.snapshot_diff:
+            notes.append("snapshot_diff is ignored: snapshots hold no gradients")
+        if solver.device_id:
+            notes.append(f"device_id {solver.device_id} is ignored: --device and CUDA_VISIBLE_DEVICES choose")
+        return [*notes, *rate_notes(solver)]

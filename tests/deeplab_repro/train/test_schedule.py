@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from deeplab_repro.train import learning_rates
+from deeplab_repro.train.settings import Settings
+from prototxt_import import read_solver
 
 RATES = Path(__file__).parents[4] / "shared" / "golden" / "caffe" / "solver" / "lr_policies" / "lr_policies.json"
 
@@ -29,8 +31,37 @@ def test_multistep_takes_one_step_an_iteration(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "rates", "word"),
+    [
+        ('base_lr: 1 lr_policy: "step" stepsize: 2', [1, 1, 0, 0], "gamma is 0 or missing"),
+        ('base_lr: 1 lr_policy: "multistep" stepvalue: 3', [1, 1, 1, 0], "gamma is 0 or missing"),
+        ('base_lr: 1 lr_policy: "exp"', [1, 0, 0, 0], "gamma is 0 or missing"),
+        ('base_lr: 1 lr_policy: "sigmoid" stepsize: 2', [0.5] * 4, "half of base_lr"),
+        ('base_lr: 1 lr_policy: "poly"', [1] * 4, "power is 0 or missing"),
+        ('base_lr: 1 lr_policy: "multistep" gamma: 0.5', [1] * 4, "no stepvalue"),
+        ('lr_policy: "fixed"', [0] * 4, "base_lr is 0"),
+        ('base_lr: -1 lr_policy: "fixed"', [-1] * 4, "the loss is climbed"),
+        ('base_lr: 1 lr_policy: "fixed" snapshot_diff: true', [1] * 4, "snapshot_diff is ignored"),
+        ('base_lr: 1 lr_policy: "fixed" device_id: 2', [1] * 4, "device_id 2 is ignored"),
+        ('base_lr: 1 lr_policy: "fixed"', [1] * 4, None),
+    ],
+)
+def test_odd_values_are_taken_as_by_caffe_with_a_note(tmp_path, text, rates, word):
+    file = solver(tmp_path, f"max_iter: 5 {text}")
+    assert learning_rates(file, 4).tolist() == rates
+    notes = Settings().notes_on(read_solver(file))
+    assert [word in note for note in notes] == [True] * (word is not None)
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
-    [('lr_policy: "pol"', "poly"), ('lr_policy: "step"', "stepsize"), ("", "lr_policy")],
+    [
+        ('lr_policy: "pol"', "poly"),
+        ('lr_policy: "step"', "stepsize"),
+        ("", "s.prototxt: has no lr_policy"),
+        ('lr_policy: "poly" power: nan', "power must be a finite number, is nan"),
+        ('lr_policy: "exp" gamma: inf', "gamma must be a finite number, is inf"),
+    ],
 )
 def test_policies_that_make_no_sense_are_refused(tmp_path, text, word):
     with pytest.raises(ValueError, match=word):

@@ -161,6 +161,9 @@ def test_data_that_are_not_finite_are_named(tiny):
     [
         ({"lr_policy": '"polly"'}, {}, "poly"),
         ({"momentum": 1.5}, {}, "momentum"),
+        ({"momentum": "nan"}, {}, "momentum"),
+        ({"weight_decay": "nan"}, {}, "solver.prototxt: weight_decay must be a finite number, is nan"),
+        ({"solver_mode": "CPU clip_gradients: nan"}, {}, "clip_gradients must be a number"),
         ({"net": '"other.prototxt"'}, {}, "other.prototxt"),
         ({}, {"max_iter": 99}, "poly ends at max_iter 12"),
         ({}, {"amp": "fp8"}, "fp8"),
