@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 BEAT = 1.0
 # Missed signs after which a rank counts as lost: at any time, and once a collective has failed.
 SILENT, SUSPECT = 30, 4
-# Seconds that a process has to end by itself once another is lost.
-GRACE = 15.0
+# Seconds that a process has to end by itself once another is lost, and then to save what it has.
+GRACE, RESCUE = 15.0, 60.0
 _FAILED, _DONE, _LEFT = "failed", "done", "left"
 
 
@@ -29,10 +30,14 @@ class Lifeline:
 
     store: a connection of its own, since one that waits serves nobody else. Once any rank has failed or fallen silent,
     `reason` says which and why and the main thread gets an interrupt; where that does not end it, as in a collective
-    that never returns, the process is ended with one line on standard error."""
+    that never returns, the process is ended with one line on standard error.
+
+    rescue: where the process can be ended that way, what saves its work first, from another thread, and says so; an
+    empty text for nothing."""
 
     def __init__(self, store: Store, rank: int, world: int) -> None:
         self.reason = ""
+        self.rescue: Callable[[], str] | None = None
         self._store, self._rank, self._world = store, rank, world
         self._patience = SILENT
         self._lock = threading.Lock()
@@ -68,8 +73,26 @@ class Lifeline:
             # A real signal: it wakes a main thread that waits for a lock, too.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         if not self._closed.wait(GRACE) and not self._known:
-            print(f"deeplab: error: {rank_label()}{lost(reason)}", file=sys.stderr, flush=True)
+            saved = self._rescued()
+            if self._closed.is_set() or self._known:
+                return
+            print(f"deeplab: error: {rank_label()}{lost(reason)}{saved}", file=sys.stderr, flush=True)
             os._exit(2)
+
+    def _rescued(self) -> str:
+        said: list[str] = []
+
+        def save() -> None:
+            try:
+                said.append(f"; {text}" if self.rescue is not None and (text := self.rescue()) else "")
+            except Exception as error:
+                said.append(f"; no snapshot could be written: {' '.join(str(error).split())}")
+
+        # In a thread, since a disk that hangs must not keep the process.
+        saving = threading.Thread(target=save, daemon=True)
+        saving.start()
+        saving.join(RESCUE)
+        return said[0] if said else f"; a snapshot was not written within {RESCUE:g} s"
 
     def cause(self) -> str:
         """Which rank is lost and why, where a collective has failed; empty where nobody seems to be.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,6 +72,18 @@ class Ranks:
                 for each, part in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
                     each.copy_(part.view_as(each))
                 bucket = []
+
+    @contextmanager
+    def rescued(self, save: Callable[[], str]) -> Iterator[None]:
+        """In the block, what `save` does, from another thread, before this process is ended because it is stuck in a
+        collective; it returns what to say of it."""
+        if _lifeline is not None:
+            _lifeline.rescue = save
+        try:
+            yield
+        finally:
+            if _lifeline is not None:
+                _lifeline.rescue = None
 
     def follow(self, tensors: Sequence[Tensor]) -> None:
         """Take over rank 0's tensors; LostRank as in `total`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -80,6 +81,10 @@ class Trainer:
             self._masks = DropoutMasks(self.net, self._feeds.rng)
             self.optimizer = Optimizer(self.net, solver)
             self.updates = 0
+            # What belongs to the last finished update, while the blobs are as that left them; changed and used under
+            # the lock, so that a snapshot from another thread is whole.
+            self._at_rest: dict[str, Any] | None = None
+            self._moving = threading.Lock()
             self.stopped_by: int | None = None
             self._suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
             self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
@@ -152,9 +157,9 @@ class Trainer:
             raise ValueError(f"{solver.source}: {first} updates are done already, it was to stop after {self.stop_at}")
         written: list[Snapshot] = []
         self._tell("started", self._start(first))
-        with Signals() as signals:
+        with Signals() as signals, self.ranks.rescued(self._last_words):
             while self.updates < self.stop_at:
-                before = self._record() if self.ranks.world > 1 else {}
+                before = self._at_rest = self._record() if self.ranks.world > 1 else {}
                 try:
                     self._test_if_due()
                     stop, save = self._iterate(signals)
@@ -205,6 +210,8 @@ class Trainer:
             with self._autocast():  # no losses shared: the other ranks may be somewhere else by now
                 raise blame(self.net, at, loss, self._suspect)
         self.ranks.add_up(grads)
+        with self._moving:
+            self._at_rest = None
         rate = self.optimizer.step(at, self._debug.update if self._debug is not None and displayed else None)
         self._losses.append(loss)
         self.updates += 1
@@ -300,9 +307,20 @@ class Trainer:
 
     def _rescued(self, before: Mapping[str, Any], error: LostRank) -> LostRank:
         """A snapshot of the last finished update, by every process that is left: they write the same bytes."""
+        return LostRank(f"{error}; {self._saved_for(before)}")
+
+    def _last_words(self) -> str:
+        """The same from another thread, while the main one waits for a process that is stuck; what was done."""
+        # On CUDA the copy of a blob would wait behind the collective.
+        with self._moving:
+            if self._at_rest is None or self.settings.device.type != "cpu":
+                return ""
+            return self._saved_for(self._at_rest)
+
+    def _saved_for(self, record: Mapping[str, Any]) -> str:
         files = snapshot_files(self.prefix, self.updates, self.solver.snapshot_format)
-        self._write(files, before)
-        return LostRank(f"{error}; {self.updates} updates are done and saved, go on with --snapshot {files.state}")
+        self._write(files, record)
+        return f"{self.updates} updates are done and saved, go on with --snapshot {files.state}"
 
     def _tell(self, event: str, *facts: Any) -> None:
         if self.ranks.first:

@@ -22,13 +22,14 @@ ONE_RANK = Path(__file__).with_name("one_rank.py")
 def job(tiny):
     """job("train", ...): the verb in two processes; [(exit code, standard error)] by rank."""
 
-    def run(*arguments, die_at=-1):
+    def run(*arguments, stop_at=None, die_at=-1):
+        struck = ("KILL", str(die_at)) if stop_at is None else ("STOP", str(stop_at))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         ranks = [
             subprocess.Popen(
-                [sys.executable, ONE_RANK, str(rank), "2", str(port), str(die_at), *map(str, arguments)],
+                [sys.executable, ONE_RANK, str(rank), "2", str(port), *struck, *map(str, arguments)],
                 cwd=tiny.folder,
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -37,7 +38,13 @@ def job(tiny):
             for rank in range(2)
         ]
         try:
-            return [(each.returncode, text) for each in ranks for _, text in [each.communicate(timeout=120)]]
+            ended = []
+            for each in ranks:
+                _, text = each.communicate(timeout=120)
+                ended.append((each.returncode, text))
+                if stop_at is not None:
+                    ranks[1].kill()
+            return ended
         finally:
             for each in ranks:
                 each.kill()
@@ -71,6 +78,16 @@ def test_lost_rank_ends_the_job_with_a_snapshot_to_go_on_from(tiny, job):
     assert code == 2
     assert "error: rank 0 of 2: lost another process of the job: rank 1 of 2 gives no sign of life" in text
     assert "7 updates are done and saved" in text
+    tiny.train("two", snapshot=str(tiny.folder / "two_iter_7.solverstate"))
+    tiny.train("one")
+    close(tiny.weights("two"), tiny.weights("one"))
+
+
+def test_a_rank_that_hangs_costs_no_finished_update(tiny, job):
+    tiny.write(batch=4)
+    (code, text), _ = job("train", "solver.prototxt", "--snapshot-prefix", "two", stop_at=6)
+    assert code == 2
+    assert "error: rank 0 of 2: lost another process of the job: rank 1 of 2 gives no sign of life; 7 updates" in text
     tiny.train("two", snapshot=str(tiny.folder / "two_iter_7.solverstate"))
     tiny.train("one")
     close(tiny.weights("two"), tiny.weights("one"))
