@@ -111,7 +111,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     """The ranks of the job that torchrun's environment describes, connected for the block; alone without one.
 
     nccl on CUDA, gloo on the CPU. The block ends for all ranks together: when every one is through it, or, within a
-    minute, when one has failed or is gone.
+    minute, when one has failed or is gone; two where this one is stuck and has something to save.
     Raises LostRank where that is another, or one does not come, and ValueError for half an environment."""
     global _lifeline
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:

@@ -125,7 +125,7 @@ class Trainer:
         if self.settings.weights:
             return self.settings.weights
         named = [name.strip() for entry in self.solver.weights for name in entry.split(",")]
-        return [named_file(name, self.solver.source) for name in named if name]
+        return [named_file(name, self.solver.source, self.settings.variables.values()) for name in named if name]
 
     def _restore(self, saved: Saved) -> None:
         self.optimizer.restore(saved.state)
