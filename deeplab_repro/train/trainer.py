@@ -105,8 +105,16 @@ class Trainer:
         snapshot = self.settings.snapshot
         if snapshot == "latest":
             saved, self._notes = read_latest(self.prefix)
-            return saved
-        return None if snapshot is None else read_snapshot(snapshot)
+        else:
+            saved = None if snapshot is None else read_snapshot(snapshot)
+        updates = self.ranks.gather(None if saved is None else saved.state.iter)
+        if len(set(updates)) > 1:
+            found = ", ".join("no snapshot" if each is None else f"one of {each} updates" for each in updates)
+            raise ValueError(
+                f"{self.prefix}: the processes find different snapshots, in order {found}; let them share the folder, "
+                "or copy the files to each machine"
+            )
+        return saved
 
     def _agreed_seed(self, saved: Saved | None) -> int:
         if saved is not None and saved.record is not None:

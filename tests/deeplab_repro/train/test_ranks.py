@@ -71,6 +71,16 @@ def test_two_processes_give_the_trace_of_one(tiny, job, batch, passes):
     assert np.allclose(*losses, rtol=5e-6)
 
 
+def test_ranks_that_find_different_snapshots_do_not_go_on(tiny):
+    class Elsewhere(Ranks):
+        def gather(self, part):
+            return [part, 8]
+
+    tiny.write(batch=4)
+    with pytest.raises(ValueError, match="no snapshot, one of 8 updates; let them share the folder"):
+        tiny.train(ranks=Elsewhere(0, 2), snapshot="latest")
+
+
 def test_lost_rank_ends_the_job_with_a_snapshot_to_go_on_from(tiny, job):
     tiny.write(batch=4)
     (code, text), (lost, _) = job("train", "solver.prototxt", "--snapshot-prefix", "two", die_at=6)
