@@ -83,7 +83,7 @@ class Scale:
     crop: int = 321
     batch: int = 4
     iterations: int = 1500
-    base_lr: float = 0.01
+    base_lr: float = 0.015
     weight_power: float = 0.5
 
     def wider(self, width: float) -> Scale:
