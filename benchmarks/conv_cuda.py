@@ -23,6 +23,7 @@ from deeplab_repro.ops import plan
 
 from .cases import ConvCase, conv_cases
 from .conv import (
+    IN_ORDER,
     PRECISIONS,
     TOLERANCES,
     WINOGRAD4_FLOAT32_TOLERANCE,
@@ -279,9 +280,7 @@ def _measure(
 def _tolerance(name: str, precision: str, part: str) -> float:
     if precision == "fp32" and name in _LOOSE:
         return WINOGRAD4_FLOAT32_TOLERANCE
-    direction = TOLERANCES[precision][part]
-    # Plain sums in the order of the channels, without blocks.
-    return 2.5 * direction if name == "fused" and precision == "fp32" else direction
+    return (IN_ORDER if precision == "fp32" else 1) * TOLERANCES[precision][part]
 
 
 def _tensors(case: ConvCase, precision: str) -> tuple[Tensor, Tensor, Tensor]:

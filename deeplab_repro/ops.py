@@ -102,7 +102,7 @@ def atrous_conv2d(
     "library", and by "auto" and "fast" where the processor multiplies them itself. Differentiable twice. Methods:
 
     - "auto": the fastest way, by the cost model of csrc/core/conv_plan.h, whose float32 error stays within 2e-6 of
-      max|y|: direct arithmetic, F(2x2, 3x3), or the library.
+      max|y|, on CUDA 5e-6, where a sum may run in one order: direct arithmetic, F(2x2, 3x3), or the library.
     - "fast": the same with F(4x4, 3x3) allowed, error within 5e-5 of max|y|.
     - "im2col": the Caffe way, `im2col` and a matrix product; the reference. On CUDA reduced types are summed in
       float32. Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images (CUDA, one image at

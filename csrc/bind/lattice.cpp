@@ -46,6 +46,10 @@ void check_lattice_filter(const at::Tensor& values, const at::Tensor& vertices,
   check_float_or_double(op, "values", values);
   check_same_dtype(op, "values", values, "weights", weights);
   check_same_device(op, "values", values, "weights", weights);
+  check_same_device(op, "vertices", vertices, "weights", weights);
+  check_same_device(op, "neighbors", neighbors, "weights", weights);
+  check_same_device(op, "entries", entries, "weights", weights);
+  check_same_device(op, "offsets", offsets, "weights", weights);
   check_dim(op, "vertices", vertices, 2, "[N, d + 1]");
   TORCH_CHECK(vertices.scalar_type() == at::kInt &&
                   neighbors.scalar_type() == at::kInt &&

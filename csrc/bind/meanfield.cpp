@@ -70,22 +70,23 @@ at::Tensor meanfield_cpu_op(const at::Tensor& unary, at::TensorList features,
       storage == "same",
       "meanfield: storage 'float16' is for CUDA; on the CPU pass 'same'");
   const at::Tensor energies = unary.contiguous();
+  const auto kernels = resolved(features);
   const auto matrix = made_contiguous(compatibility);
   at::Tensor out = at::empty(energies.sizes(), energies.options());
   if (out.numel() == 0) return out;
   const int64_t points = energies.size(2);
   bool differ = false;
-  for (const at::Tensor& kernel : features) differ |= kernel.size(0) > 1;
+  for (const at::Tensor& kernel : kernels) differ |= kernel.size(0) > 1;
   AT_DISPATCH_FLOATING_TYPES(energies.scalar_type(), "meanfield", [&] {
     MeanfieldPlan<scalar_t> plan;
     for (int64_t image = 0; image < energies.size(0); ++image) {
       // The order of the points follows all kernels: a plan serves the images
       // that share every kernel's features.
       if (image == 0 || differ) {
-        plan = plan_of<scalar_t>(features, image, points);
+        plan = plan_of<scalar_t>(kernels, image, points);
       }
       const MeanfieldProblem<scalar_t> problem =
-          problem_of<scalar_t>(energies, image, features.size(), kernel_weights,
+          problem_of<scalar_t>(energies, image, kernels.size(), kernel_weights,
                                matrix, normalization, iterations);
       meanfield_cpu(problem, plan, out[image].mutable_data_ptr<scalar_t>());
     }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 #include "csrc/core/meanfield.h"
 
@@ -34,7 +35,17 @@ at::ArrayRef<double> weights_of(at::ArrayRef<double> kernel_weights,
 inline std::optional<at::Tensor> made_contiguous(
     const std::optional<at::Tensor>& tensor) {
   if (!tensor.has_value()) return tensor;
-  return tensor->contiguous();
+  return tensor->resolve_neg().contiguous();
+}
+
+// meanfield sees negative views as they are, for the energies' sake; its other
+// tensors are read without their sign bit.
+inline std::vector<at::Tensor> resolved(at::TensorList tensors) {
+  std::vector<at::Tensor> result;
+  for (const at::Tensor& tensor : tensors) {
+    result.push_back(tensor.resolve_neg());
+  }
+  return result;
 }
 
 }  // namespace deeplab

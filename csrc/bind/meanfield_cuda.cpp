@@ -145,8 +145,9 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
     check_features(kOp, kernel.flatten(0, 1));
   }
   const c10::cuda::CUDAGuard guard(unary.device());
+  const auto kernels = resolved(features);
   const Call call{unary.resolve_neg().contiguous(),
-                  features,
+                  kernels,
                   kernel_weights,
                   made_contiguous(compatibility),
                   parse_normalization(kOp, normalization),

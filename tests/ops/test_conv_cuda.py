@@ -15,9 +15,10 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("needs_cuda")]
 
 OWN = ["im2col", "direct", "winograd2", "winograd4"]
 METHODS = [*OWN, "auto", "fast", "library"]
-# Relative to max|y|: sums of up to a few hundred products; reduced types round the sum, then the sum with the bias.
+# Relative to max|y|. A float32 sum in one order of k products, which a library may choose, is off by up to 3e-6 at
+# k = 5000; blocked sums by less. Reduced types round the sum, then the sum with the bias.
 TOLERANCE = {torch.float64: 1e-12, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-FLOAT32_TOLERANCE = {"im2col": 2e-6, "direct": 2e-6, "winograd2": 5e-6, "winograd4": 5e-5, "pyramid": 5e-6}
+FLOAT32_TOLERANCE = {"im2col": 5e-6, "direct": 5e-6, "winograd2": 5e-6, "winograd4": 5e-5, "pyramid": 5e-6}
 MIB = 2**20
 
 
@@ -91,7 +92,7 @@ def test_random_geometry_agrees_with_float64(data):
 def test_float32_keeps_its_promise_at_full_depth(method, rate):
     x, weight = drawn((1, 512, 41, 41), torch.float32), drawn((64, 512, 3, 3), torch.float32)
     expected = F.conv2d(x.double(), weight.double(), None, 1, rate, rate)
-    promised = 5e-5 if method in ("fast", "winograd4") else 2e-6
+    promised = 5e-5 if method in ("fast", "winograd4") else 5e-6
     assert error(ops.atrous_conv2d(x, weight, None, 1, rate, rate, method=method), expected) <= promised
 
 

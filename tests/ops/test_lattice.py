@@ -137,6 +137,15 @@ def test_filter_takes_non_contiguous_and_many_channel_values(device: str) -> Non
     assert torch.equal(lattice.filter(values), plain.filter(values.contiguous()))
 
 
+@pytest.mark.gpu
+def test_filter_refuses_tables_of_another_device(needs_cuda) -> None:
+    lattice = ops.lattice_build(torch.randn(30, 2, device="cuda"))
+    for name in ("vertices", "neighbors", "entries", "offsets"):
+        mixed = lattice._replace(**{name: getattr(lattice, name).cpu()})
+        with pytest.raises(RuntimeError, match=f"{name} must be on the device of weights"):
+            ops.lattice_filter(torch.randn(30, 3, device="cuda"), mixed)
+
+
 @pytest.mark.parametrize(("n", "channels"), [(0, 3), (5, 0)])
 def test_no_points_or_no_channels_give_empty_results(n: int, channels: int, device: str) -> None:
     lattice = PermutohedralLattice(torch.randn(n, 2, device=device))

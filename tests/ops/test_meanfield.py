@@ -29,6 +29,14 @@ def test_equals_the_update_written_with_lattice_filter(
         torch.testing.assert_close(got[image], q)
 
 
+def test_negative_views_count_with_their_sign(problem, device: str) -> None:
+    unary, features = problem(device)
+    matrix = torch.randn(3, 3, device=device)
+    views = [torch._neg_view(-tensor) for tensor in (unary, *features, matrix)]
+    got = ops.meanfield(views[0], views[1:-1], [1.5, 0.7], views[-1])
+    torch.testing.assert_close(got, ops.meanfield(unary, features, [1.5, 0.7], matrix))
+
+
 def test_no_iterations_give_the_softmax(problem, device: str) -> None:
     unary, features = problem(device)
     torch.testing.assert_close(ops.meanfield(unary, features, [1.0, 1.0], iterations=0), torch.softmax(-unary, 1))
