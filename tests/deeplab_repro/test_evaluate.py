@@ -165,7 +165,9 @@ def test_weights_that_changed_under_their_name_are_other_settings(toy, deeplab, 
         (root / name).mkdir(parents=True)
     image, labels = draw_scene(0, 33, 40)
     write_image(image, root / "JPEGImages" / "s.png")
-    save_label_png(labels % 5, root / "SegmentationClass" / "s.png")
+    labels %= 5
+    labels[:, 20] = 255
+    save_label_png(labels, root / "SegmentationClass" / "s.png")
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("s\n")
     shutil.copyfile(toy.caffemodel, model)
     for verb in ("eval", "trimap"):
