@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 OUT ?= benchmarks/results
 STAMP := $(VENV)/.installed
 
-.PHONY: build ext demo test cpp-test lint format readme-tables bench gpu-gate fuzz clean
+.PHONY: build ext demo test cpp-test test-instruction-sets lint format readme-tables bench gpu-gate fuzz clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,15 @@ demo: build
 # A worker process a core, so one thread each; tests of several threads set their own number.
 test: build cpp-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+# The kernels' tests once more on the lower instruction sets, torch's own convolutions held to AVX2: a processor that
+# lacks one takes the best it has.
+CAPABILITIES ?= plain avx2
+test-instruction-sets: build
+	for set in $(CAPABILITIES); do \
+	  DEEPLAB_CPU_CAPABILITY=$$set ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -q -n auto --dist worksteal tests/ops || exit 1; \
+	done
 
 cpp-test: $(STAMP)
 	PYTHON=$(BIN)/python bash tests/cpp/run.sh

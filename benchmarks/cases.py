@@ -33,6 +33,12 @@ class ConvCase:
         """Multiply-accumulates, those that meet zero padding included."""
         return self.batch * self.channels * self.filters * (self.kernel * self.size) ** 2
 
+    def products(self, direction: str) -> int:
+        """How many products the longest sums hold: "forward", or "backward" over filters or over whole maps."""
+        if direction == "forward":
+            return self.channels * self.kernel**2
+        return max(self.filters * self.kernel**2, self.batch * self.size**2)
+
     @property
     def valid(self) -> float:
         """Share of the multiply-accumulates whose sample lies inside the map."""

@@ -16,19 +16,9 @@ from deeplab_repro.ops import atrous_conv2d, plan
 
 from .cases import ConvCase
 from .memory import extra_mib
+from .rounding import convolution_tolerance
 from .timing import Timing, alternate, peak_gflops
 
-# Error relative to max|y| that a precision may have: of outputs, and of gradients, which sum over whole maps.
-TOLERANCES = {
-    "fp32": {"forward": 2e-6, "backward": 1e-5},
-    "tf32": {"forward": 2e-3, "backward": 4e-3},
-    "fp16": {"forward": 2e-3, "backward": 4e-3},
-    "bf16": {"forward": 1.6e-2, "backward": 3.2e-2},
-}
-# How much larger float32's may be on CUDA, where a sum may run in one order, without blocks.
-IN_ORDER = 2.5
-# F(4x4, 3x3); cuDNN may choose it too, even in float32.
-WINOGRAD4_FLOAT32_TOLERANCE = 5e-5
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DIRECTIONS = ("forward", "backward")
 
@@ -98,7 +88,7 @@ def _bench_case(
         wrong = [
             f"{name} {error:.1e}"
             for name, error in errors.items()
-            if not error <= _tolerance(name, device, precision, direction)
+            if not error <= tolerance(name, case, device, precision, direction)
         ]
         row: dict[str, Any] = {
             "case": case.name,
@@ -227,11 +217,17 @@ def relative_error(result: Tensor, exact: Tensor) -> float:
     return ((result.double() - exact).abs().max() / exact.abs().max()).item()
 
 
-def _tolerance(name: str, device: str, precision: str, direction: str) -> float:
-    cudnn = device != "cpu" and name != "im2col"
-    if precision == "fp32" and (cudnn or name in ("fast", "winograd4")):
-        return WINOGRAD4_FLOAT32_TOLERANCE
-    return (IN_ORDER if device != "cpu" and precision == "fp32" else 1) * TOLERANCES[precision][direction]
+# Peers whose library chooses the algorithm, and our methods that may: on CUDA that can be F(4x4, 3x3).
+_CHOSEN = ("auto", "fast", "library", "nchw", "nhwc")
+
+
+def tolerance(name: str, case: ConvCase, device: str, precision: str, direction: str) -> float:
+    """The largest error of a variant that counts as right, relative to the largest exact value."""
+    own = {"fast": "winograd4", "auto": "winograd2"}
+    method = "winograd4" if device != "cpu" and name in _CHOSEN else own.get(name, name)
+    if precision != "fp32":
+        method = "direct"
+    return convolution_tolerance(PRECISIONS[precision], case.products(direction), method, tf32=precision == "tf32")
 
 
 @contextlib.contextmanager

@@ -23,15 +23,13 @@ from deeplab_repro.ops import plan
 
 from .cases import ConvCase, conv_cases
 from .conv import (
-    IN_ORDER,
     PRECISIONS,
-    TOLERANCES,
-    WINOGRAD4_FLOAT32_TOLERANCE,
     Call,
     by_method,
     layer_call,
     relative_error,
     settings,
+    tolerance,
 )
 from .machine import machine_record
 from .run import write_json
@@ -43,8 +41,6 @@ PARTS = ("ceilings", "heads", "forward", "backward")
 RATES = (6, 12, 18, 24)
 _SIDE = 8192
 _COPY_BYTES = 2**31
-# A transform or a long sum of ours may be this much worse than direct arithmetic; so may cuDNN's choice.
-_LOOSE = ("fast", "winograd4", "nchw", "nhwc", "library")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -254,7 +250,7 @@ def _measure(
             failed[name] = _line(error)
             torch.cuda.empty_cache()
             continue
-        if errors[name] <= _tolerance(name, precision, part):
+        if errors[name] <= tolerance(name, case, "cuda", precision, part):
             right[name] = call
         else:
             wrong[name] = errors[name]
@@ -275,12 +271,6 @@ def _measure(
     if cudnn:
         row["speed_over_cudnn"] = {name: min(cudnn) / each for name, each in row["ms"].items()}
     return row
-
-
-def _tolerance(name: str, precision: str, part: str) -> float:
-    if precision == "fp32" and name in _LOOSE:
-        return WINOGRAD4_FLOAT32_TOLERANCE
-    return (IN_ORDER if precision == "fp32" else 1) * TOLERANCES[precision][part]
 
 
 def _tensors(case: ConvCase, precision: str) -> tuple[Tensor, Tensor, Tensor]:
