@@ -33,7 +33,7 @@ CAPABILITIES ?= plain avx2
 test-instruction-sets: build
 	for set in $(CAPABILITIES); do \
 	  DEEPLAB_CPU_CAPABILITY=$$set ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -q -n auto --dist worksteal tests/ops || exit 1; \
+	  $(BIN)/python -m pytest -q -n auto --dist worksteal tests/deeplab_repro/ops || exit 1; \
 	done
 
 cpp-test: $(STAMP)
@@ -60,11 +60,11 @@ fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz/fuzz_binary.py -runs=$(RUNS)
 
 bench: build
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m deeplab_repro.bench.run
 
 # The present interpreter, with what it has: no environment, no network.
 gpu-gate:
 	$(PYTHON) -m benchmarks.gpu_gate --out "$(OUT)"
 
 clean:
-	rm -rf build deeplab_repro/_C*.so
+	rm -rf build deeplab_repro/ops/_C*.so

@@ -12,12 +12,12 @@ dependencies = ["torch", "numpy", "google.protobuf", "safetensors"]
 _HERE = _Path(__file__).resolve().parent
 
 _path = sys.path[:]
-if not list((_HERE / "deeplab_repro").glob("_C*")):
+if not list((_HERE / "deeplab_repro" / "ops").glob("_C*.so")):
     # torch.hub puts this folder in front: its sources would hide the package that has an extension.
     sys.path[:] = [each for each in _path if _Path(each or ".").resolve() != _HERE]
 try:
-    from deeplab_repro import models as _models
-    from deeplab_repro import resolve as _resolve
+    from deeplab_repro.predict import opening as _opening
+    from deeplab_repro.zoo import models as _models
 except ImportError as _error:
     raise ImportError(
         f"{_HERE}: deeplab-repro is neither built here nor installed; run once: "
@@ -39,7 +39,7 @@ def _weights(pretrained):
             "(`deeplab weights list` tells where they were published, `deeplab weights fetch` gets them)"
         )
     kept = _Path(torch.hub.get_dir()) / "checkpoints" / pretrained
-    return kept if kept.is_file() else _resolve.weights_file(pretrained)
+    return kept if kept.is_file() else _opening.weights_file(pretrained)
 
 
 def _entry(name):
@@ -56,7 +56,7 @@ def _entry(name):
 
 def bundled():
     """The small model that comes with the package, trained on drawn street scenes."""
-    return _resolve.open_model("bundled")[0]
+    return _opening.open_model("bundled")[0]
 
 
 globals().update({_name: _entry(_name) for _name in _models.__all__})

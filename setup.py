@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 RELEASE_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0a;10.0;12.0+PTX"
@@ -49,7 +50,7 @@ def extension():
     if with_cuda and toolkit is None:
         sys.exit("deeplab-repro: DEEPLAB_CUDA=1, but no CUDA toolkit was found; set CUDA_HOME to its folder")
 
-    sources = [*ROOT.glob("csrc/cpu/*.cpp"), *ROOT.glob("csrc/bind/*.cpp")]
+    sources = [*ROOT.glob("csrc/cpu/**/*.cpp"), *ROOT.glob("csrc/bind/**/*.cpp")]
     # fp-contract=off: lattice coordinates must round alike on every machine and device.
     cxx = [
         "-std=c++17",
@@ -75,14 +76,14 @@ def extension():
     kind = CppExtension
     if with_cuda:
         kind = CUDAExtension
-        sources += ROOT.glob("csrc/cuda/*.cu")
+        sources += ROOT.glob("csrc/cuda/**/*.cu")
         if "TORCH_CUDA_ARCH_LIST" not in os.environ and not torch.cuda.is_available():
             os.environ["TORCH_CUDA_ARCH_LIST"] = RELEASE_ARCHITECTURES
         architectures = os.environ.get("TORCH_CUDA_ARCH_LIST", "those present at build time")
         macros += [("WITH_CUDA", None), ("DEEPLAB_CUDA_ARCHITECTURES", f'"{architectures}"')]
         flags["nvcc"] = ["-std=c++17", "-O3", "--fmad=false"]
     module = kind(
-        "deeplab_repro._C",
+        "deeplab_repro.ops._C",
         sorted(str(source.relative_to(ROOT)) for source in sources),
         include_dirs=[str(ROOT)],
         define_macros=macros,
@@ -92,5 +93,14 @@ def extension():
     return module, BuildExtension
 
 
+class BuildPython(build_py):
+    """The packages, and `weights/`, which stands beside them, inside `deeplab_repro`."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(ROOT / "weights", Path(self.build_lib, "deeplab_repro", "weights"), dirs_exist_ok=True)
+
+
 EXTENSION, BUILD = extension()
-setup(ext_modules=[EXTENSION], cmdclass={"build_ext": BUILD})
+setup(ext_modules=[EXTENSION], cmdclass={"build_ext": BUILD, "build_py": BuildPython})

@@ -21,23 +21,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeplab_repro.crf import CRFParams
-from deeplab_repro.data.balance import kept_shares, voided
-from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
-from deeplab_repro.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
-from deeplab_repro.files import check_record, output_folder, write_text
-from deeplab_repro.network import CaffeNet
-from deeplab_repro.palette import save_label_png
-from deeplab_repro.predict import Segmenter
+from benchmarks.ablation_report import compare, print_report
+from deeplab_repro.bench.machine import machine_record
+from deeplab_repro.bench.run import write_json
+from deeplab_repro.crf.model import CRFParams
+from deeplab_repro.data.sets.balance import kept_shares, voided
+from deeplab_repro.data.sets.datasets import SegmentationDataset, open_dataset
+from deeplab_repro.evaluate.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
+from deeplab_repro.files.atomic import check_record, output_folder, write_text
+from deeplab_repro.files.palette import save_label_png
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, train
 from deeplab_repro.zoo import vgg16_spec
 from deeplab_repro.zoo.normalised import normalised
 from deeplab_repro.zoo.training import MEAN, fed
 from prototxt_import import NetSpec, write_net, write_weights
-
-from .ablation_report import compare, print_report
-from .machine import machine_record
-from .run import write_json
 
 CLASSIFIER = "fc8_camvid"
 SOLVER, TEST_NET = "solver.prototxt", "test.prototxt"

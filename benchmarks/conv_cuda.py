@@ -18,22 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_repro.atrous import aspp
+from deeplab_repro.bench.cases import ConvCase, conv_cases
+from deeplab_repro.bench.conv import PRECISIONS, Call, by_method, layer_call, relative_error, settings, tolerance
+from deeplab_repro.bench.machine import machine_record
+from deeplab_repro.bench.run import write_json
+from deeplab_repro.bench.timing import alternate
 from deeplab_repro.ops import plan
-
-from .cases import ConvCase, conv_cases
-from .conv import (
-    PRECISIONS,
-    Call,
-    by_method,
-    layer_call,
-    relative_error,
-    settings,
-    tolerance,
-)
-from .machine import machine_record
-from .run import write_json
-from .timing import alternate
+from deeplab_repro.ops.atrous import aspp
 
 Row = dict[str, Any]
 

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 # The last seconds before the deadline belong to the report.
 RESERVE_S = 10
-# The mark, or the fixture of tests/ops/conftest.py that has it.
+# The mark, or the fixture of tests/deeplab_repro/ops/conftest.py that has it.
 _FOR_GPU = re.compile(r"mark\.gpu|\(device\b")
 # Files of timed rows, `<family>...`.
 ROWS = ("crf", "crf_accuracy")
@@ -54,7 +54,7 @@ class Result:
 def steps(out: Path, architecture: str) -> list[Step]:
     """What the gate runs, in this order."""
     python = sys.executable
-    bench = (python, "-m", "benchmarks.run", "--device", "cuda")
+    bench = (python, "-m", "deeplab_repro.bench.run", "--device", "cuda")
     result = [
         Step("build", (python, "setup.py", "build_ext", "--inplace"), 240,
              {"TORCH_CUDA_ARCH_LIST": architecture, "DEEPLAB_CUDA": "1"}),
@@ -174,8 +174,8 @@ def _chosen(out: Path, architecture: str, only: Sequence[str] | None) -> list[St
 
 
 def _run(out: Path, deadline: float, only: Sequence[str] | None) -> int:
-    from .machine import machine_record
-    from .run import write_json
+    from deeplab_repro.bench.machine import machine_record
+    from deeplab_repro.bench.run import write_json
 
     out.mkdir(parents=True, exist_ok=True)
     log = out / "gpu_gate.log"
@@ -202,7 +202,7 @@ def _run(out: Path, deadline: float, only: Sequence[str] | None) -> int:
 def _print_rows(path: Path, family: str) -> None:
     if not path.is_file():
         return
-    from . import crf, crf_accuracy
+    from deeplab_repro.bench import crf, crf_accuracy
 
     formatter = {"crf": crf.format_row, "crf_accuracy": crf_accuracy.format_row}[family]
     for row in json.loads(path.read_text())[family]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from .cases import LARGE_NET_CASES
-from .machine import machine_record
-from .net import bench_net, format_row
-from .run import write_json
+from deeplab_repro.bench.cases import LARGE_NET_CASES
+from deeplab_repro.bench.machine import machine_record
+from deeplab_repro.bench.net import bench_net, format_row
+from deeplab_repro.bench.run import write_json
 
 # Batch and precision, the most telling first.
 _ORDER = ((1, "fp32"), (16, "fp32"), (16, "tf32"), (16, "bf16"), (1, "tf32"), (1, "bf16"))

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from . import small_run_conv, small_run_crf
+from benchmarks import small_run_conv, small_run_crf
 
 
 def run(device: str) -> None:

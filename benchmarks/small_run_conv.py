@@ -7,7 +7,8 @@ import sys
 import torch
 from torch import Tensor
 
-from deeplab_repro import ops, pyramid
+from deeplab_repro import ops
+from deeplab_repro.ops import pyramid
 
 
 def run(device: str, part: str = "all") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from deeplab_repro import ops
-from deeplab_repro.crf import CRFParams, DenseCRF, PermutohedralLattice
+from deeplab_repro.crf.model import CRFParams, DenseCRF, PermutohedralLattice
 
 
 def run(device: str) -> None:

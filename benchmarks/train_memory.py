@@ -19,13 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeplab_repro import zoo
-from deeplab_repro.models import fresh_net
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.bench.machine import machine_record
+from deeplab_repro.bench.memory import reset_peak, resident_mib
+from deeplab_repro.bench.run import write_json
+from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.checkpointing import CheckpointedNet
-
-from .machine import machine_record
-from .memory import reset_peak, resident_mib
-from .run import write_json
+from deeplab_repro.zoo.models import fresh_net
 
 PROGRAMS = ("torch", "ours", "checkpointed")
 CROP, CLASSES = 321, 21

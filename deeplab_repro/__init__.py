@@ -8,22 +8,22 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "AtrousConv2d": "atrous",
-    "Blobs": "network",
-    "CRFParams": "crf",
-    "CaffeNet": "network",
-    "ConfusionMatrix": "metrics",
-    "DenseCRF": "crf",
-    "LearnableCRF": "crf_learnable",
-    "PermutohedralLattice": "crf",
-    "Segmentation": "predict",
-    "Segmenter": "predict",
-    "atrous_conv2d": "ops",
-    "export_net": "export",
-    "export_onnx": "onnx_export",
-    "load_caffe": "network",
-    "load_checkpoint": "checkpoint",
-    "save_checkpoint": "checkpoint",
+    "AtrousConv2d": "ops.atrous",
+    "Blobs": "net.network",
+    "CRFParams": "crf.model",
+    "CaffeNet": "net.network",
+    "ConfusionMatrix": "evaluate.metrics",
+    "DenseCRF": "crf.model",
+    "LearnableCRF": "crf.learnable",
+    "PermutohedralLattice": "crf.model",
+    "Segmentation": "predict.segmenter",
+    "Segmenter": "predict.segmenter",
+    "atrous_conv2d": "ops.conv",
+    "export_net": "export.caffe",
+    "export_onnx": "export.onnx_export",
+    "load_caffe": "net.network",
+    "load_checkpoint": "net.checkpoint",
+    "save_checkpoint": "net.checkpoint",
 }
 _MODULES = ("models",)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers.base import MAX_COUNT, LayerType, count, lookup
+from prototxt_import.prototxt.text import nearest
 from prototxt_import.spec import LayerSpec, NetSpec, ParamSpec, Shape
-from prototxt_import.text import nearest
 
 
 def problem(layer: LayerSpec, source: str, what: object) -> CaffeFormatError:

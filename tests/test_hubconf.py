@@ -7,15 +7,14 @@ import shutil
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 import torch
 
-from deeplab_repro import models
+from deeplab_repro.zoo import models
+from tests.paths import GOLDEN, ROOT
 
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "tests" / "golden" / "nets" / "v1_largefov_oldformat"
+FOLDER = GOLDEN / "nets" / "v1_largefov_oldformat"
 
 
 def load(name, *arguments, **facts):

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "csrc/cpu/capability.h"
+#include "csrc/cpu/crf/stages.h"
 #include "csrc/cpu/parallel.h"
-#include "csrc/cpu/stages.h"
 
 namespace {
 

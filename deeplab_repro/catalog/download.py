@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deeplab_repro.files import write_text
+from deeplab_repro.files.atomic import write_text
 
 # Told the bytes that are there and the bytes there will be (None where the server does not say).
 Progress = Callable[[int, int | None], None]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from deeplab_repro.toml_rows import read_toml, record
-from prototxt_import.text import nearest
+from deeplab_repro.files.shipped import shipped
+from deeplab_repro.files.tables import read_toml, record
+from prototxt_import.prototxt.text import nearest
 
-CATALOG = Path(__file__).parents[1] / "weights" / "catalog.toml"
+CATALOG = shipped("catalog.toml")
 REQUIRES = ("all", "backbone", "all but the classifier")
 _VOC_INPUT = 513
 

@@ -16,7 +16,7 @@ from deeplab_repro.catalog.archive import extract_member, is_archive
 from deeplab_repro.catalog.download import DownloadError, Progress, download
 from deeplab_repro.catalog.entries import Entry, Lists
 from deeplab_repro.catalog.tensors import check_tensors, expected_tensors
-from deeplab_repro.files import output_folder, replacing, write_text
+from deeplab_repro.files.atomic import output_folder, replacing, write_text
 
 FOLDER_VARIABLE = "DEEPLAB_WEIGHTS"
 CHECKSUMS = "checksums.json"

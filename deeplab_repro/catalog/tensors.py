@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_repro.catalog.entries import Entry
+from prototxt_import.binary.weights import read_weights
 from prototxt_import.build import bare_shape
-from prototxt_import.weights import read_weights
 
 if TYPE_CHECKING:
     from prototxt_import.spec import Array, NetSpec, Shape
@@ -86,7 +86,7 @@ def read_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Sequen
     """The blobs of a Caffe model, or of a PyTorch port's .pth under the names of the entry's net.
 
     Raises CaffeFormatError for a file that is neither."""
-    from deeplab_repro import ports
+    from deeplab_repro.zoo import ports
 
     if os.fspath(path).endswith(ports.SUFFIXES):
         return dict(ports.read_port(net_of(entry), path))

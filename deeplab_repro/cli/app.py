@@ -79,7 +79,7 @@ class Verbs(TyperGroup):
             if hasattr(error, "format_message"):  # a usage error, whichever click typer carries
                 code = self._usage_error(error, name)
             elif is_expected(error) and "--traceback" not in args:
-                from deeplab_repro.processes import rank_label
+                from deeplab_repro.jobs.processes import rank_label
 
                 print(f"{name}: error: {rank_label()}{one_line(error)}", file=sys.stderr)
                 code = USAGE

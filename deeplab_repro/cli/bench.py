@@ -55,10 +55,10 @@ def bench(
 
     [dim]deeplab bench net --threads 2 --json net.json --plot net.png[/dim]
     """
-    from deeplab_repro.benchmarks.run import FAMILIES, main
+    from deeplab_repro.bench.run import FAMILIES, main
     from deeplab_repro.cli.output import check_json
-    from deeplab_repro.files import check_output_file
-    from deeplab_repro.resolve import nearest, pick_device
+    from deeplab_repro.files.atomic import check_output_file
+    from deeplab_repro.predict.opening import nearest, pick_device
 
     for family in families:
         if family not in FAMILIES:

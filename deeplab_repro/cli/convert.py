@@ -48,8 +48,8 @@ def convert(
     [dim]deeplab convert test.prototxt train2_iter_8000.caffemodel -o largefov.safetensors[/dim]
     """
     from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
-    from deeplab_repro.files import check_output_file
-    from deeplab_repro.resolve import require_weights, spec_preprocessing
+    from deeplab_repro.files.atomic import check_output_file
+    from deeplab_repro.predict.opening import require_weights, spec_preprocessing
     from prototxt_import import read_net
 
     check_json(json)
@@ -60,8 +60,8 @@ def convert(
     )
     if not allow_missing:
         require_weights(spec, weights, net, "; --allow-missing lets their fillers draw")
-    from deeplab_repro.checkpoint import save_checkpoint
-    from deeplab_repro.network import CaffeNet
+    from deeplab_repro.net.checkpoint import save_checkpoint
+    from deeplab_repro.net.network import CaffeNet
 
     facts = spec_preprocessing(spec)
     save_checkpoint(CaffeNet(spec), target, preprocessing={"mean_bgr": list(facts.mean_bgr), "scale": facts.scale})

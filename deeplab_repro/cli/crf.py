@@ -11,9 +11,9 @@ import typer
 from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
-    from deeplab_repro.crf import CRFParams
-    from deeplab_repro.crf_folder import Settings
-    from deeplab_repro.train.ranks import Ranks
+    from deeplab_repro.crf.model import CRFParams
+    from deeplab_repro.evaluate.refine import Settings
+    from deeplab_repro.jobs.ranks import Ranks
 
 
 class Normalization(StrEnum):
@@ -108,7 +108,7 @@ def crf(
     [dim]deeplab crf JPEGImages/ --scores fc8/ --preset v1_largefov -o post_densecrf/ --formats png,bin --jobs 4[/dim]
     """
     from deeplab_repro.cli.output import check_json
-    from deeplab_repro.files import check_output_file
+    from deeplab_repro.files.atomic import check_output_file
 
     folder = image.is_dir()
     if folder:
@@ -121,10 +121,10 @@ def crf(
 
     import torch
 
-    from deeplab_repro.crf import DenseCRF
-    from deeplab_repro.crf_folder import Settings
-    from deeplab_repro.resolve import pick_device
-    from deeplab_repro.train.ranks import joined, local_device
+    from deeplab_repro.crf.model import DenseCRF
+    from deeplab_repro.evaluate.refine import Settings
+    from deeplab_repro.jobs.ranks import joined, local_device
+    from deeplab_repro.predict.opening import pick_device
 
     given = {
         "iterations": iterations,
@@ -170,7 +170,7 @@ def _check_folder(scores: Path, output: list[Path], formats: str, trace: bool) -
 def _params(preset: str | None, given: dict[str, Any]) -> CRFParams:
     from dataclasses import replace
 
-    from deeplab_repro.crf import CRFParams
+    from deeplab_repro.crf.model import CRFParams
 
     return replace(CRFParams() if preset is None else CRFParams.preset(preset), **given)
 
@@ -181,7 +181,7 @@ def _refine_one(
     import torch
 
     from deeplab_repro.cli.output import console, table, write_json
-    from deeplab_repro.crf_folder import Job, read_problem, refine, write_marginals
+    from deeplab_repro.evaluate.refine import Job, read_problem, refine, write_marginals
 
     job = Job(image, scores, tuple(output))
     answer: dict[str, Any] = {"image": image, "scores": scores, "outputs": output, "settings": settings.record()}
@@ -214,8 +214,8 @@ def _refine_folder(
     """Refine this rank's share of a folder; the answer tells of all ranks'."""
     from deeplab_repro.cli.app import one_line
     from deeplab_repro.cli.output import progress
-    from deeplab_repro.crf_folder import Job, Notes, check_record, pair_files, refine_all
-    from deeplab_repro.files import output_folder
+    from deeplab_repro.evaluate.refine import Job, Notes, check_record, pair_files, refine_all
+    from deeplab_repro.files.atomic import output_folder
 
     found = [
         Job(picture, file, tuple(output / f"{name}{suffix}" for suffix in suffixes))

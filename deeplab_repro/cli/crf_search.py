@@ -12,7 +12,7 @@ from deeplab_repro.cli.crf import Normalization, NormalizationOption, Probabilit
 from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
-    from deeplab_repro.crf_search import Search
+    from deeplab_repro.evaluate.crf_search import Search
 
 
 class Ranges(StrEnum):
@@ -65,17 +65,17 @@ def crf_search(
     [dim]deeplab crf-search JPEGImages/ fc8/ SegmentationClass/ --ranges v1 --jobs 4 -o search/[/dim]
     """
     from deeplab_repro.cli.output import check_json, console, progress, table, write_json
-    from deeplab_repro.files import output_folder
+    from deeplab_repro.files.atomic import output_folder
 
     check_json(json)
     for folder in (images, scores, truth):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
 
-    from deeplab_repro.crf import CRFParams
-    from deeplab_repro.crf_search import RANGES, Axis, Plan, Search, find_items
-    from deeplab_repro.crf_search_plot import save_heat_map
-    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.crf.model import CRFParams
+    from deeplab_repro.evaluate.crf_search import RANGES, Axis, Plan, Search, find_items
+    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.report.search_plot import save_heat_map
 
     given = {"weight": bilateral_weight, "xy_std": bilateral_xy_std, "rgb_std": bilateral_rgb_std}
     plan = Plan(

@@ -28,8 +28,8 @@ def demo(
     Pictures and a self-contained report.html go to the folder. Exit code 1 when the scores are not the recorded ones.
     """
     from deeplab_repro.cli.output import check_json, progress, write_json
-    from deeplab_repro.demo import run_demo
-    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.demo.run import run_demo
+    from deeplab_repro.predict.opening import pick_device
 
     check_json(json)
     answer = run_demo(output, device=str(pick_device(device)), scenes=scenes, progress=progress)

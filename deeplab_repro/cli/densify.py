@@ -53,9 +53,9 @@ def densify(
     [dim]deeplab densify VGG_ILSVRC_16_layers_deploy.prototxt --weights VGG_ILSVRC_16_layers.caffemodel -o dense[/dim]
     """
     from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
-    from deeplab_repro.densify import densify as make_dense
-    from deeplab_repro.export import write_forms
-    from deeplab_repro.resolve import require_weights
+    from deeplab_repro.export.caffe import write_forms
+    from deeplab_repro.net.densify import densify as make_dense
+    from deeplab_repro.predict.opening import require_weights
     from prototxt_import import read_net
 
     check_json(json)

@@ -21,7 +21,7 @@ from deeplab_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from deeplab_repro.diff import Difference
+    from deeplab_repro.inspect.diff import Difference
 
 _STYLES = {"ok": "green", "off": "bold red", "inherited": "yellow", "after": "dim"}
 
@@ -72,11 +72,11 @@ def diff(
     [dim]deeplab diff deploy.prototxt weights.caffemodel --golden blobs.npz --html diff.html[/dim]
     """
     from deeplab_repro.cli.output import check_json, progress, write_json
-    from deeplab_repro.diff import diff_net, first_off
-    from deeplab_repro.files import check_output_file
-    from deeplab_repro.network import load_caffe
-    from deeplab_repro.recording import golden_files, load_parameters, read_recordings
-    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.files.atomic import check_output_file
+    from deeplab_repro.inspect.diff import diff_net, first_off
+    from deeplab_repro.inspect.recording import golden_files, load_parameters, read_recordings
+    from deeplab_repro.net.network import load_caffe
+    from deeplab_repro.predict.opening import pick_device
 
     check_json(json)
     if html is not None:
@@ -100,7 +100,7 @@ def diff(
     first = first_off(rows)
     summary = _summary(rows, first)
     if html is not None:
-        from deeplab_repro.report.diff_page import write_diff
+        from deeplab_repro.inspect.diff_page import write_diff
 
         facts = {
             "net": f"{net} ({loaded.spec.phase}, dialect {loaded.spec.dialect})",
@@ -146,7 +146,7 @@ def _print(rows: list[Difference]) -> None:
     from rich.text import Text
 
     from deeplab_repro.cli.output import console, shape_text, table
-    from deeplab_repro.diff import verdict
+    from deeplab_repro.inspect.diff import verdict
 
     out = console()
     columns = ("layer", "type", "blob", "shape", "max abs", "max rel", "worst at", "ours", "golden", "cosine", "")

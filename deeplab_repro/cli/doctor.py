@@ -11,7 +11,7 @@ from deeplab_repro.cli.eval_options import ClassesOption, RootOption
 from deeplab_repro.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from deeplab_repro.data.datasets import SegmentationDataset
+    from deeplab_repro.data.sets.datasets import SegmentationDataset
 
 
 def doctor(
@@ -45,8 +45,8 @@ def doctor(
     [dim]deeplab doctor train.txt val.txt --classes 11 --fix repaired[/dim]
     """
     from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
-    from deeplab_repro.data.doctor import diagnose
-    from deeplab_repro.data.doctor_fix import write_repaired
+    from deeplab_repro.data.sets.doctor import diagnose
+    from deeplab_repro.data.sets.doctor_fix import write_repaired
 
     check_json(json)
     datasets = _open(data, split, classes, root)
@@ -94,7 +94,7 @@ def _open(
     data: list[Path], split: list[str] | None, classes: str | None, root: Path | None
 ) -> list[SegmentationDataset]:
     """The splits asked for; without a word train and val, as far as they are there."""
-    from deeplab_repro.data.datasets import open_dataset
+    from deeplab_repro.data.sets.datasets import open_dataset
 
     if all(each.is_file() for each in data):
         return [open_dataset(each, "", classes, root) for each in data]

@@ -27,7 +27,7 @@ from deeplab_repro.cli.eval_options import (
 from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
 
 if TYPE_CHECKING:
-    from deeplab_repro.evaluate import Result
+    from deeplab_repro.evaluate.evaluate import Result
 
 
 class AbsentRule(StrEnum):
@@ -90,10 +90,10 @@ def eval(
 
     from deeplab_repro.cli.eval_options import pick_crf, pick_source
     from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
-    from deeplab_repro.data.datasets import open_dataset
-    from deeplab_repro.evaluate import ABSENT_RULES, evaluate
-    from deeplab_repro.evaluate_files import LabelFiles
-    from deeplab_repro.train.ranks import joined
+    from deeplab_repro.data.sets.datasets import open_dataset
+    from deeplab_repro.evaluate.evaluate import ABSENT_RULES, evaluate
+    from deeplab_repro.evaluate.label_files import LabelFiles
+    from deeplab_repro.jobs.ranks import joined
 
     check_json(json)
     with joined(torch.device("cpu")) as ranks:
@@ -144,7 +144,7 @@ def _params(params: Any) -> dict[str, Any] | None:
 
 def _report(answer: dict[str, Any], result: Result, output: Path | None, json: str | None) -> None:
     from deeplab_repro.cli.output import console, table, write_json
-    from deeplab_repro.evaluate_plots import save_confusion
+    from deeplab_repro.report.score_plots import save_confusion
 
     if output is not None:
         for name, counts in result.counts.items():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from deeplab_repro.crf import CRFParams
-    from deeplab_repro.data.datasets import SegmentationDataset
-    from deeplab_repro.evaluate import Source
-    from deeplab_repro.predict import Segmenter
+    from deeplab_repro.crf.model import CRFParams
+    from deeplab_repro.data.sets.datasets import SegmentationDataset
+    from deeplab_repro.evaluate.evaluate import Source
+    from deeplab_repro.predict.segmenter import Segmenter
 
 DatasetArgument = Annotated[
     Path,
@@ -77,7 +77,7 @@ def parse_tile(text: str | None) -> tuple[tuple[int, int], tuple[int, int]] | No
 
 def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams | None:
     """The CRF's parameters: a preset's, else the model's own, else the defaults; None without --crf and --preset."""
-    from deeplab_repro.crf import CRFParams
+    from deeplab_repro.crf.model import CRFParams
 
     if preset is not None:
         return CRFParams.preset(preset)
@@ -97,9 +97,9 @@ def pick_source(
     device: str,
 ) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
     """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
-    from deeplab_repro.evaluate import from_labels, from_scores, from_segmenter
-    from deeplab_repro.resolve import pick_device
-    from deeplab_repro.train.ranks import local_device
+    from deeplab_repro.evaluate.evaluate import from_labels, from_scores, from_segmenter
+    from deeplab_repro.jobs.ranks import local_device
+    from deeplab_repro.predict.opening import pick_device
 
     if sum(each is not None for each in (model, scores, labels)) > 1:
         raise ValueError("--model, --scores and --labels exclude each other")
@@ -114,7 +114,7 @@ def pick_source(
         return from_labels(labels, dataset), None, {"labels": str(labels.resolve())}
 
     from deeplab_repro.cli.options import parse_numbers
-    from deeplab_repro.predict import Segmenter
+    from deeplab_repro.predict.segmenter import Segmenter
 
     factors = parse_numbers("--scales", scales)
     segmenter = Segmenter(

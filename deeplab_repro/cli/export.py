@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import (
-    JsonOption,
-    PhaseOption,
-    VariablesOption,
-    parse_phase,
-    parse_size,
-    parse_variables,
-)
+from deeplab_repro.cli.options import JsonOption, PhaseOption, VariablesOption, parse_phase, parse_size, parse_variables
 
 if TYPE_CHECKING:
-    from deeplab_repro.network import CaffeNet
-    from deeplab_repro.transplant import Transplant
+    from deeplab_repro.net.network import CaffeNet
+    from deeplab_repro.zoo.transplant import Transplant
     from prototxt_import import NetSpec
 
 
@@ -101,7 +94,7 @@ def export(
     """
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import check_json
-    from deeplab_repro.resolve import weights_file
+    from deeplab_repro.predict.opening import weights_file
 
     check_json(json)
     known = model in zoo.names()
@@ -147,7 +140,7 @@ def _write_caffe(
     json: str | None,
 ) -> None:
     from deeplab_repro.cli.output import write_json
-    from deeplab_repro.export import export_net
+    from deeplab_repro.export.caffe import export_net
     from deeplab_repro.inspect import parameter_count
 
     files = export_net(net, output, dialect, hdf5)
@@ -184,9 +177,9 @@ def _write_forms(
     """The nets and solvers of training, deploy.prototxt, and the weights, if any, of a zoo name."""
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import write_json
-    from deeplab_repro.export import net_arrays, write_forms
+    from deeplab_repro.export.caffe import net_arrays, write_forms
     from deeplab_repro.inspect import parameter_count
-    from deeplab_repro.train.recipes import recipe_files
+    from deeplab_repro.zoo.recipes import recipe_files
 
     train, recipe, deploy = forms
     root, source = (_filled(text, values) for text in (zoo.training.ROOT_FOLDER, zoo.training.SOURCE))
@@ -241,7 +234,7 @@ def _print_fates(origin: Transplant | None) -> None:
 
 def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json: str | None) -> None:
     from deeplab_repro.cli.output import write_json
-    from deeplab_repro.onnx_export import OPSET, export_onnx
+    from deeplab_repro.export.onnx_export import OPSET, export_onnx
 
     inputs = dict(net.inputs)
     if size is not None:
@@ -258,7 +251,7 @@ def _open(
     model: str, weights: Path | None, init: Path | None, phase: str, values: dict[str, str], facts: dict[str, Any]
 ) -> tuple[CaffeNet, Transplant | None]:
     from deeplab_repro import zoo
-    from deeplab_repro.resolve import check_model, open_model
+    from deeplab_repro.predict.opening import check_model, open_model
     from prototxt_import import read_net
 
     # Only a model that could have weights of its own, or none, may come without.
@@ -277,10 +270,10 @@ def _open(
 
 def _fill(spec: NetSpec, model: str, weights: Path | None, init: Path | None) -> tuple[CaffeNet, Transplant | None]:
     """The net with its weights; ValueError where --weights leaves layers without."""
-    from deeplab_repro.models import fresh_net
-    from deeplab_repro.ports import attach_weights
-    from deeplab_repro.resolve import require_weights
-    from deeplab_repro.transplant import initialise
+    from deeplab_repro.predict.opening import require_weights
+    from deeplab_repro.zoo.models import fresh_net
+    from deeplab_repro.zoo.ports import attach_weights
+    from deeplab_repro.zoo.transplant import initialise
 
     origin = None
     if init is not None:

@@ -11,7 +11,7 @@ import typer
 from deeplab_repro.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from deeplab_repro.data.prepare import Source
+    from deeplab_repro.data.sets.prepare import Source
 
 
 class Kind(StrEnum):
@@ -64,7 +64,7 @@ def lists(
     """
     from deeplab_repro.cli.eval_options import parse_tile
     from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
-    from deeplab_repro.data.prepare import write_prepared
+    from deeplab_repro.data.sets.prepare import write_prepared
 
     check_json(json)
     cut = parse_tile(tile)
@@ -88,7 +88,7 @@ def _source(
         raise ValueError(f"{kind.value}: needs --voc, the folder VOC2010 with JPEGImages and ImageSets/Main")
     if kind == Kind.coco_voc and not annotations:
         raise ValueError("coco-voc: needs --annotations instances_train2014.json")
-    from deeplab_repro.data import prepare_coco, prepare_street, prepare_voc
+    from deeplab_repro.data.sets import prepare_coco, prepare_street, prepare_voc
 
     if kind == Kind.voc2012:
         return prepare_voc.voc2012(folder, sbd)

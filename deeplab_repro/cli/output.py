@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deeplab_repro.files import check_output_file, write_text
+from deeplab_repro.files.atomic import check_output_file, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -21,8 +21,8 @@ from deeplab_repro.cli.options import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from deeplab_repro.data.feeds import Feeds
-    from deeplab_repro.network import CaffeNet
+    from deeplab_repro.data.feeds.feeds import Feeds
+    from deeplab_repro.net.network import CaffeNet
 
 
 def run(
@@ -67,10 +67,10 @@ def run(
     import torch
 
     from deeplab_repro.cli.output import progress, shape_text
-    from deeplab_repro.files import check_output_file
-    from deeplab_repro.formats import write_npz
-    from deeplab_repro.network import load_caffe
-    from deeplab_repro.resolve import pick_device
+    from deeplab_repro.files.arrays import write_npz
+    from deeplab_repro.files.atomic import check_output_file
+    from deeplab_repro.net.network import load_caffe
+    from deeplab_repro.predict.opening import pick_device
     from deeplab_repro.train.masks import DropoutMasks
 
     check_output_file(output)
@@ -106,8 +106,8 @@ def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray
     """The arrays of --input, float32; ValueError for an unknown, unreadable or missing one."""
     import numpy as np
 
-    from deeplab_repro.formats import load_numpy
-    from prototxt_import.text import nearest
+    from deeplab_repro.files.arrays import load_numpy
+    from prototxt_import.prototxt.text import nearest
 
     arrays = {}
     for pair in pairs or []:
@@ -125,7 +125,7 @@ def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray
 
 def _feeds(net: CaffeNet, arrays: dict[str, np.ndarray], seed: int | None) -> Feeds:
     """The data layers whose tops are not all given; a MemoryData layer takes its batches from arrays that are."""
-    from deeplab_repro.data.feeds import open_feeds
+    from deeplab_repro.data.feeds.feeds import open_feeds
 
     memory = {top for layer in net.spec.layers if layer.type == "MemoryData" for top in layer.tops}
     rows = {name: values for name, values in arrays.items() if name in memory}

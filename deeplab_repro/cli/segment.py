@@ -11,7 +11,7 @@ from deeplab_repro.cli.eval_options import FlipOption, ModelOption, ScalesOption
 from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_numbers, parse_variables
 
 if TYPE_CHECKING:
-    from deeplab_repro.predict import Segmentation
+    from deeplab_repro.predict.segmenter import Segmentation
 
 
 def segment(
@@ -50,9 +50,9 @@ def segment(
     [dim]deeplab segment a.jpg --model deploy.prototxt --weights w.caffemodel -o out[/dim]
     """
     from deeplab_repro.cli.output import check_json, console, progress, table, write_json
-    from deeplab_repro.files import output_folder
-    from deeplab_repro.images import find_images, read_image
-    from deeplab_repro.resolve import check_model
+    from deeplab_repro.files.atomic import output_folder
+    from deeplab_repro.files.images import find_images, read_image
+    from deeplab_repro.predict.opening import check_model
 
     check_json(json)
     factors, means = parse_numbers("--scales", scales), parse_numbers("--mean", mean) if mean else None
@@ -62,8 +62,8 @@ def segment(
     for file in progress(files, "checking"):
         read_image(file)
 
-    from deeplab_repro.crf import CRFParams
-    from deeplab_repro.predict import Segmenter
+    from deeplab_repro.crf.model import CRFParams
+    from deeplab_repro.predict.segmenter import Segmenter
 
     segmenter = Segmenter(
         model,
@@ -93,8 +93,8 @@ def segment(
 
 def _save(file: Path, found: Segmentation, labels: Path, overlay: Path, opacity: float) -> dict[str, Any]:
     """Write both pictures; what --json says about the image."""
-    from deeplab_repro.images import write_image
-    from deeplab_repro.palette import save_label_png
+    from deeplab_repro.files.images import write_image
+    from deeplab_repro.files.palette import save_label_png
 
     write_image(found.overlay(opacity), overlay)
     save_label_png(found.labels, labels, found.palette)

@@ -10,7 +10,7 @@ import typer
 from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
 
 if TYPE_CHECKING:
-    from deeplab_repro.train.watchers import Watcher
+    from deeplab_repro.train.watch.watchers import Watcher
 
 
 def train(
@@ -73,8 +73,8 @@ def train(
     [dim]torchrun --nproc-per-node 2 --no-python -- deeplab train solver.prototxt --weights init.caffemodel[/dim]
     """
     from deeplab_repro.cli.output import check_json, write_json
-    from deeplab_repro.resolve import pick_device
-    from deeplab_repro.train.ranks import joined, local_device
+    from deeplab_repro.jobs.ranks import joined, local_device
+    from deeplab_repro.predict.opening import pick_device
     from deeplab_repro.train.settings import Settings
     from deeplab_repro.train.trainer import Trainer
     from prototxt_import import read_solver
@@ -107,9 +107,9 @@ def train(
 
 
 def _watchers(quiet: bool, log: Path | None, tensorboard: Path | None, report: Path | None) -> list[Watcher]:
-    from deeplab_repro.train.console import Console
-    from deeplab_repro.train.curve import Curve
-    from deeplab_repro.train.watchers import JsonLog, TensorBoard
+    from deeplab_repro.train.watch.console import Console
+    from deeplab_repro.train.watch.curve import Curve
+    from deeplab_repro.train.watch.watchers import JsonLog, TensorBoard
 
     watchers: list[Watcher] = [Console(quiet)]
     if log is not None:

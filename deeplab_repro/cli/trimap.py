@@ -73,9 +73,9 @@ def trimap(
 
     from deeplab_repro.cli.eval_options import pick_crf, pick_source
     from deeplab_repro.cli.output import check_json, progress_steps
-    from deeplab_repro.data.datasets import open_dataset
-    from deeplab_repro.evaluate import evaluate
-    from deeplab_repro.train.ranks import joined
+    from deeplab_repro.data.sets.datasets import open_dataset
+    from deeplab_repro.evaluate.evaluate import evaluate
+    from deeplab_repro.jobs.ranks import joined
 
     check_json(json)
     bands = _widths(widths)
@@ -124,7 +124,7 @@ def _figures(matrix: Any) -> dict[str, float]:
 
 def _report(answer: dict[str, Any], output: Any, json: str | None) -> None:
     from deeplab_repro.cli.output import console, table, write_json
-    from deeplab_repro.evaluate_plots import save_trimap
+    from deeplab_repro.report.score_plots import save_trimap
 
     curves = {name: [each["miou"] for each in rows] for name, rows in answer["curves"].items()}
     if output is not None:

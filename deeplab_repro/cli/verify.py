@@ -69,9 +69,9 @@ def verify(
 
     from deeplab_repro.catalog import default_folder
     from deeplab_repro.cli.output import check_json, progress_steps, write_json
-    from deeplab_repro.files import check_output_file
-    from deeplab_repro.resolve import pick_device
-    from deeplab_repro.train.ranks import joined, local_device
+    from deeplab_repro.files.atomic import check_output_file
+    from deeplab_repro.jobs.ranks import joined, local_device
+    from deeplab_repro.predict.opening import pick_device
     from deeplab_repro.verify import run
     from deeplab_repro.verify.answers import DIFFERS, counts
 
@@ -89,7 +89,7 @@ def verify(
     if not ranks.first:
         return
     if html is not None:
-        from deeplab_repro.report.verify_page import write_page
+        from deeplab_repro.verify.page import write_page
 
         write_page(answers, html)
     rows = [answer.as_json() for answer in answers]

@@ -1,1 +1,1 @@
-"""Data that needs no download: deterministic labelled scenes."""
+"""What nets are fed: Caffe's data layers (feeds), data sets on disk (sets), drawn scenes (scenes)."""

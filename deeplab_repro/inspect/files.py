@@ -16,10 +16,10 @@ import numpy as np
 from deeplab_repro.inspect.fields import Shape
 from deeplab_repro.inspect.net import NetReport, inspect_net, read_template
 from prototxt_import import NetSpec, SolverSpec, read_mean, read_solver, read_solverstate, read_weights
-from prototxt_import.hdf5 import is_hdf5, member, opened
-from prototxt_import.text import MAX_BYTES
-from prototxt_import.weights import read_model
-from prototxt_import.wire import BYTES, FIXED32, VARINT, Wire
+from prototxt_import.binary.hdf5 import is_hdf5, member, opened
+from prototxt_import.binary.weights import read_model
+from prototxt_import.binary.wire import BYTES, FIXED32, VARINT, Wire
+from prototxt_import.prototxt.text import MAX_BYTES
 
 NET, WEIGHTS, CHECKPOINT, SOLVER, MEAN, STATE = "net", "weights", "checkpoint", "solver", "mean", "solverstate"
 
@@ -222,7 +222,7 @@ def _mean_report(mean: np.ndarray, path: str | os.PathLike[str]) -> MeanReport:
 
 
 def _checkpoint(path: str | os.PathLike[str]) -> NetSpec:
-    from deeplab_repro.checkpoint import load_checkpoint
+    from deeplab_repro.net.checkpoint import load_checkpoint
 
     net = load_checkpoint(path)
     weights = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in net.params.items() if blobs}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deeplab_repro.fillers import fill_
+from deeplab_repro.layers.fillers import fill_
 from prototxt_import import Filler, LayerSpec, NetSpec
 
 _MODULES: dict[str, type[CaffeLayer]] = {}

@@ -1,4 +1,4 @@
-"""HTML files that need nothing else: this folder's templates filled in, pictures inside them."""
+"""HTML files that need nothing else: templates filled in, pictures inside them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
-def render(template: str, filters: Mapping[str, Callable[..., Any]] | None = None, **facts: Any) -> str:
-    """The text of a template of this folder; facts are escaped, and one that is missing is an error."""
+def render(folder: str, template: str, filters: Mapping[str, Callable[..., Any]] | None = None, **facts: Any) -> str:
+    """The text of a template in the folder of `__package__`; facts are escaped, and a missing one is an error."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(filters or {})
-    text = resources.files(__package__).joinpath(template).read_text("utf-8")
+    text = resources.files(folder).joinpath(template).read_text("utf-8")
     return environment.from_string(text).render(**facts)
 
 

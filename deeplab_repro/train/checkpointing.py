@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from deeplab_repro.network import CaffeNet, _Step
+from deeplab_repro.net.network import CaffeNet, _Step
 
 # Segments tried, as shares of all activations.
 _SHARES = tuple(2.0 ** (-i / 2) for i in range(2, 15))

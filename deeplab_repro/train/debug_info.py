@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deeplab_repro.layers import CaffeLayer
 from deeplab_repro.layers.data import is_source
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.optimizer import Learnable
 from prototxt_import import LayerSpec
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.layers.data import is_source
 from deeplab_repro.layers.shares import shared_batch
-from deeplab_repro.train.ranks import Ranks
 from prototxt_import import NetSpec, SolverSpec
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from deeplab_repro.data.caffe_rng import CaffeRng
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.data.feeds.caffe_rng import CaffeRng
+from deeplab_repro.net.network import CaffeNet
 
 Shape = tuple[int, ...]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.net.network import CaffeNet
 
 _REMEDY = "lower base_lr, set clip_gradients, or check data and labels"
 

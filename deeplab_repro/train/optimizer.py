@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.rules import make_rule, regularize
 from deeplab_repro.train.schedule import Schedule
 from prototxt_import import SolverSpec, SolverState

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deeplab_repro.network import CaffeNet
-from deeplab_repro.plain import plain_net
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.net.plain import plain_net
 from deeplab_repro.train.snapshot import latest_snapshot, read_snapshot
 from prototxt_import import NetSpec, read_net
 

@@ -16,16 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeplab_repro.export import net_arrays
-from deeplab_repro.files import check_output_file, replacing, write_text
-from deeplab_repro.network import CaffeNet
-from prototxt_import import (
-    CaffeFormatError,
-    SolverState,
-    read_solverstate,
-    write_solverstate,
-    write_weights,
-)
+from deeplab_repro.export.caffe import net_arrays
+from deeplab_repro.files.atomic import check_output_file, replacing, write_text
+from deeplab_repro.net.network import CaffeNet
+from prototxt_import import CaffeFormatError, SolverState, read_solverstate, write_solverstate, write_weights
 from prototxt_import.paths import named_file
 
 _FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}

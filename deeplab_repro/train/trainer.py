@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeplab_repro.data.feeds import open_feeds
-from deeplab_repro.network import Blobs, CaffeNet
+from deeplab_repro.data.feeds.feeds import open_feeds
+from deeplab_repro.jobs.ranks import LostRank, Ranks
+from deeplab_repro.net.network import Blobs, CaffeNet
 from deeplab_repro.train import nets
 from deeplab_repro.train.checkpointing import CheckpointedNet
 from deeplab_repro.train.debug_info import DebugInfo
@@ -25,13 +26,12 @@ from deeplab_repro.train.division import Division
 from deeplab_repro.train.masks import DropoutMasks
 from deeplab_repro.train.not_finite import blame
 from deeplab_repro.train.optimizer import Optimizer
-from deeplab_repro.train.pictures import sample_pictures
-from deeplab_repro.train.ranks import LostRank, Ranks
 from deeplab_repro.train.settings import AMP, Settings
 from deeplab_repro.train.signals import Signals
 from deeplab_repro.train.snapshot import Saved, Snapshot, read_latest, read_snapshot, snapshot_files, write_snapshot
 from deeplab_repro.train.validation import ValidationNet
-from deeplab_repro.train.watchers import Iteration, Start, Watcher
+from deeplab_repro.train.watch.pictures import sample_pictures
+from deeplab_repro.train.watch.watchers import Iteration, Start, Watcher
 from prototxt_import import SolverSpec, SolverState
 from prototxt_import.paths import named_file
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from deeplab_repro.data.caffe_rng import CaffeRng
-from deeplab_repro.data.feeds import open_feeds
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.data.feeds.caffe_rng import CaffeRng
+from deeplab_repro.data.feeds.feeds import open_feeds
+from deeplab_repro.jobs.ranks import Ranks
+from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train import nets
-from deeplab_repro.train.ranks import Ranks
 from prototxt_import import NetSpec
 
 

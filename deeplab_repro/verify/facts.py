@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deeplab_repro import zoo
-from deeplab_repro.crf import CRFParams
+from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.inspect.fields import receptive_fields
 from deeplab_repro.inspect.net import multiply_accumulates, parameter_count
 from deeplab_repro.verify.records import Record

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from deeplab_repro.files import write_text
+from deeplab_repro.files.atomic import write_text
 from deeplab_repro.verify.answers import Answer, fact_answer, folded, grouped
 from deeplab_repro.verify.lines import summary
 from deeplab_repro.verify.records import CHECKS, PAPERS, Record, read_published

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from deeplab_repro.toml_rows import read_toml, record
+from deeplab_repro.files.shipped import shipped
+from deeplab_repro.files.tables import read_toml, record
 
-PUBLISHED = Path(__file__).parents[1] / "weights" / "published.toml"
+PUBLISHED = shipped("published.toml")
 # How a number can be checked; the file's head says what each means.
 CHECKS = ("here", "timing", "gpu", "data", "test server", "never")
 PAPERS = {

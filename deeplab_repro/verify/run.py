@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from deeplab_repro.catalog import Store, read_catalog
-from deeplab_repro.train.ranks import Ranks
+from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.verify import answers, scores
 from deeplab_repro.verify.answers import Answer
 from deeplab_repro.verify.records import Record, read_published

@@ -17,11 +17,11 @@ from typing import Any
 from deeplab_repro import zoo
 from deeplab_repro.catalog import Catalog, Store
 from deeplab_repro.catalog.store import sha256
-from deeplab_repro.crf import CRFParams
-from deeplab_repro.data.datasets import SegmentationDataset, open_dataset
-from deeplab_repro.evaluate import NETWORK, REFINED, Result, evaluate, matrix_of
-from deeplab_repro.predict import Segmenter
-from deeplab_repro.processes import worker_pool
+from deeplab_repro.crf.model import CRFParams
+from deeplab_repro.data.sets.datasets import SegmentationDataset, open_dataset
+from deeplab_repro.evaluate.evaluate import NETWORK, REFINED, Result, evaluate, matrix_of
+from deeplab_repro.jobs.processes import worker_pool
+from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.verify.records import Record
 from deeplab_repro.verify.stand_in import fitting_net
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeplab_repro import zoo
-from deeplab_repro.network import CaffeNet
-from deeplab_repro.ports import read_blobs
-from deeplab_repro.resolve import require_weights
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.predict.opening import require_weights
+from deeplab_repro.zoo.ports import read_blobs
 from prototxt_import import NetSpec, make_net
+from prototxt_import.binary.weights import with_weights
 from prototxt_import.spec import Array
-from prototxt_import.weights import with_weights
 
 
 def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tuple[CaffeNet | None, str]:

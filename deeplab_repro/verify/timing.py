@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from deeplab_repro import models, zoo
-from deeplab_repro.benchmarks.machine import machine_record
-from deeplab_repro.crf import CRFParams, DenseCRF
-from deeplab_repro.data.scenes import benchmark_scene
+from deeplab_repro import zoo
+from deeplab_repro.bench.machine import machine_record
+from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.data.scenes.scenes import benchmark_scene
 from deeplab_repro.layers.resize import interpolate
 from deeplab_repro.verify.facts import SIDES, gigaflops
 from deeplab_repro.verify.records import Record
+from deeplab_repro.zoo import models
 
 # Runs are repeated up to this time: a first run that takes as long costs little more than the next would.
 _ENOUGH_S = 3.0

@@ -1,4 +1,4 @@
-"""Published networks as NetSpecs, built from their facts; deeplab_repro.models makes them runnable."""
+"""Published networks as NetSpecs, built from their facts; deeplab_repro.zoo.models makes them runnable."""
 
 from deeplab_repro.zoo.resnet101 import resnet101_spec
 from deeplab_repro.zoo.table import (

@@ -8,8 +8,8 @@ from PIL import Image
 
 from benchmarks import ablation
 from benchmarks.ablation_report import compare, print_report
-from deeplab_repro.data.scenes import CLASSES, draw_scene
-from deeplab_repro.palette import save_label_png
+from deeplab_repro.data.scenes.scenes import CLASSES, draw_scene
+from deeplab_repro.files.palette import save_label_png
 
 
 def result(arm: str, seed: int, network: float, crf: float) -> dict:

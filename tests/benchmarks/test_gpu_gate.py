@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from deeplab_repro.benchmarks import gpu_gate
-from deeplab_repro.benchmarks.gpu_gate import Step
+from benchmarks import gpu_gate
+from benchmarks.gpu_gate import Step
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def test_a_step_whose_tool_is_absent_is_skipped_with_the_reason(log):
 
 def test_tests_for_the_gpu_are_found():
     found = gpu_gate._gpu_tests()
-    assert "tests/ops/test_conv_cuda.py" in found
+    assert "tests/deeplab_repro/ops/test_conv_cuda.py" in found
     assert "tests/prototxt_import/test_text.py" not in found
 
 

@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "csrc/cpu/conv.h"
+#include "csrc/cpu/conv/im2col.h"
 
 namespace deeplab {
 

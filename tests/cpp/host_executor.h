@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "csrc/core/batch_inference.h"
+#include "csrc/core/crf/batch/inference.h"
 
 namespace deeplab {
 

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "csrc/cpu/lattice.h"
+#include "csrc/cpu/crf/lattice.h"
 #include "tests/cpp/host_executor.h"
 
 namespace deeplab {

@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "csrc/core/conv_plan.h"
-#include "csrc/cpu/conv.h"
-#include "csrc/cpu/conv_kernels_table.h"
-#include "csrc/cpu/conv_pack.h"
-#include "csrc/cpu/conv_packed.h"
+#include "csrc/core/conv/plan.h"
+#include "csrc/cpu/conv/im2col.h"
+#include "csrc/cpu/conv/kernels_table.h"
+#include "csrc/cpu/conv/pack.h"
+#include "csrc/cpu/conv/packed.h"
 #include "tests/cpp/conv_helpers.h"
 
 namespace deeplab {

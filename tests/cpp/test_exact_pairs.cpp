@@ -3,7 +3,7 @@
 #include <random>
 #include <vector>
 
-#include "csrc/core/exact_pairs.h"
+#include "csrc/core/crf/exact_pairs.h"
 
 namespace deeplab {
 namespace {

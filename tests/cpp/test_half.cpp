@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "csrc/core/batch_meanfield.h"
+#include "csrc/core/crf/batch/meanfield.h"
 #include "csrc/core/half.h"
 
 namespace deeplab {

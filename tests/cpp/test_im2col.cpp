@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "csrc/core/im2col.h"
-#include "csrc/cpu/conv.h"
+#include "csrc/core/conv/im2col.h"
+#include "csrc/cpu/conv/im2col.h"
 #include "tests/cpp/conv_helpers.h"
 
 namespace deeplab {

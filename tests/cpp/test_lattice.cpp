@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "csrc/cpu/lattice.h"
+#include "csrc/cpu/crf/lattice.h"
 #include "csrc/cpu/parallel.h"
 
 namespace deeplab {

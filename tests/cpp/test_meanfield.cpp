@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "csrc/core/meanfield.h"
+#include "csrc/core/crf/meanfield.h"
 
 namespace deeplab {
 namespace {

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
-#include "csrc/cpu/lattice.h"
-#include "csrc/cpu/meanfield.h"
+#include "csrc/cpu/crf/lattice.h"
+#include "csrc/cpu/crf/meanfield.h"
 #include "csrc/cpu/parallel.h"
 
 namespace deeplab {

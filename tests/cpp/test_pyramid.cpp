@@ -8,9 +8,9 @@
 #include <tuple>
 #include <vector>
 
-#include "csrc/core/pyramid.h"
-#include "csrc/core/pyramid_stage.h"
-#include "csrc/cpu/pyramid.h"
+#include "csrc/core/conv/pyramid.h"
+#include "csrc/core/conv/pyramid_stage.h"
+#include "csrc/cpu/conv/pyramid.h"
 
 namespace deeplab {
 namespace {

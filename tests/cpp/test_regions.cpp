@@ -5,11 +5,11 @@
 #include <random>
 #include <vector>
 
-#include "csrc/core/conv_plan_cuda.h"
-#include "csrc/core/divider.h"
-#include "csrc/core/products.h"
-#include "csrc/core/regions.h"
-#include "csrc/core/shift.h"
+#include "csrc/core/conv/divider.h"
+#include "csrc/core/conv/plan_cuda.h"
+#include "csrc/core/conv/products.h"
+#include "csrc/core/conv/regions.h"
+#include "csrc/core/conv/shift.h"
 
 namespace deeplab {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "csrc/cpu/stages.h"
+#include "csrc/cpu/crf/stages.h"
 
 namespace deeplab {
 namespace {

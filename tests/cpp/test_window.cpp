@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "csrc/core/window.h"
+#include "csrc/core/conv/window.h"
 
 namespace deeplab {
 namespace {

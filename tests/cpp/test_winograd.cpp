@@ -2,8 +2,8 @@
 
 #include <random>
 
-#include "csrc/core/interlace.h"
-#include "csrc/core/winograd.h"
+#include "csrc/core/conv/interlace.h"
+#include "csrc/core/conv/winograd.h"
 
 namespace deeplab {
 namespace {

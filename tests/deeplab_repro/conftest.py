@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from tests.paths import ROOT
 
 TOY = """\
 name: "toy"
@@ -80,7 +81,7 @@ def refused(deeplab):
 @pytest.fixture
 def photo(tmp_path):
     """An RGB image [37, 50, 3] and its file."""
-    from deeplab_repro.images import write_image
+    from deeplab_repro.files.images import write_image
 
     pixels = np.random.default_rng(6).integers(0, 256, (37, 50, 3), np.uint8)
     write_image(pixels, tmp_path / "photo.png")
@@ -92,7 +93,7 @@ def two_processes():
     """two_processes("verb", ...) runs it under torchrun with gloo: exit code and standard error."""
 
     def run(*arguments):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         command = [*torchrun, "-m", "deeplab_repro", *map(str, arguments)]
         done = subprocess.run(command, env=environment, timeout=120, stderr=subprocess.PIPE, text=True)

@@ -19,8 +19,8 @@ from prototxt_import import (
     read_weights,
     schema,
 )
+from prototxt_import.binary.wire import encode_bytes
 from prototxt_import.layers import layer_types
-from prototxt_import.wire import encode_bytes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FINDINGS = Path(__file__).parent / "findings"

@@ -8,20 +8,19 @@ from pathlib import Path
 import pytest
 
 from prototxt_import import NetSpec, read_net
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import GOLDEN, SHARED
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Nets recorded from Caffe that are part of this repository."""
-    return ROOT / "tests" / "golden" / "nets"
+    return GOLDEN / "nets"
 
 
 @pytest.fixture(scope="session")
 def shared_caffe() -> Path:
     """The full set of recordings, beside the repository."""
-    path = ROOT.parent / "shared" / "golden" / "caffe"
+    path = SHARED / "golden" / "caffe"
     if not path.is_dir():
         pytest.skip("needs the recordings in ../shared/golden/caffe")
     return path

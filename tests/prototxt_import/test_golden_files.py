@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prototxt_import import read_mean, read_net, read_solver, read_weights
+from tests.paths import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 UPGRADE, IO = GOLDEN / "upgrade", GOLDEN / "io"
 OLD, NEW = ("old", "v0", "v1"), ("upgraded", "upgraded_v1", "upgraded_v2")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from prototxt_import import CaffeFormatError, parse_net, read_net, read_weights
+from prototxt_import.binary.wire import encode_bytes, encode_key, encode_varint
 from prototxt_import.paths import named_file
-from prototxt_import.wire import encode_bytes, encode_key, encode_varint
 
 HEAD = 'input: "x" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
 MIB = 2**20

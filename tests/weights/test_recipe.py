@@ -2,17 +2,17 @@ import importlib.util
 import json
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.images import read_image, read_labels
-from deeplab_repro.network import CaffeNet
+from deeplab_repro.files.images import read_image, read_labels
+from deeplab_repro.net.network import CaffeNet
 from prototxt_import import parse_net, read_net, read_solver
+from tests.paths import ROOT
 
-WEIGHTS = Path(__file__).parents[2] / "weights"
+WEIGHTS = ROOT / "weights"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from deeplab_repro.files import replacing
+from deeplab_repro.files.atomic import replacing
 
 COLUMNS = {"input": "input", "truth": "truth", "before": "before the CRF", "after": "after the CRF"}
 SIZE, GAP, HEAD = (288, 216), 6, 26

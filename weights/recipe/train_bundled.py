@@ -24,22 +24,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deeplab_repro.crf import CRFParams, DenseCRF
-from deeplab_repro.data.balance import kept_shares, voided
-from deeplab_repro.data.scenes import CLASSES, PALETTE, draw_scene
-from deeplab_repro.files import check_record, output_folder, write_text
-from deeplab_repro.images import write_image
-from deeplab_repro.metrics import ConfusionMatrix
-from deeplab_repro.network import CaffeNet
-from deeplab_repro.palette import save_label_png
-from deeplab_repro.predict import Segmenter
+from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.data.scenes.scenes import CLASSES, PALETTE, draw_scene
+from deeplab_repro.data.sets.balance import kept_shares, voided
+from deeplab_repro.evaluate.metrics import ConfusionMatrix
+from deeplab_repro.files.atomic import check_record, output_folder, write_text
+from deeplab_repro.files.images import write_image
+from deeplab_repro.files.palette import save_label_png
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, train
 from deeplab_repro.zoo import vgg16_spec
 from deeplab_repro.zoo.normalised import normalised
 from deeplab_repro.zoo.parts import IGNORE_LABEL
 from deeplab_repro.zoo.training import MEAN, fed
 from prototxt_import import NetSpec, layer, make_net, net_text, read_net, write_net, write_weights
-from prototxt_import.weights import with_weights
+from prototxt_import.binary.weights import with_weights
 
 CLASSIFIER = "fc8_scenes"
 SOLVER, TEST_NET, LIST = "solver.prototxt", "test.prototxt", "train.txt"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplab_repro import ops
-from deeplab_repro.crf_unrolled import NormalizedFilter, energies
+from deeplab_repro.ops.unrolled import NormalizedFilter, energies
 
 __all__ = [
     "CONST_KERNEL",

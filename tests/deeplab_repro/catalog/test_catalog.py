@@ -6,7 +6,7 @@ import pytest
 from deeplab_repro import zoo
 from deeplab_repro.catalog import check_tensors, expected_tensors, read_catalog
 from deeplab_repro.catalog.tensors import differences
-from deeplab_repro.crf_presets import PRESETS
+from deeplab_repro.crf.presets import PRESETS
 from deeplab_repro.verify import read_published
 from prototxt_import import write_weights
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deeplab_repro.files import output_folder
-from deeplab_repro.images import write_image
-from deeplab_repro.palette import save_label_png
+from deeplab_repro.files.atomic import output_folder
+from deeplab_repro.files.images import write_image
+from deeplab_repro.files.palette import save_label_png
 from prototxt_import import read_solver, read_weights
 
 NET = """\
@@ -70,7 +70,7 @@ def tiny(tmp_path):
         (tmp_path / "net.prototxt").write_text(f'{head}{norm}\nlayer {{ name: "relu1"{tail}')
 
     def train(prefix="snap", watchers=(), ranks=None, **settings):
-        from deeplab_repro.train.ranks import Ranks
+        from deeplab_repro.jobs.ranks import Ranks
         from deeplab_repro.train.settings import Settings
         from deeplab_repro.train.trainer import Trainer
 

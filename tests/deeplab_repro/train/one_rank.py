@@ -9,7 +9,7 @@ rank, world, port, name, at = sys.argv[1:6]
 os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=world, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
 
 from deeplab_repro.cli import main  # noqa: E402
-from deeplab_repro.train import lifeline  # noqa: E402
+from deeplab_repro.jobs import lifeline  # noqa: E402
 from deeplab_repro.train.optimizer import Optimizer  # noqa: E402
 
 if name == "STOP":

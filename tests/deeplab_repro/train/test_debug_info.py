@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deeplab_repro.train.watchers import Watcher
+from deeplab_repro.train.watch.watchers import Watcher
 from prototxt_import import read_weights
 
 # An in-place layer, a blob that two layers read, and one weight for two layers.

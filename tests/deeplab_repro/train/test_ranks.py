@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.data.caffe_rng import CaffeRng
-from deeplab_repro.train.ranks import Ranks
+from deeplab_repro.data.feeds.caffe_rng import CaffeRng
+from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.train.validation import ValidationNet
-from deeplab_repro.train.watchers import JsonLog
+from deeplab_repro.train.watch.watchers import JsonLog
 from prototxt_import import read_net
 
 ONE_RANK = Path(__file__).with_name("one_rank.py")

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import pytest
 
-from deeplab_repro.export import write_forms
+from deeplab_repro.export.caffe import write_forms
 from deeplab_repro.train import snapshot as snapshots
-from deeplab_repro.train.curve import Curve
-from deeplab_repro.train.recipes import recipe_files
 from deeplab_repro.train.settings import Settings
 from deeplab_repro.train.trainer import Trainer
-from deeplab_repro.train.watchers import JsonLog
+from deeplab_repro.train.watch.curve import Curve
+from deeplab_repro.train.watch.watchers import JsonLog
+from deeplab_repro.zoo.recipes import recipe_files
 from prototxt_import import CaffeFormatError, read_solver, read_solverstate, read_weights
 
 COMMAND = [sys.executable, "-c", "from deeplab_repro.cli import main; main()", "train"]

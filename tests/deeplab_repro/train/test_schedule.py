@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +6,9 @@ import pytest
 from deeplab_repro.train import learning_rates
 from deeplab_repro.train.settings import Settings
 from prototxt_import import read_solver
+from tests.paths import SHARED
 
-RATES = Path(__file__).parents[4] / "shared" / "golden" / "caffe" / "solver" / "lr_policies" / "lr_policies.json"
+RATES = SHARED / "golden" / "caffe" / "solver" / "lr_policies" / "lr_policies.json"
 
 
 def solver(tmp_path, text):

@@ -1,16 +1,15 @@
 """Recorded traces of Caffe's solvers; tolerances are the manifest's, tightened to what was reached."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from deeplab_repro.train.settings import Settings
 from deeplab_repro.train.trainer import Trainer
-from deeplab_repro.train.watchers import Watcher
+from deeplab_repro.train.watch.watchers import Watcher
 from prototxt_import import read_solver, read_solverstate, read_weights
+from tests.paths import SHARED
 
-CASES = Path(__file__).parents[4] / "shared" / "golden" / "caffe" / "solver"
+CASES = SHARED / "golden" / "caffe" / "solver"
 # Divisions by roots of small histories amplify rounding.
 BOUNDS = {"AdaDelta": 1e-3, "RMSProp": 1e-4, "Adam": 1e-4, "AdaGrad": 1e-4}
 RESUMED = [

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.data.caffe_rng import CaffeRng
-from deeplab_repro.network import CaffeNet
-from deeplab_repro.train.console import Console
-from deeplab_repro.train.curve import Curve
+from deeplab_repro.data.feeds.caffe_rng import CaffeRng
+from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.masks import DropoutMasks
 from deeplab_repro.train.not_finite import NotFinite
-from deeplab_repro.train.watchers import Iteration, JsonLog, Start, TensorBoard, Watcher
+from deeplab_repro.train.watch.console import Console
+from deeplab_repro.train.watch.curve import Curve
+from deeplab_repro.train.watch.watchers import Iteration, JsonLog, Start, TensorBoard, Watcher
 from prototxt_import import read_net
 
 TESTED = "test_iter: 3 test_interval: 5 display: 4"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deeplab_repro import zoo
-from deeplab_repro.images import write_image
-from deeplab_repro.palette import save_label_png
+from deeplab_repro.files.images import write_image
+from deeplab_repro.files.palette import save_label_png
 from prototxt_import import write_weights
 
 ANSWER = 15

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from deeplab_repro.catalog import Store, read_catalog
-from deeplab_repro.data.class_tables import VOC
-from deeplab_repro.evaluate import Result
-from deeplab_repro.report.verify_page import render_page
+from deeplab_repro.data.sets.class_tables import VOC
+from deeplab_repro.evaluate.evaluate import Result
 from deeplab_repro.verify import read_published
 from deeplab_repro.verify.answers import (
     VERDICTS,
@@ -22,6 +21,7 @@ from deeplab_repro.verify.answers import (
     timing_answer,
 )
 from deeplab_repro.verify.lines import summary
+from deeplab_repro.verify.page import render_page
 from deeplab_repro.verify.scores import Scored
 from deeplab_repro.verify.timing import Stopwatch, crf_seconds, inference_seconds, training_seconds
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from deeplab_repro.crf_presets import PRESETS
+from deeplab_repro.crf.presets import PRESETS
 from deeplab_repro.verify import read_published
 from deeplab_repro.verify.answers import fact_answer
 from deeplab_repro.verify.facts import SIDES, compute, gigaflops

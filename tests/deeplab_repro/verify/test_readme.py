@@ -1,14 +1,14 @@
 """The README's tables of published numbers."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from deeplab_repro.verify import read_published
 from deeplab_repro.verify.readme import BEGIN, END, main, tables, updated
+from tests.paths import ROOT
 
-README = Path(__file__).parents[3] / "README.md"
+README = ROOT / "README.md"
 
 
 def test_readme_holds_the_tables_of_the_records():

@@ -1,15 +1,15 @@
 """The published numbers against the lists they were taken from, and the file's own rules."""
 
 import csv
-from pathlib import Path
 
 import pytest
 
-from deeplab_repro.crf_presets import PRESETS
+from deeplab_repro.crf.presets import PRESETS
 from deeplab_repro.verify import read_published
 from deeplab_repro.verify.records import CHECKS
+from tests.paths import SHARED
 
-REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference"
+REFERENCE = SHARED / "reference"
 needs_lists = pytest.mark.skipif(not REFERENCE.exists(), reason="needs ../shared/reference")
 PUBLISHED = read_published()
 BY_ID = {record.id: record for record in PUBLISHED.records}

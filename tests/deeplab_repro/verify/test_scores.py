@@ -7,14 +7,13 @@ import pytest
 
 from deeplab_repro import zoo
 from deeplab_repro.catalog import Store, read_catalog
-from deeplab_repro.metrics import ConfusionMatrix, trimap_band
-from deeplab_repro.palette import save_label_png
-from deeplab_repro.predict import Segmenter
+from deeplab_repro.evaluate.metrics import ConfusionMatrix, trimap_band
+from deeplab_repro.files.palette import save_label_png
+from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.verify import read_published, scores
 from deeplab_repro.verify.stand_in import fitting_net
 from prototxt_import import CaffeFormatError, read_weights, write_weights
-
-from .conftest import ANSWER, NAMES
+from tests.deeplab_repro.verify.conftest import ANSWER, NAMES
 
 RECORDS = read_published().records
 

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from prototxt_import import Filler, LayerSpec, NetSpec
+from tests.paths import GOLDEN, SHARED
 
-NETS = Path(__file__).parents[2] / "golden" / "nets"
-SHARED_NETS = Path(__file__).parents[4] / "shared" / "golden" / "caffe" / "nets"
+NETS = GOLDEN / "nets"
+SHARED_NETS = SHARED / "golden" / "caffe" / "nets"
 
 
 @pytest.fixture

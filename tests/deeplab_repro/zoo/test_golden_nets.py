@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeplab_repro import models, zoo
+from deeplab_repro import zoo
+from deeplab_repro.zoo import models
 from prototxt_import import read_net
 
 THIN = {"width": 1 / 16}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeplab_repro import CaffeNet, models, zoo
+from deeplab_repro import CaffeNet, zoo
+from deeplab_repro.zoo import models
 
 SMALL = {"width": 1 / 32, "size": (33, 41)}
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from deeplab_repro import zoo
-from deeplab_repro.network import CaffeNet
-from deeplab_repro.plain import plain_net
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.net.plain import plain_net
 from deeplab_repro.zoo.normalised import normalised
 from prototxt_import import CaffeFormatError, net_text
 

@@ -1,0 +1,22 @@
+// CUDA launcher of the functors of core/products.h and core/shift.h: one thread
+// an index. Device pointers and a stream, no torch. Instantiated for moves in
+// units of 2, 4, 8 and 16 bytes, for arithmetic on float, double, __half and
+// __nv_bfloat16, and for Winograd transforms of float and double.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "csrc/core/conv/products.h"
+#include "csrc/core/conv/shift.h"
+#include "csrc/cuda/conv/sum_types.h"
+
+namespace deeplab {
+
+// functor(i) for i in [0, count), count <= 2^32.
+template <typename Functor>
+cudaError_t for_each_cuda(const Functor& functor, std::int64_t count,
+                          cudaStream_t stream);
+
+}  // namespace deeplab

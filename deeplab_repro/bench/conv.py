@@ -1,0 +1,241 @@
+"""Atrous convolution against torch's F.conv2d in both layouts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_repro.bench.cases import ConvCase
+from deeplab_repro.bench.memory import extra_mib
+from deeplab_repro.bench.rounding import convolution_tolerance
+from deeplab_repro.bench.timing import Timing, alternate, peak_gflops
+from deeplab_repro.ops import atrous_conv2d, plan
+from deeplab_repro.ops.atrous import AtrousConv2d
+
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DIRECTIONS = ("forward", "backward")
+
+Call = Callable[[], tuple[Tensor, ...]]
+
+
+def bench_conv(
+    cases: Iterable[ConvCase],
+    device: str,
+    precisions: Iterable[str] = ("fp32",),
+    directions: Iterable[str] = ("forward",),
+    seconds: float = 5.0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """One row per case, precision and direction: errors against float64, then times; no times where an error is
+    beyond its tolerance. "tf32" exists on CUDA only; `im2col` on the CPU takes float32 only."""
+    rows = []
+    for precision in precisions:
+        with settings(precision):
+            peak = peak_gflops(device, PRECISIONS[precision])
+        for case in cases:
+            for direction in directions:
+                row = _bench_case(case, device, precision, direction, seconds, peak)
+                progress(format_row(row))
+                rows.append(row)
+    return rows
+
+
+def format_row(row: dict[str, Any]) -> str:
+    """One line: the case, each variant's time and its speed relative to F.conv2d NCHW."""
+    head = f"{row['case']:<36} {row['precision']:<5} {row['direction']:<8}"
+    if not row["passed"]:
+        return f"{head} WRONG: {', '.join(row['wrong'])}"
+    times, speed = row["times"], row["speed_over_nchw"]
+    cells = [f"{name} {times[name]['median_ms']:9.3f} ms {speed[name]:5.2f}x" for name in times]
+    cells += [
+        f"{method} chose {choice['chosen']}, {choice['best']} is {choice['slower']:.2f}x as fast"
+        for method, choice in row.get("choices", {}).items()
+        if choice["slower"] > _CHOSE_WRONG
+    ]
+    cells += [f"auto at {row['of_peak']['auto']:.0%} of {row['peak_gflops']:.0f} GFLOP/s"]
+    return f"{head} valid {row['valid']:.2f}  " + "  ".join(cells)
+
+
+# Beyond what times differ by from run to run.
+_CHOSE_WRONG = 1.05
+
+
+def _bench_case(
+    case: ConvCase, device: str, precision: str, direction: str, seconds: float, peak: float
+) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(case.rate * 1000 + case.size)
+    shapes = (
+        (case.batch, case.channels, case.size, case.size),
+        (case.filters, case.channels, case.kernel, case.kernel),
+        (case.filters,),
+    )
+    scales = (1.0, (case.channels * case.kernel**2) ** -0.5, 1.0)
+    tensors = [
+        (torch.randn(shape, generator=generator) * scale).to(device, PRECISIONS[precision])
+        for shape, scale in zip(shapes, scales, strict=True)
+    ]
+    with settings(precision):
+        grad = torch.randn(case.batch, case.filters, case.size, case.size, generator=generator).to(tensors[0])
+        calls = _variants(case, tensors, grad, device, precision, direction)
+        errors = _errors(case, calls, tensors, grad, direction)
+        wrong = [
+            f"{name} {error:.1e}"
+            for name, error in errors.items()
+            if not error <= tolerance(name, case, device, precision, direction)
+        ]
+        row: dict[str, Any] = {
+            "case": case.name,
+            "shape": asdict(case),
+            "device": device,
+            "precision": precision,
+            "direction": direction,
+            "valid": round(case.valid, 3),
+            "errors": errors,
+            "passed": not wrong,
+            "wrong": wrong,
+        }
+        if not wrong:
+            times = alternate(calls, device, seconds=seconds)
+            products = 2 * case.multiplies * (1 if direction == "forward" else 2)
+            row["times"] = {name: asdict(timing) for name, timing in times.items()}
+            row["speed_over_nchw"] = {name: times["nchw"].median_ms / t.median_ms for name, t in times.items()}
+            if "direct" in times and direction == "forward":
+                row["choices"] = _choices(case, *tensors[:2], times)
+            row["gflops"] = {name: products / t.median_ms / 1e6 for name, t in times.items()}
+            row["peak_gflops"] = peak
+            row["of_peak"] = {name: case.valid * each / peak for name, each in row["gflops"].items()}
+            if device == "cpu":
+                row["extra_mib"] = {name: extra_mib(call) for name, call in calls.items()}
+    return row
+
+
+def _errors(
+    case: ConvCase, calls: dict[str, Call], tensors: list[Tensor], grad: Tensor, direction: str
+) -> dict[str, float]:
+    """Largest error of each call relative to the largest exact value. Outputs of a batch: its first and last image."""
+    ends = slice(None)
+    if direction == "forward" and case.batch > 2:
+        ends = slice(None, None, case.batch - 1)
+    exact = _calls(case, F.conv2d, [tensors[0][ends].double(), *(t.double() for t in tensors[1:])], grad, direction)()
+    return {
+        name: max(relative_error(result[ends] if direction == "forward" else result, want)
+                  for result, want in zip(call(), exact, strict=True))
+        for name, call in calls.items()
+    }  # fmt: skip
+
+
+# Ways that "auto" may choose, and "fast" besides.
+_EXACT_WAYS = ("direct", "winograd2", "library")
+_WAYS = (*_EXACT_WAYS, "winograd4")
+_MOST_FOR_ALL_WAYS = 4
+
+
+def _variants(
+    case: ConvCase, tensors: list[Tensor], grad: Tensor, device: str, precision: str, direction: str
+) -> dict[str, Call]:
+    last = [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in tensors]
+    calls = {
+        "nchw": _calls(case, F.conv2d, tensors, grad, direction),
+        "nhwc": _calls(case, F.conv2d, last, grad, direction),
+    }
+    # Large batches are for the choices, not for every way.
+    own = device == "cpu" and precision == "fp32" and case.batch <= _MOST_FOR_ALL_WAYS
+    methods = ["auto", "fast", *(["direct"] if own else [])]
+    if own and direction == "forward":
+        methods += ["winograd2", "winograd4", "library"] if case.kernel == 3 else ["library"]
+        methods.append("interlace")
+    for method in methods:
+        if direction == "forward":
+            calls[method] = layer_call(case, *last, method)
+        else:
+            calls[method] = _calls(case, by_method(method), last, grad, direction)
+    if device != "cpu" or own:
+        calls["im2col"] = _calls(case, by_method("im2col"), tensors, grad, direction)
+    return calls
+
+
+def by_method(method: str) -> Callable[..., Tensor]:
+    """The operator, told which way to go."""
+    return lambda *arguments: atrous_conv2d(*arguments, method=method)
+
+
+def layer_call(case: ConvCase, x: Tensor, weight: Tensor, bias: Tensor, method: str) -> Call:
+    """The module, which packs its weight at the first call."""
+    layer = AtrousConv2d(
+        case.channels, case.filters, case.kernel, padding=case.padding, dilation=case.rate, method=method,
+        device=x.device, dtype=x.dtype,
+    ).requires_grad_(False)  # fmt: skip
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
+    return lambda: (layer(x),)
+
+
+def _choices(case: ConvCase, x: Tensor, weight: Tensor, times: dict[str, Timing]) -> dict[str, dict[str, Any]]:
+    """What the cost model chose for "auto" and "fast", and how much slower that is than the fastest way allowed."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    result = {}
+    for method, allowed in (("auto", _EXACT_WAYS), ("fast", _WAYS)):
+        chosen = plan(x, weight, 1, case.padding, case.rate, method=method, packed=True)
+        measured = {way: times[way].median_ms for way in allowed if way in times}
+        best = min(measured, key=lambda way: measured[way])
+        result[method] = {"chosen": chosen, "best": best, "slower": measured[chosen] / measured[best]}
+    return result
+
+
+def _calls(
+    case: ConvCase, function: Callable[..., Tensor], tensors: list[Tensor], grad: Tensor, direction: str
+) -> Call:
+    """The work to be timed: the output, or the gradients of input and weight."""
+    options = 1, case.padding, case.rate
+    if direction == "forward":
+
+        def forward() -> tuple[Tensor, ...]:
+            with torch.no_grad():
+                return (function(*tensors, *options),)
+
+        return forward
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors[:2]]
+    output = function(*leaves, tensors[2], *options)
+    grad = grad.to(output.dtype).contiguous(memory_format=_format(output))
+    return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)
+
+
+def _format(tensor: Tensor) -> torch.memory_format:
+    last = tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def relative_error(result: Tensor, exact: Tensor) -> float:
+    """The largest error over the largest exact value."""
+    return ((result.double() - exact).abs().max() / exact.abs().max()).item()
+
+
+# Peers whose library chooses the algorithm, and our methods that may: on CUDA that can be F(4x4, 3x3).
+_CHOSEN = ("auto", "fast", "library", "nchw", "nhwc")
+
+
+def tolerance(name: str, case: ConvCase, device: str, precision: str, direction: str) -> float:
+    """The largest error of a variant that counts as right, relative to the largest exact value."""
+    own = {"fast": "winograd4", "auto": "winograd2"}
+    method = "winograd4" if device != "cpu" and name in _CHOSEN else own.get(name, name)
+    if precision != "fp32":
+        method = "direct"
+    return convolution_tolerance(PRECISIONS[precision], case.products(direction), method, tf32=precision == "tf32")
+
+
+@contextlib.contextmanager
+def settings(precision: str) -> Iterator[None]:
+    """cuDNN autotuned; TensorFloat-32 for `tf32` alone, in cuDNN and cuBLAS alike."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, precision == "tf32", precision == "tf32"
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before

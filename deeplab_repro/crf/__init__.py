@@ -1,0 +1,1 @@
+"""The fully connected CRF: model, presets, unaries, tracing, learning."""

@@ -1,0 +1,56 @@
+"""The dense CRF as a layer with parameters of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_repro import ops
+from deeplab_repro.crf.model import CRFParams, DenseCRF, bilateral_features, position_features, symmetrized
+
+__all__ = ["LearnableCRF"]
+
+
+class LearnableCRF(DenseCRF):
+    """A `DenseCRF` for ``num_labels`` labels whose kernel weights and compatibility are learned.
+
+    ``kernel_weights`` [2] (gaussian, bilateral) and ``compatibility`` [L, L] (used symmetrised) are Parameters; they
+    start at the params' weights and compatibility (Potts where None), where the layer equals ``DenseCRF(params)``.
+    Standard deviations, normalization and iterations stay fixed. ``recompute`` trades time for memory: of each
+    iteration one tensor the size of the scores is kept for the gradient. Gradients flow to the scores and both
+    parameters, not to the image. Source: Zheng et al. 2015, CRF as a recurrent layer.
+
+    Raises ValueError for a compatibility of another number of labels.
+    """
+
+    def __init__(self, num_labels: int, params: CRFParams | None = None, recompute: bool = False) -> None:
+        super().__init__(params)
+        start = self.params.compatibility
+        matrix = -torch.eye(num_labels) if start is None else start.detach().to(torch.get_default_dtype())
+        if len(matrix) != num_labels:
+            raise ValueError(f"LearnableCRF: compatibility {list(matrix.shape)} is not for {num_labels} labels")
+        self.recompute = recompute
+        self.kernel_weights = nn.Parameter(
+            torch.tensor([float(self.params.gaussian_weight), float(self.params.bilateral_weight)])
+        )
+        self.compatibility = nn.Parameter(torch.diag(matrix) if matrix.dim() == 1 else matrix.clone())
+
+    def _kernels(self, image: Tensor, scores: Tensor) -> tuple[list[Tensor], Tensor]:
+        params, like = self.params, {"dtype": scores.dtype, "device": scores.device}
+        position = position_features(*scores.shape[2:], params.gaussian_xy_std, **like)[None]
+        color = bilateral_features(image.to(**like), params.bilateral_xy_std, params.bilateral_rgb_std)
+        return [position, color], self.kernel_weights.to(scores)
+
+    def _compatibility(self, scores: Tensor) -> Tensor | None:
+        return symmetrized(self.compatibility, scores)
+
+    def infer(
+        self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
+    ) -> Tensor:
+        """Marginals [B, L, P] of a `Problem`, by the fused operator where no gradient is asked."""
+        params = self.params
+        rest = (compatibility, params.normalization, params.iterations)
+        wanted = any(each.requires_grad for each in (unary, weights, compatibility))
+        if not (torch.is_grad_enabled() and wanted):
+            return ops.meanfield(unary, features, weights.tolist(), *rest)
+        return ops.meanfield_unrolled(unary, features, weights, *rest, recompute=self.recompute)

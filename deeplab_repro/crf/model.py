@@ -1,0 +1,294 @@
+"""The fully connected CRF of Kraehenbuehl and Koltun (2011) as DeepLab uses it, and its permutohedral lattice."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_repro import ops
+from deeplab_repro.crf.presets import PRESETS, find_preset
+from deeplab_repro.crf.prune import infer_pruned
+from deeplab_repro.crf.trace import Trace, trace_meanfield
+
+__all__ = ["CRFParams", "DenseCRF", "PermutohedralLattice"]
+
+Normalization = Literal["no", "before", "after", "symmetric"]
+
+
+@dataclass(frozen=True, eq=False)
+class CRFParams:
+    """Parameters of the two Gaussian kernels over pixels.
+
+    Standard deviations are in pixels (``*_xy_std``) and grey levels 0..255 (``bilateral_rgb_std``). A weight of 0
+    drops its kernel. ``normalization`` says where the filter is divided by the filtered ones; DeepLab's code always
+    divides after it, pydensecrf's default is "symmetric". ``compatibility`` is None (Potts) or the energy between
+    labels, [L] or [L, L] (symmetrised), which replaces Potts' -1 and is multiplied by each weight; arrays and lists
+    become tensors.
+
+    Raises ValueError for a standard deviation that is not positive and finite, a weight that is not finite, an
+    iteration count that is no whole number or negative, or an unknown normalization.
+    """
+
+    iterations: int = 10
+    gaussian_weight: float = 3.0
+    gaussian_xy_std: float = 3.0
+    bilateral_weight: float = 4.0
+    bilateral_xy_std: float = 121.0
+    bilateral_rgb_std: float = 5.0
+    normalization: Normalization = "after"
+    compatibility: Tensor | None = None
+
+    NORMALIZATIONS: ClassVar[tuple[str, ...]] = ("no", "before", "after", "symmetric")
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or int(self.iterations) != self.iterations:
+            raise ValueError(f"CRFParams: iterations must be a whole number, 0 or more, got {self.iterations}")
+        if self.normalization not in self.NORMALIZATIONS:
+            raise ValueError(
+                f"CRFParams: normalization must be one of {', '.join(self.NORMALIZATIONS)}, got {self.normalization!r}"
+            )
+        for name in ("gaussian_weight", "bilateral_weight"):
+            if not abs(getattr(self, name)) < float("inf"):
+                raise ValueError(f"CRFParams: {name} must be finite, got {getattr(self, name)}")
+        for name in ("gaussian_xy_std", "bilateral_xy_std", "bilateral_rgb_std"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"CRFParams: {name} must be positive and finite, got {getattr(self, name)}")
+        if self.compatibility is None:
+            return
+        matrix = torch.as_tensor(self.compatibility)
+        object.__setattr__(self, "compatibility", matrix)
+        if matrix.dim() not in (1, 2) or matrix.shape[0] != matrix.shape[-1]:
+            raise ValueError(f"CRFParams: compatibility must be [L] or [L, L], got {list(matrix.shape)}")
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """The published parameters of that name (`preset_names`); ValueError with the known names for another."""
+        fields = find_preset(name)._asdict()
+        del fields["model"]
+        return cls(**fields)
+
+    @staticmethod
+    def preset_names() -> tuple[str, ...]:
+        """Names that `preset` knows; their sources stand in `crf_presets`."""
+        return tuple(PRESETS)
+
+
+class PermutohedralLattice:
+    """The lattice of ``features`` [N, d] (float32 or float64, divided by their standard deviations), built once.
+
+    Raises RuntimeError for features that are not finite or too far from the origin (``ops.lattice_build``).
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self.lattice = ops.lattice_build(features)
+
+    @property
+    def vertex_count(self) -> int:
+        """Vertices that some point splats to."""
+        return int(self.lattice.count)
+
+    def filter(self, values: Tensor, reverse: bool = False) -> Tensor:
+        """Gaussian-filter ``values`` [N, C], of the features' dtype: [N, C], no normalisation; ``reverse`` gives the
+        exact adjoint. Raises RuntimeError for another shape, dtype or device (``ops.lattice_filter``)."""
+        return ops.lattice_filter(values, self.lattice, reverse)
+
+
+def _divided(values: Tensor, std: float) -> Tensor:
+    """``values / std``, correctly rounded: CUDA would multiply by the reciprocal of a Python number."""
+    return values / torch.full((), std, dtype=values.dtype, device=values.device)
+
+
+def position_features(height: int, width: int, std: float, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[H W, 2]: (x / std, y / std) of every pixel, row by row."""
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=dtype, device=device),
+        torch.arange(width, dtype=dtype, device=device),
+        indexing="ij",
+    )
+    return _divided(torch.stack((x, y), dim=-1).reshape(-1, 2), std)
+
+
+def bilateral_features(image: Tensor, xy_std: float, rgb_std: float) -> Tensor:
+    """[N, H W, 5]: (x / xy_std, y / xy_std, R / rgb_std, G / rgb_std, B / rgb_std) of images [N, H, W, 3]."""
+    count, height, width, _ = image.shape
+    features = image.new_empty(count, height * width, 5)
+    features[..., :2] = position_features(height, width, xy_std, dtype=image.dtype, device=image.device)
+    features[..., 2:] = _divided(image.reshape(count, height * width, 3), rgb_std)
+    return features
+
+
+class Problem(NamedTuple):
+    """What a batch of images asks of the mean field; the arguments of `ops.meanfield`."""
+
+    unary: Tensor  # [B, L, P]
+    features: list[Tensor]  # each [B or 1, P, d]
+    weights: list[float] | Tensor
+    compatibility: Tensor | None
+
+
+class DenseCRF(nn.Module):
+    """Refine label scores with a fully connected CRF: ``crf(image, scores) -> marginals``.
+
+    Differentiable in the scores and in a compatibility that requires it; `LearnableCRF` holds its parameters.
+    ``prune``: labels whose start softmax(scores) nowhere exceeds it are left out of an image's mean field and get 0,
+    which saves time where few of many labels occur; which ones depends on the image.
+    ``method``: "lattice" as the original; "exact" sums over all pairs of pixels, without the lattice's own error and
+    without gradients, in time that grows with the square of their number. It leaves out pairs of pixel blocks whose
+    weights all lie below ``skip_below``; ``error_bound`` [N] then bounds what that did to any marginal of an image in
+    the last call.
+    ``storage``: "float16" keeps the lattice's values in half precision, on CUDA and for float32 scores; "same" keeps
+    them in the scores' own (`ops.meanfield`).
+    Source: DeepLab v1 section 4.2 and v2 section 3.3; arithmetic of the original densecrf program.
+    """
+
+    METHODS: ClassVar[tuple[str, ...]] = ("lattice", "exact")
+    STORAGES: ClassVar[tuple[str, ...]] = ("same", "float16")
+
+    def __init__(
+        self,
+        params: CRFParams | None = None,
+        method: str = "lattice",
+        prune: float = 0.0,
+        skip_below: float = 0.0,
+        storage: str = "same",
+    ) -> None:
+        super().__init__()
+        if method not in self.METHODS:
+            raise ValueError(f"DenseCRF: method must be one of {', '.join(self.METHODS)}, got {method!r}")
+        if not 0 <= prune < 1:
+            raise ValueError(f"DenseCRF: prune must lie in 0..1, 1 left out, got {prune}")
+        self.params = params if params is not None else CRFParams()
+        self.method = method
+        if not 0 <= skip_below < 1:
+            raise ValueError(f"DenseCRF: skip_below must lie in 0..1, 1 left out, got {skip_below}")
+        if storage not in self.STORAGES:
+            raise ValueError(f"DenseCRF: storage must be one of {', '.join(self.STORAGES)}, got {storage!r}")
+        if storage != "same" and method != "lattice":
+            raise ValueError(f"DenseCRF: storage {storage!r} is the lattice's, not of method {method!r}")
+        self.storage = storage
+        self.prune = prune
+        self.skip_below = skip_below
+        self.error_bound: Tensor | None = None
+
+    def extra_repr(self) -> str:
+        return f"{self.params}, method={self.method!r}, prune={self.prune:g}"
+
+    def forward(self, image: Tensor, scores: Tensor) -> Tensor:
+        """Marginals of the shape and dtype of ``scores``.
+
+        image: [H, W, 3] or [N, H, W, 3] RGB, values 0..255 (uint8 or floating point); uint8 also [3, H, W] or
+        [N, 3, H, W], where the sizes fit no other reading.
+        scores: [L, H, W] or [N, L, H, W] logits, float32 or float64; the unary energy is -scores. `crf_unary` makes
+        them of probabilities or labels.
+
+        Arrays are taken as well. Raises ValueError when the sizes do not belong together, or for scores of another
+        dtype; RuntimeError for pixels that are not finite.
+        """
+        problem = self.problem(image, scores)
+        marginals = infer_pruned(self.infer, self.prune, *problem) if self.prune else self.infer(*problem)
+        return marginals.reshape(scores.shape)
+
+    def trace(self, image: Tensor, scores: Tensor) -> Trace:
+        """Marginals with the free energy and the largest change at each iteration; of all labels, without gradient.
+
+        Raises ValueError for another method than "lattice", and as `forward`.
+        """
+        if self.method != "lattice":
+            raise ValueError(f"DenseCRF: trace follows the lattice's mean field, not method {self.method!r}")
+        traced = trace_meanfield(*self.problem(image, scores), self.params.normalization, self.params.iterations)
+        if len(scores.shape) == 3:
+            traced = Trace(*(each[0] for each in traced))
+        return traced._replace(marginals=traced.marginals.reshape(scores.shape))
+
+    def infer(
+        self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
+    ) -> Tensor:
+        """Marginals [B, L, P] of a `Problem`."""
+        if self.method == "exact":
+            return self._infer_exact(unary, features, weights, compatibility)
+        params = self.params
+        return ops.meanfield(
+            unary, features, weights, compatibility, params.normalization, params.iterations, self.storage
+        )
+
+    def _infer_exact(
+        self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
+    ) -> Tensor:
+        numbers = weights.tolist() if isinstance(weights, Tensor) else weights
+        params, marginals, bounds = self.params, [], []
+        for image, energies in enumerate(unary):
+            own = [kernel[image % kernel.shape[0]] for kernel in features]
+            order = torch.arange(energies.shape[1], device=unary.device)
+            if self.skip_below and own:
+                # Close in the kernel of most features is close in the others, or nearly so.
+                order = ops.spatial_order(max(own, key=lambda kernel: kernel.shape[1]))
+            q, bound = ops.meanfield_exact(
+                energies[:, order][None],
+                [kernel[order][None] for kernel in own],
+                numbers,
+                compatibility,
+                params.normalization,
+                params.iterations,
+                self.skip_below,
+            )
+            marginals.append(q[0][:, order.argsort()])
+            bounds.append(bound)
+        self.error_bound = torch.cat(bounds) if bounds else unary.new_zeros(0, dtype=torch.float64)
+        return torch.stack(marginals) if marginals else torch.empty_like(unary)
+
+    def problem(self, image: Tensor, scores: Tensor) -> Problem:
+        """The mean field that `forward` runs on the same arguments, with the same errors."""
+        image, scores = self._batch(image, scores)
+        # A view: on the CPU the operator negates the scores as it reads them.
+        return Problem(torch._neg_view(scores.flatten(2)), *self._kernels(image, scores), self._compatibility(scores))
+
+    @staticmethod
+    def _batch(image: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The arguments of `forward` as tensors [N, H, W, 3] and [N, L, H, W], checked."""
+        image, scores = torch.as_tensor(image), torch.as_tensor(scores)
+        if scores.dim() not in (3, 4) or image.dim() != scores.dim():
+            raise ValueError(
+                "DenseCRF: image must be [H, W, 3] with scores [L, H, W], or [N, H, W, 3] with [N, L, H, W]; got "
+                f"{list(image.shape)} and {list(scores.shape)}"
+            )
+        if scores.dim() == 3:
+            image, scores = image[None], scores[None]
+        count, _, height, width = scores.shape
+        if tuple(image.shape) != (count, height, width, 3):
+            if image.dtype != torch.uint8 or tuple(image.shape) != (count, 3, height, width):
+                raise ValueError(
+                    f"DenseCRF: image {list(image.shape)} does not fit scores {list(scores.shape)}; "
+                    f"it must be [{count}, {height}, {width}, 3]"
+                )
+            image = image.permute(0, 2, 3, 1)
+        if scores.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"DenseCRF: scores must be float32 or float64, got {scores.dtype}")
+        return image, scores
+
+    def _kernels(self, image: Tensor, scores: Tensor) -> tuple[list[Tensor], list[float] | Tensor]:
+        """Features and weight of each kernel whose weight is not 0."""
+        params = self.params
+        features, weights = [], []
+        if params.gaussian_weight != 0:
+            size = scores.shape[2:]
+            features.append(
+                position_features(*size, params.gaussian_xy_std, dtype=scores.dtype, device=scores.device)[None]
+            )
+            weights.append(float(params.gaussian_weight))
+        if params.bilateral_weight != 0:
+            pixels = image.to(device=scores.device, dtype=scores.dtype)
+            features.append(bilateral_features(pixels, params.bilateral_xy_std, params.bilateral_rgb_std))
+            weights.append(float(params.bilateral_weight))
+        return features, weights
+
+    def _compatibility(self, scores: Tensor) -> Tensor | None:
+        return symmetrized(self.params.compatibility, scores)
+
+
+def symmetrized(compatibility: Tensor | None, like: Tensor) -> Tensor | None:
+    """A compatibility in the dtype and on the device of `like`, a matrix as the mean of itself and its transpose."""
+    if compatibility is None:
+        return None
+    compatibility = compatibility.to(like)
+    return compatibility if compatibility.dim() == 1 else (compatibility + compatibility.T) / 2

@@ -1,0 +1,154 @@
+"""One image of a data layer, from files to the part that goes into the batch. Needs no torch: workers run it."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab_repro.files.images import read_bgr, read_labels
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a layer does with each of its images.
+
+    size: (height, width) to resize to as read, or None; crop: (height, width), or None; pads: whether smaller images
+    are padded bottom and right (ImageSegData) or refused; label: where label maps come from, None for no maps."""
+
+    size: tuple[int, int] | None
+    crop: tuple[int, int] | None
+    color: bool
+    pads: bool
+    label: Literal["PIXEL", "IMAGE", "NONE"] | None
+    ignore_label: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and what was drawn for it.
+
+    label: the label map's file, the integer of the list, or None. where: list file and line, for errors.
+    scale: 1 leaves the size. offsets: outputs of the generator for the crop's row and column, None for the centre."""
+
+    image: Path
+    label: Path | int | None
+    where: str
+    mirror: bool = False
+    scale: float = 1.0
+    offsets: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """The part of an image inside its crop window; what lies outside the image is padding, at the bottom and right.
+
+    image: BGR or grey uint8 [h, w(, 3)]; label: uint8 [h, w] or None; window: (height, width) with the padding;
+    real: (height, width) as read; corner: row and column of the window."""
+
+    image: Pixels
+    label: Pixels | None
+    window: tuple[int, int]
+    real: tuple[int, int]
+    corner: tuple[int, int]
+
+
+def load(recipe: Recipe, job: Job) -> Item:
+    """Read, resize, scale and cut; ValueError naming list file, line and image file for anything that cannot be."""
+    try:
+        return _load(recipe, job)
+    except OSError as error:
+        raise ValueError(f"{job.where}: {error.filename or job.image}: {error.strerror or error}") from error
+    except (ValueError, cv2.error) as error:
+        raise ValueError(f"{job.where}: {error}") from error
+
+
+def load_in_worker(recipe: Recipe, job: Job) -> Item:
+    """`load` in a process of its own, one of as many as are to be busy."""
+    cv2.setNumThreads(1)
+    return load(recipe, job)
+
+
+def _load(recipe: Recipe, job: Job) -> Item:
+    image = read_bgr(_regular(job.image), cv2.IMREAD_COLOR if recipe.color else cv2.IMREAD_GRAYSCALE)
+    if recipe.size is not None:
+        image = _resized(image, recipe.size, cv2.INTER_LINEAR)
+    label = _label(recipe, job, image)
+    real = image.shape[:2]
+    if job.scale != 1:
+        size = tuple(int(np.float32(side) * np.float32(job.scale)) for side in real)
+        if min(size) < 1:
+            raise ValueError(f"{job.image}: nothing is left of {real[0]} x {real[1]} pixels at scale {job.scale:g}")
+        image = _resized(image, size, cv2.INTER_LINEAR)
+        label = None if label is None else _resized(label, size, cv2.INTER_NEAREST)
+    height, width = image.shape[:2]
+    if recipe.crop is None:
+        return Item(image, label, (height, width), real, (0, 0))
+    rows, columns = recipe.crop
+    if not recipe.pads and (height < rows or width < columns):
+        raise ValueError(f"{job.image}: {height} x {width} pixels are fewer than the crop's {rows} x {columns}")
+    spare = max(height - rows, 0), max(width - columns, 0)
+    if job.offsets is None:
+        top, left = spare[0] // 2, spare[1] // 2
+    else:
+        top, left = (drawn % (room + 1) for drawn, room in zip(job.offsets, spare, strict=True))
+    window = slice(top, top + rows), slice(left, left + columns)
+    # A view would carry the whole image from the worker to the parent.
+    cut = np.ascontiguousarray(image[window])
+    return Item(cut, None if label is None else np.ascontiguousarray(label[window]), (rows, columns), real, (top, left))
+
+
+def _label(recipe: Recipe, job: Job, image: Pixels) -> Pixels | None:
+    if recipe.label is None:
+        return None
+    if recipe.label == "PIXEL":
+        assert isinstance(job.label, Path)
+        label = read_label_map(_regular(job.label))
+        if recipe.size is not None:
+            label = _resized(label, recipe.size, cv2.INTER_LINEAR)
+        if label.shape != image.shape[:2]:
+            raise ValueError(
+                f"{job.label}: {label.shape[0]} x {label.shape[1]} pixels, its image {job.image} has "
+                f"{image.shape[0]} x {image.shape[1]}"
+            )
+        return label
+    value = recipe.ignore_label if recipe.label == "NONE" else job.label
+    assert isinstance(value, int)
+    return np.full(image.shape[:2], min(max(value, 0), 255), np.uint8)
+
+
+def read_label_map(path: Path) -> Pixels:
+    """A label map uint8 [H, W]: a palette picture's indices, a grey one's values, a colour one's if all channels agree.
+
+    Caffe turns a palette's colours into grey, which makes class 1 a 38: no net wants that. Raises ValueError for other
+    pictures and damaged ones, OSError for files that cannot be read."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head.startswith(b"\x89PNG") and head[25:26] == b"\x03":
+        return read_labels(path)
+    label = read_bgr(path, cv2.IMREAD_UNCHANGED)
+    if label.dtype != np.uint8:
+        raise ValueError(f"{path}: labels are 8-bit pictures, this one holds {label.dtype}")
+    if label.ndim == 3:
+        if label.shape[2] < 3 or not (label[..., :1] == label[..., :3]).all():
+            raise ValueError(f"{path}: a colour picture, no labels; `deeplab doctor` tells and mends it")
+        label = np.ascontiguousarray(label[..., 0])
+    return label
+
+
+def _regular(path: Path) -> Path:
+    """The path; OSError unless a file is there, ValueError for a pipe or device, which might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path}: no regular file")
+    return path
+
+
+def _resized(image: Pixels, size: tuple[int, ...], how: int) -> Pixels:
+    return cv2.resize(image, (size[1], size[0]), interpolation=how)

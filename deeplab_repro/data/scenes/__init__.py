@@ -1,0 +1,1 @@
+"""Deterministic drawn street scenes with labels: data that needs no download."""

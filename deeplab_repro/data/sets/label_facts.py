@@ -1,0 +1,155 @@
+"""What the two files of a sample hold, as far as their faults show in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeplab_repro.data.sets.datasets import Sample, SegmentationDataset
+from deeplab_repro.files.images import read_bgr
+from deeplab_repro.files.palette import voc_palette
+
+# Lines of void that VOC draws around objects are about five pixels wide.
+THIN = 11
+
+
+@dataclass(frozen=True)
+class Facts:
+    """About one sample; sizes are (height, width).
+
+    image_error, label_error: why a file cannot be used, empty where it can. kind: palette, grey, wide (16-bit),
+    grey-rgb (three equal channels) or colour. values: labels that occur, of all kinds but colour. strange: RGB colours
+    of a colour-coded map that are no class's. contacts, separators: pixels where two objects touch, and pixels of thin
+    lines of 0 between two objects. lossy: whether the label map was stored as JPEG. digest: of the image file."""
+
+    split: str
+    sample: Sample
+    image_error: str = ""
+    label_error: str = ""
+    image_size: tuple[int, int] | None = None
+    label_size: tuple[int, int] | None = None
+    kind: str = ""
+    values: tuple[int, ...] = ()
+    strange: tuple[tuple[int, int, int], ...] = ()
+    contacts: int = 0
+    separators: int = 0
+    lossy: bool = False
+    digest: str = ""
+
+
+def class_colours(dataset: SegmentationDataset) -> dict[tuple[int, int, int], int]:
+    """The label of every colour of a data set, void included."""
+    palette = voc_palette()
+    if dataset.palette:
+        palette[: dataset.num_classes] = dataset.palette
+    labels = [*dataset.void, *reversed(range(dataset.num_classes))]
+    return {tuple(int(channel) for channel in palette[label]): label for label in labels}  # type: ignore[misc]
+
+
+def class_greys(dataset: SegmentationDataset) -> dict[int, int]:
+    """The label behind every grey level that a data set's colours turn into, -1 where several have one level.
+
+    VOC: 75 is class 2, 147 class 15, 220 void, but 38 is 1 or 16, and 113 is 3 or 18."""
+    colours = class_colours(dataset)
+    pixels = np.array([list(colours)], np.uint8)
+    greys = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[0]
+    found: dict[int, int] = {}
+    for grey, label in zip(greys.tolist(), colours.values(), strict=True):
+        found[grey] = label if grey not in found else -1
+    return found
+
+
+def read_raw(path: Path) -> tuple[str, NDArray[np.integer]]:
+    """Kind and pixels of a label picture as stored: [H, W] numbers, or RGB [H, W, 3] for kind colour.
+
+    Raises OSError or ValueError where it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            mode = picture.mode
+            if mode in ("RGB", "RGBA", "CMYK", "YCbCr", "PA"):
+                pixels = np.array(picture.convert("RGB"))
+            else:
+                pixels = np.array(picture.convert("L") if mode in ("1", "LA") else picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"no picture that can be read: {error}") from error
+    if mode == "1":
+        pixels = (pixels > 0).astype(np.uint8)
+    if pixels.ndim == 3:
+        if (pixels == pixels[..., :1]).all():
+            return "grey-rgb", pixels[..., 0]
+        return "colour", pixels
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise ValueError(f"holds {pixels.dtype} numbers, no labels")
+    return {"P": "palette", "L": "grey", "LA": "grey", "1": "grey"}.get(mode, "wide"), pixels
+
+
+def labels_of_colours(pixels: NDArray[np.uint8], colours: dict[tuple[int, int, int], int]) -> NDArray[np.int64]:
+    """Labels [H, W] of RGB pixels [H, W, 3]; -1 where a colour is no class's."""
+    codes = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    known = {(r << 16) + (g << 8) + b: label for (r, g, b), label in colours.items()}
+    found, inverse = np.unique(codes, return_inverse=True)
+    table = np.array([known.get(int(code), -1) for code in found], np.int64)
+    return table[inverse].reshape(codes.shape)
+
+
+def examine(dataset: SegmentationDataset, sample: Sample) -> Facts:
+    """Look at both files of a sample. Never raises for what the files hold."""
+    facts: dict[str, object] = {}
+    try:
+        facts["digest"] = hashlib.sha1(sample.image.read_bytes(), usedforsecurity=False).hexdigest()
+        facts["image_size"] = read_bgr(sample.image).shape[:2]
+    except (OSError, ValueError) as error:
+        facts["image_error"] = _reason(error)
+    if sample.label is not None:
+        try:
+            facts |= _examine_label(dataset, *read_raw(sample.label))
+            facts["lossy"] = sample.label.read_bytes()[:2] == b"\xff\xd8"
+        except (OSError, ValueError) as error:
+            facts["label_error"] = _reason(error)
+    return Facts(dataset.split, sample, **facts)  # type: ignore[arg-type]
+
+
+def _reason(error: Exception) -> str:
+    return str(error.strerror or error) if isinstance(error, OSError) else str(error)
+
+
+def _examine_label(dataset: SegmentationDataset, kind: str, pixels: NDArray[np.integer]) -> dict[str, object]:
+    facts: dict[str, object] = {"kind": kind, "label_size": pixels.shape[:2]}
+    if kind == "colour":
+        labels = labels_of_colours(pixels.astype(np.uint8), class_colours(dataset))
+        odd = np.unique(pixels[labels < 0].reshape(-1, 3), axis=0)[:5]
+        facts["strange"] = tuple(tuple(int(channel) for channel in colour) for colour in odd)
+        return facts
+    facts["values"] = tuple(int(value) for value in np.unique(pixels))
+    if dataset.from_file is None and kind != "wide":
+        facts["contacts"], facts["separators"] = _thin_lines(pixels.astype(np.uint8))
+    return facts
+
+
+def _thin_lines(labels: NDArray[np.uint8]) -> tuple[int, int]:
+    """Pixels where two different labels other than 0 touch, and pixels of thin lines of 0 that part two of them."""
+    contacts = 0
+    for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
+        contacts += int(((a != b) & (a > 0) & (b > 0)).sum())
+    return contacts, int(parting_lines(labels).sum())
+
+
+def parting_lines(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a label map [H, W] has thin lines of 0 with two different other labels near: bool [H, W]."""
+    zero = (labels == 0).astype(np.uint8)
+    kernel = np.ones((THIN, THIN), np.uint8)
+    # The opening of a padded mask: what touches the picture's edge may go on beyond it.
+    padded = cv2.copyMakeBorder(zero, THIN, THIN, THIN, THIN, cv2.BORDER_REPLICATE)
+    wide = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[THIN:-THIN, THIN:-THIN]
+    highest = cv2.dilate(labels, kernel)
+    lowest = cv2.erode(np.where(labels == 0, 255, labels).astype(np.uint8), kernel)
+    return (zero > 0) & (wide == 0) & (highest > lowest) & (lowest < 255)

@@ -1,0 +1,129 @@
+"""A data set as its authors give it, made ready: label maps of class numbers, lists, class names, in VOC's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab_repro.data.sets.datasets import VOID, Colour, write_classes
+from deeplab_repro.files.atomic import replacing_folder
+from deeplab_repro.files.images import read_image, write_image
+from deeplab_repro.predict.tiles import tile_windows
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image for the lists of `splits`; labels: uint8 [H, W], a function that makes them, or None without truth."""
+
+    name: str
+    image: Path
+    labels: Labels | Callable[[], Labels] | None
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set read: entries, class names, colours, and what to tell about it."""
+
+    entries: Sequence[Entry]
+    class_names: tuple[str, ...]
+    palette: tuple[Colour, ...] | None = None
+    notes: tuple[str, ...] = ()
+    label_folder: str = "SegmentationClass"
+    # Lists as published, where the order is known: file name, lines.
+    lists: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written: images by split, and notes."""
+
+    counts: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def write_prepared(
+    source: Source,
+    folder: Path,
+    tile: tuple[tuple[int, int], tuple[int, int]] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Prepared:
+    """Write a data set into a new folder that `deeplab train`, `eval` and `doctor` take.
+
+    JPEGImages holds links to the images, or with `tile` ((height, width), (overlaps)) overlapping tiles of them,
+    NAME_0, NAME_1, ...; the label folder grey PNGs; ImageSets/Segmentation names; list/ Caffe's lines, for root_folder.
+    Raises ValueError for a folder that holds something or images that cannot be read, OSError when it cannot be
+    written; then nothing is left behind."""
+    lists: dict[str, list[str]] = {}
+    without: set[str] = set()
+    with replacing_folder(folder) as made:
+        writer = _Writer(made, source.label_folder, tile)
+        for done, entry in enumerate(source.entries):
+            files = writer.add(entry)
+            for split in entry.splits:
+                lists.setdefault(split, []).extend(files)
+                if entry.labels is None:
+                    without.add(split)
+            progress(done + 1, len(source.entries))
+        for split, files in lists.items():
+            names = [Path(file).stem for file in files]
+            _write(made / "ImageSets" / "Segmentation" / f"{split}.txt", names)
+            labels = ["" if split in without else f" /{source.label_folder}/{name}.png" for name in names]
+            lines = [f"/JPEGImages/{file}{label}" for file, label in zip(files, labels, strict=True)]
+            _write(made / "list" / f"{split}.txt", lines)
+        for file, text in source.lists.items():
+            (made / "list" / file).write_text(text)
+        write_classes(made / "classes.json", source.class_names, source.palette)
+    return Prepared({split: len(files) for split, files in lists.items()}, source.notes)
+
+
+def _write(file: Path, lines: Iterable[str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines))
+
+
+class _Writer:
+    def __init__(self, folder: Path, labels: str, tile: tuple[tuple[int, int], tuple[int, int]] | None) -> None:
+        self._images, self._labels, self._tile = folder / "JPEGImages", folder / labels, tile
+        self._images.mkdir()
+        self._labels.mkdir()
+
+    def add(self, entry: Entry) -> list[str]:
+        """Write an image and its labels, once; the image files' names."""
+        labels = entry.labels() if callable(entry.labels) else entry.labels
+        if self._tile is None:
+            file = f"{entry.name}{entry.image.suffix.lower()}"
+            if not entry.image.is_file():
+                raise FileNotFoundError(f"{entry.image}: no such image")
+            (self._images / file).symlink_to(entry.image.resolve())
+            if labels is not None:
+                write_image(labels, self._labels / f"{entry.name}.png")
+            return [file]
+        image = read_image(entry.image)
+        files = []
+        for i, window in enumerate(tile_windows(*image.shape[:2], *self._tile)):
+            files.append(f"{entry.name}_{i}.png")
+            write_image(np.ascontiguousarray(image[window]), self._images / files[-1])
+            if labels is not None:
+                write_image(np.ascontiguousarray(labels[window]), self._labels / files[-1])
+        return files
+
+
+def read_ids(file: Path) -> list[str]:
+    """The first word of every line that is not blank, without folder and suffix."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such list")
+    return [Path(line.split()[0]).stem for line in file.read_text().splitlines() if line.strip()]
+
+
+def table_of(pairs: dict[int, int], size: int, otherwise: int = VOID) -> Labels:
+    """A look-up table uint8 [size] with the pairs' values, `otherwise` elsewhere."""
+    table = np.full(size, otherwise, np.uint8)
+    table[list(pairs)] = list(pairs.values())
+    return table

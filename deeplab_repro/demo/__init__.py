@@ -1,0 +1,1 @@
+"""The main job on the bundled model, and its page."""

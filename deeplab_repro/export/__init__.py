@@ -1,0 +1,1 @@
+"""Nets written out again: Caffe's files and ONNX."""

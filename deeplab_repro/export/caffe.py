@@ -1,0 +1,85 @@
+"""The way back: any CaffeNet as the files that Caffe reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from deeplab_repro.files.atomic import check_output_file, output_folder, write_text
+from deeplab_repro.net.network import CaffeNet
+from prototxt_import import NetSpec, net_text, write_net, write_weights
+from prototxt_import.spec import Array
+
+_FORMATS = {"v0": "v1", "v1": "v1", "v2": "v2", "x2": "x2", "bvlc": "bvlc"}
+
+
+class Exported(NamedTuple):
+    """The files of an exported net, and the dialect they are in."""
+
+    prototxt: Path
+    weights: Path
+    dialect: str
+
+
+def export_net(
+    net: CaffeNet | NetSpec, directory: str | os.PathLike[str], dialect: str | None = None, hdf5: bool = False
+) -> Exported:
+    """Write a net, or a spec with its weights, as test.prototxt (train.prototxt in that phase) and model.caffemodel.
+
+    dialect: "v1" (`layers { type: CONVOLUTION }`, `hole`), "v2", "x2" or "bvlc"; None keeps the net's own. hdf5: write
+    model.caffemodel.h5 instead. Blobs are stored in single precision; reading the files gives the same net and
+    bit-equal blobs, except for what prototxt_import.net_text names.
+    The folder is made where it is missing; each file appears whole or not at all.
+
+    Raises CaffeFormatError, a ValueError, naming the layer that the dialect cannot express, before anything is written;
+    OSError where the folder cannot be written."""
+    spec = net if isinstance(net, NetSpec) else net.spec
+    dialect = dialect or _FORMATS[spec.dialect]
+    blobs = spec.weights if isinstance(net, NetSpec) else net_arrays(net)
+    files = write_forms([(f"{spec.phase.lower()}.prototxt", spec)], directory, dialect, blobs=blobs, hdf5=hdf5)
+    return Exported(*files, dialect)
+
+
+def write_forms(
+    nets: Sequence[tuple[str, NetSpec]],
+    directory: str | os.PathLike[str],
+    dialect: str | None = None,
+    texts: Mapping[str, str] | None = None,
+    blobs: Mapping[str, Sequence[Array]] | None = None,
+    blobs_name: str = "model",
+    hdf5: bool = False,
+) -> list[Path]:
+    """Write several forms of one net, (file name, spec) each, other texts by file name, and `blobs` where given.
+
+    blobs: arrays by layer name of the first form, to BLOBS_NAME.caffemodel. The paths written, in that order; dialect,
+    folder, files and errors as for export_net."""
+    dialect = dialect or _FORMATS[nets[0][1].dialect]
+    with output_folder(directory) as folder:
+        written = [folder / name for name in (*(name for name, _ in nets), *(texts or {}))]
+        if blobs is not None:
+            written.append(folder / f"{blobs_name}.caffemodel{'.h5' if hdf5 else ''}")
+        for path in written:
+            check_output_file(path)
+        for _, spec in nets:
+            net_text(spec, dialect)  # meets every layer the dialect lacks before anything is written
+        for path, (_, spec) in zip(written, nets, strict=False):
+            write_net(spec, path, dialect)
+        for path, text in zip(written[len(nets) :], (texts or {}).values(), strict=False):
+            write_text(path, text)
+        if blobs is not None:
+            write_weights(blobs, nets[0][1], written[-1], dialect)
+    return written
+
+
+def net_arrays(net: CaffeNet) -> Mapping[str, list[Array]]:
+    """The blobs of every layer as single-precision arrays, {layer: [array, ...]} in Caffe's order; on the CPU without
+    copying where they are there already."""
+    return {
+        name: [blob.detach().to("cpu", torch.float32).numpy() for blob in blobs]
+        for name, blobs in net.params.items()
+        if blobs
+    }

@@ -1,0 +1,119 @@
+"""Reading and writing photographs: RGB uint8 [H, W, 3], by OpenCV 4 or 5."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from deeplab_repro.files.atomic import replacing
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV's own lines off standard error: what goes wrong is raised."""
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether a JPEG or PNG ends before its end marker; decoders then fill up with grey, some without a word."""
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data
+    return False
+
+
+def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """The image as OpenCV decodes it, EXIF turns applied: BGR uint8 [H, W, 3], or what another IMREAD mode gives.
+
+    Raises OSError when the file cannot be read, ValueError naming it when it is no image or a damaged one."""
+    data = Path(path).read_bytes()
+    if not data:
+        raise ValueError(f"{path}: no image, the file is empty")
+    if _is_cut_short(data):
+        raise ValueError(f"{path}: the image is cut short")
+    if data.startswith((b"P2", b"P3")):
+        data += b"\n"  # OpenCV refuses a text file whose last number ends with the file
+    with _quiet_opencv():
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+        except cv2.error:
+            image = None
+    if image is None:
+        raise ValueError(f"{path}: no image that can be read ({', '.join(s[1:] for s in SUFFIXES)}), or a damaged one")
+    return image
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """The image as RGB uint8 [H, W, 3]; grey ones get three equal channels, alpha is dropped, EXIF turns are applied.
+
+    Errors as `read_bgr`."""
+    return cv2.cvtColor(read_bgr(path), cv2.COLOR_BGR2RGB)
+
+
+def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+    """The label map of a palette or grey 8-bit picture, uint8 [H, W]: the palette's indices, not its colours.
+
+    Raises OSError when the file cannot be read, ValueError naming it when it is no such picture."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            mode, labels = picture.mode, np.array(picture)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: no picture that can be read") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path}: a damaged picture: {error}") from error
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's words for a broken PNG
+        raise ValueError(f"{path}: a damaged picture: {error}") from error
+    if mode not in ("P", "L"):
+        raise ValueError(f"{path}: labels are a palette or grey 8-bit picture, this one is {mode}: colours, no labels?")
+    return labels
+
+
+def write_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write RGB uint8 [H, W, 3] or grey [H, W]; the suffix chooses the format (.png, .ppm, .jpg ...).
+
+    Raises ValueError for another array or an unknown suffix, OSError when the file cannot be written."""
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise ValueError(f"{path}: an image is uint8 [H, W, 3] or [H, W], not {image.dtype} {list(image.shape)}")
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: unknown image format {suffix!r}; known: {', '.join(SUFFIXES)}")
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(suffix, pixels)
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+
+
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The files named, and the image files directly inside the folders named, sorted by name.
+
+    Raises FileNotFoundError for a missing path, ValueError for a folder without images."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
+            if not inside:
+                raise ValueError(f"{path}: no images in this folder")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    return found

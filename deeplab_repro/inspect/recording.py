@@ -1,0 +1,141 @@
+"""Recorded forward and backward passes: the .npz files that a net's own blobs are held against.
+
+A recording has `in/<blob>` (or `in_u8/<blob>` and `mean`, subtracted per channel), `out/<blob>`, or `sample/<blob>` at
+the flat indices `idx/<blob>` of a blob of shape `shape/<blob>`, `mask/<layer>` for dropout, `loss`, and
+`param/<layer>/<i>`. Gradients are `topdiff/<blob>`, from which the backward pass starts (else it starts from the loss),
+`diff/<blob>` and `pdiff/<layer>/<i>`, or `psample/<layer>/<i>` at the flat indices `pidx/<layer>/<i>`. Several passes
+have `pass<k>/` in front. Names without any of these are plain blobs, as pycaffe's or `deeplab run --blobs all` give
+them: the net's inputs are fed, the others compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_repro.files.arrays import load_numpy
+
+if TYPE_CHECKING:
+    from deeplab_repro.net.network import CaffeNet
+
+_PREFIX = re.compile(r"(pass\d+/)?(in|in_u8|out|sample|diff|topdiff|pdiff|psample)/")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A recorded array, whole (index None) or its `values` at flat indices; shape: the whole array's, if known."""
+
+    values: np.ndarray
+    index: np.ndarray | None = None
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass
+class Recording:
+    """One recorded pass: arrays by blob, layer or 'layer/index'.
+
+    gradients are those of blobs, param_gradients those of parameters; top_gradients start the backward pass."""
+
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, Sample] = field(default_factory=dict)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    params: dict[str, np.ndarray] = field(default_factory=dict)
+    loss: float | None = None
+    top_gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    gradients: dict[str, Sample] = field(default_factory=dict)
+    param_gradients: dict[str, Sample] = field(default_factory=dict)
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether a backward pass can be compared."""
+        return bool(self.gradients or self.param_gradients) and (bool(self.top_gradients) or self.loss is not None)
+
+
+def read_recordings(path: str | os.PathLike[str], inputs: Collection[str]) -> list[Recording]:
+    """The passes recorded in an .npz, in order; `inputs` names the net's inputs, to know them among plain blobs.
+
+    Raises OSError when the file cannot be read, ValueError naming it when it is no such file."""
+    arrays = load_numpy(path)
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path}: must be an .npz of named arrays, not a single one")
+    if not any(_PREFIX.match(name) for name in arrays):
+        plain = Recording(
+            {name: values for name, values in arrays.items() if name in inputs},
+            {name: Sample(values) for name, values in arrays.items() if name not in inputs},
+        )
+        return [plain]
+    passes = sorted({match[1] for name in arrays if (match := re.match(r"(pass\d+)/", name))}, key=lambda p: int(p[4:]))
+    recordings: list[Recording] = []
+    for prefix in [f"{each}/" for each in passes] or [""]:
+        one = _recording(path, arrays, prefix)
+        if recordings:  # a pass repeats only the inputs that change
+            one.inputs = {**recordings[-1].inputs, **one.inputs}
+        one.params = {name[6:]: values for name, values in arrays.items() if name.startswith("param/")}
+        recordings.append(one)
+    return recordings
+
+
+def _recording(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], prefix: str) -> Recording:
+    found = {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
+
+    def group(kind: str) -> Iterator[tuple[str, np.ndarray]]:
+        # Caffe copies a blob for each of several readers; the copies equal it.
+        yield from (
+            (name[len(kind) + 1 :], values)
+            for name, values in found.items()
+            if name.startswith(f"{kind}/") and "_split_" not in name
+        )
+
+    def index(kind: str, name: str, *more: str) -> np.ndarray:
+        lacking = [each for each in (kind, *more) if f"{each}/{name}" not in found]
+        if lacking:
+            raise ValueError(f"{path}: the sample of {name} lacks {' and '.join(f'{each}/{name}' for each in lacking)}")
+        return found[f"{kind}/{name}"]
+
+    one = Recording(masks=dict(group("mask")))
+    for blob, values in group("in_u8"):
+        if "mean" not in arrays:
+            raise ValueError(f"{path}: holds in_u8/{blob} but no 'mean' to subtract")
+        one.inputs[blob] = (values.astype(np.float64) - arrays["mean"].reshape(1, -1, 1, 1)).astype(np.float32)
+    one.inputs.update(group("in"))
+    for blob, values in group("sample"):
+        places = index("idx", blob, "shape")
+        one.outputs[blob] = Sample(values, places, tuple(found[f"shape/{blob}"].tolist()))
+    one.outputs.update((blob, Sample(values)) for blob, values in group("out"))
+    if "loss" in found and found["loss"].size == 1:
+        one.loss = float(found["loss"].reshape(()))
+    one.top_gradients = dict(group("topdiff"))
+    one.gradients = {blob: Sample(values) for blob, values in group("diff")}
+    one.param_gradients = {name: Sample(values, index("pidx", name)) for name, values in group("psample")}
+    one.param_gradients.update((name, Sample(values)) for name, values in group("pdiff"))
+    return one
+
+
+def load_parameters(net: CaffeNet, recording: Recording) -> None:
+    """Copy recorded parameters into the net; ValueError for a layer or blob that the net has not."""
+    import torch
+
+    for name, values in recording.params.items():
+        layer, _, index = name.rpartition("/")
+        blobs = net.params.get(layer, [])
+        if not index.isdigit() or int(index) >= len(blobs) or blobs[int(index)].numel() != values.size:
+            raise ValueError(f"param/{name} {list(values.shape)}: the net has no such parameter")
+        with torch.no_grad():
+            blobs[int(index)].copy_(torch.tensor(values).reshape(blobs[int(index)].shape))
+
+
+def golden_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The .npz named, or those inside the folder named, sorted; FileNotFoundError where there is none."""
+    place = Path(path)
+    if not place.is_dir():
+        return [place]
+    found = sorted(place.glob("*.npz"))
+    if not found:
+        raise FileNotFoundError(f"{place}: no .npz files in this folder")
+    return found

@@ -1,0 +1,1 @@
+"""What work runs on: processes, ranks of a job, devices."""

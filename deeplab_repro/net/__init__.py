@@ -1,0 +1,1 @@
+"""A NetSpec as a torch module: run, loaded, stored, folded for inference."""

@@ -1,0 +1,119 @@
+"""Networks in one safetensors file: tensors under `<layer>/<i>`, and in the metadata the prototxt that reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deeplab_repro.files.atomic import replacing
+from deeplab_repro.net.network import CaffeNet
+from prototxt_import import CaffeFormatError, NetSpec, net_text, parse_net
+
+_METADATA = ("prototxt", "phase", "dialect", "preprocessing")
+
+
+def save_checkpoint(
+    net: CaffeNet | NetSpec, path: str | os.PathLike[str], preprocessing: Mapping[str, Any] | None = None
+) -> None:
+    """Write a net, or a spec with its weights, to a safetensors file; whole, or not at all.
+
+    preprocessing: what belongs to the weights (mean, class names, CRF parameters), anything JSON can hold.
+    A blob that several layers share is stored once, under the first of them.
+    Raises ValueError where the net has no text form, OSError where the file cannot be written."""
+    spec = net if isinstance(net, NetSpec) else net.spec
+    dialect = "v1" if spec.dialect == "v1" else "v2"
+    metadata = {
+        "prototxt": net_text(spec, dialect),
+        "phase": spec.phase,
+        "dialect": spec.dialect,
+        "preprocessing": json.dumps(dict(preprocessing or {})),
+    }
+    tensors = _spec_tensors(spec) if isinstance(net, NetSpec) else _net_tensors(net)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def _net_tensors(net: CaffeNet) -> dict[str, Tensor]:
+    tensors, seen = {}, set()
+    for name, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            if id(blob) not in seen:
+                seen.add(id(blob))
+                tensors[f"{name}/{i}"] = blob.detach().cpu().contiguous()
+    return tensors
+
+
+def _spec_tensors(spec: NetSpec) -> dict[str, Tensor]:
+    tensors, seen = {}, set()
+    for layer in spec.layers:
+        for i, array in enumerate(spec.weights.get(layer.name, ())):
+            shared = layer.params[i].name
+            if not shared or shared not in seen:
+                tensors[f"{layer.name}/{i}"] = torch.from_numpy(np.array(array, dtype=np.float32))
+            seen.add(shared)
+    return tensors
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> CaffeNet:
+    """The net of a file that save_checkpoint wrote, in the phase it was saved in.
+
+    Raises CaffeFormatError, a ValueError, for a file that is no such checkpoint or whose tensors do not fit its net."""
+    name = os.fspath(path)
+    metadata, tensors = _read(name)
+    spec = parse_net(metadata["prototxt"], source=name, phase=metadata["phase"], dialect=metadata["dialect"])
+    net = CaffeNet(replace(spec, missing_weights=()))
+    expected: dict[str, torch.nn.Parameter] = {}
+    seen = set()
+    for layer, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            if id(blob) not in seen:
+                seen.add(id(blob))
+                expected[f"{layer}/{i}"] = blob
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())
+        raise CaffeFormatError(f"{name}: tensors and net do not belong together; check {', '.join(odd[:5])}")
+    for key, blob in expected.items():
+        if tensors[key].shape != blob.shape:
+            found = list(tensors[key].shape)
+            raise CaffeFormatError(f"{name}: {key} has shape {found}, its net needs {list(blob.shape)}")
+        with torch.no_grad():
+            blob.copy_(tensors[key])
+    return net
+
+
+def read_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The preprocessing record of a checkpoint; CaffeFormatError for a file that is none."""
+    name = os.fspath(path)
+    metadata, _ = _read(name, tensors=False)
+    try:
+        record = json.loads(metadata["preprocessing"])
+    except ValueError as error:
+        raise CaffeFormatError(f"{name}: its preprocessing is no JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise CaffeFormatError(f"{name}: its preprocessing is no JSON object")
+    return record
+
+
+def _read(name: str, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(name, framework="pt") as file:
+            metadata = file.metadata() or {}
+            found = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise CaffeFormatError(f"{name}: not a safetensors file, or cut short: {error}") from error
+    missing = [key for key in _METADATA if key not in metadata]
+    if missing:
+        raise CaffeFormatError(
+            f"{name}: not a checkpoint of this package: its metadata lacks {', '.join(missing)}; "
+            "make one with `deeplab convert`"
+        )
+    return metadata, found

@@ -1,0 +1,272 @@
+"""Nets made ready for inference: layers folded into one another, laid out and packed once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_repro.layers import CaffeLayer
+from deeplab_repro.layers.pool import Pooling
+from deeplab_repro.net.fold import AFFINE, Stage, fold, is_channel_map, is_sum, values
+from deeplab_repro.net.fused import (
+    Activated,
+    ChannelMap,
+    FusedConvolution,
+    Residual,
+    Sum,
+    SummedConvolutions,
+    Weights,
+    Window,
+    choosing_methods,
+)
+from deeplab_repro.net.network import Blobs, CaffeNet
+from deeplab_repro.ops import _C
+from prototxt_import import LayerSpec
+
+# The convolution method of each precision.
+METHODS = {"exact": "auto", "fast": "fast", "bf16": "fast"}
+
+# Layers that take any memory layout, and of these the ones that bfloat16 is good enough for.
+_BFLOAT16 = frozenset({"Convolution", "Pooling", "Eltwise", "Concat", "ReLU", "Slice", "Split", *AFFINE})
+_ANY_LAYOUT = _BFLOAT16 | {"Interp", "Padding", "Crop", "Dropout", "Deconvolution", "PReLU", "Sigmoid", "TanH"}
+
+
+def low_type(parameter: Tensor) -> torch.dtype:
+    """What precision "bf16" computes in: the net's own type on processors that multiply bfloat16 more slowly."""
+    return torch.bfloat16 if parameter.device.type != "cpu" or _C.has_bfloat16() else parameter.dtype
+
+
+class PreparedNet(CaffeNet):
+    """A CaffeNet for inference, as CaffeNet.prepare makes it: same inputs, blob names and calls, no gradients.
+
+    Blobs that layers were folded across are gone (`folded`); an error tells which. The weights are copies: later
+    changes to the original do not reach them, and `params` has nothing to show."""
+
+    def __init__(self, net: CaffeNet, precision: str, keep: Sequence[str]) -> None:
+        nn.Module.__init__(self)
+        self.spec, self.precision, self.inputs = net.spec, precision, dict(net.inputs)
+        parameter = next(net.parameters(), torch.empty(0))
+        self._dtype = parameter.dtype
+        self._compute = low_type(parameter) if precision == "bf16" else parameter.dtype
+        # cuDNN's float32 kernels are made for NCHW, oneDNN's and all for bfloat16 for NHWC.
+        self._last = parameter.device.type == "cpu" or self._compute == torch.bfloat16
+        running = [layer for layer, _ in net._running]
+        stages = fold(running, net.spec.param_shapes, net.spec.phase, keep, sums=True)
+        builder = _Builder(net, precision, self._last)
+        self.layers = nn.ModuleDict()
+        self._keys, self._running = dict(net._keys), []
+        self._originals: dict[str, list[str]] = {}  # names of the layers that run under a name
+        self._anywhere, self._low = set(), set()
+        for stage in stages:
+            key, merged = net._keys[stage.layer.name], stage.merged()
+            self.layers[key] = builder.build(stage)
+            self._running.append((merged, key))
+            self._originals[merged.name] = [one.name for one in stage.layers()]
+            if merged.type in _ANY_LAYOUT:
+                self._anywhere.add(key)
+            if merged.type in _BFLOAT16:
+                self._low.add(key)
+        self._spare = _spare([layer for layer, _ in self._running], [self.layers[key] for _, key in self._running])
+        made = (top for layer, _ in self._running for top in layer.tops)
+        self._blobs = tuple(dict.fromkeys((*self.inputs, *made)))
+        self.folded = tuple(name for name in net._blobs if name not in self._blobs)
+        self._plans, self._fitting = {}, set()
+        self.requires_grad_(False)
+
+    @property
+    def params(self) -> Mapping[str, list[nn.Parameter]]:
+        raise ValueError("a prepared net's weights are folded and packed; use the net it was made from")
+
+    def forward(
+        self,
+        /,
+        *,
+        blobs: str | Sequence[str] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+        **inputs: Tensor,
+    ) -> Blobs:
+        """As CaffeNet.forward; ValueError for blobs folded away. masks: none apply, as Dropout is the identity."""
+        asked = () if blobs is None or blobs == "all" else (blobs,) if isinstance(blobs, str) else blobs
+        for name in asked:
+            if name in self.folded:
+                raise ValueError(
+                    f"blob {name!r} was folded away; keep it with prepare(..., blobs=[{name!r}]) or ask the original"
+                )
+        with torch.no_grad():
+            found = super().forward(blobs=blobs, **inputs)
+        for name, value in found.items():
+            found[name] = (value.to(self._dtype) if value.is_floating_point() else value).contiguous()
+        return found
+
+    def prepare(self, *arguments: object, **options: object) -> PreparedNet:
+        raise ValueError("the net is prepared already; prepare the one it was made from")
+
+    def _run(self, step, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        low, anywhere = step.module in self._low, step.module in self._anywhere
+        bottoms = []
+        for name in step.layer.bottoms:
+            x = values[name]
+            if x.is_floating_point():
+                x = x.to(self._compute if low else self._dtype)
+            if x.dim() == 4:
+                form = torch.channels_last if self._last and anywhere else torch.contiguous_format
+                x = x.contiguous(memory_format=form)
+            bottoms.append(x)
+        module, spare = self.layers[step.module], self._spare.get(step.layer.name)
+        if spare is not None and step.layer.bottoms[spare] in step.free:
+            tops = module(*bottoms, into=bottoms[spare])
+        else:
+            tops = module(*bottoms)
+        return tops if isinstance(tops, tuple) else (tops,)
+
+    def _names_in(self, step) -> list[str]:
+        return self._originals[step.layer.name]
+
+    def _input_dtype(self) -> torch.dtype:
+        return self._dtype
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, prepared {self.precision}"
+
+
+def prepare(
+    net: CaffeNet,
+    inputs: Tensor | Mapping[str, Tensor],
+    precision: str = "exact",
+    blobs: Sequence[str] = (),
+) -> PreparedNet:
+    """CaffeNet.prepare: see there."""
+    if precision not in METHODS:
+        raise ValueError(f"precision must be one of {', '.join(METHODS)}, got {precision!r}")
+    if net.spec.phase != "TEST":
+        raise ValueError(f"only nets of phase TEST can be prepared for inference, this one is {net.spec.phase}")
+    if isinstance(inputs, Tensor):
+        if len(net.inputs) != 1:
+            raise ValueError(f"the net has the inputs {', '.join(net.inputs)}; give a dict of tensors by name")
+        inputs = {next(iter(net.inputs)): inputs}
+    net.layers_for(blobs)
+    ready = PreparedNet(net, precision, blobs)
+    if set(ready.inputs) <= set(inputs):
+        with choosing_methods():
+            ready(**inputs)
+    return ready
+
+
+class Folder:
+    """Weights of folded layers, from a net's own, in double precision."""
+
+    def __init__(self, net: CaffeNet) -> None:
+        self.net = net
+
+    def key(self, stage: Stage) -> tuple[int, ...]:
+        """What a stage's folded weights are made from; stages of equal keys have equal weights."""
+        affine = [one for one in stage.after if one.type in AFFINE]
+        return tuple(
+            id(blob) for one in (stage.layer, *stage.before, *affine) for blob in self.net.module_of(one.name).blobs()
+        )
+
+    def convolution(self, stage: Stage) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a stage's convolution with its affine layers folded in, float64."""
+        module, group = self.net.module_of(stage.layer.name), stage.layer.options.group
+        weight = module.weight.detach().double()
+        bias = weight.new_zeros(weight.shape[0]) if module.bias is None else module.bias.detach().double().flatten()
+        if stage.before:
+            # Rows of the weight belong to groups, its columns to the channels of the row's group.
+            scale, shift = (
+                each.reshape(group, -1).repeat_interleave(weight.shape[0] // group, 0)[:, :, None, None]
+                for each in self.channel_map(stage.before)
+            )
+            bias = bias + (weight * shift).sum((1, 2, 3))
+            weight = weight * scale
+        if any(one.type in AFFINE for one in stage.after):
+            scale, shift = self.channel_map(stage.after)
+            weight, bias = weight * scale[:, None, None, None], bias * scale + shift
+        return weight, bias
+
+    def channel_map(self, layers: Sequence[LayerSpec]) -> tuple[Tensor, Tensor]:
+        """Factor and summand per channel, float64, of the affine ones of layers one after the other."""
+        maps = [_channel_map(self.net.module_of(one.name)) for one in layers if one.type in AFFINE]
+        scale, shift = maps[0]
+        for factor, summand in maps[1:]:
+            scale, shift = scale * factor, shift * factor + summand
+        return scale, shift
+
+
+class _Builder:
+    """Makes the module of each stage from copies of the net's weights; layers that share weights go on sharing them."""
+
+    def __init__(self, net: CaffeNet, precision: str, last: bool) -> None:
+        self.net, self.precision, self.last = net, precision, last
+        self.folder = Folder(net)
+        self._weights: dict[tuple[int, ...], Weights] = {}
+
+    def build(self, stage: Stage) -> nn.Module:
+        """The module that runs a stage."""
+        layer = stage.layer
+        slope = next((one.options.negative_slope for one in stage.after if one.type == "ReLU"), None)
+        if layer.type == "Convolution":
+            return self._convolution(stage, slope)
+        if stage.inner:
+            convolutions = [self._convolution(each, None) for each in stage.inner]
+            if len(convolutions) == len(layer.bottoms):
+                return SummedConvolutions(convolutions, slope)
+            return Residual(convolutions[0], slope)
+        if is_channel_map(layer, self.net.spec.param_shapes):
+            return ChannelMap(*self.folder.channel_map([layer, *stage.after]), slope)
+        if is_sum(layer):
+            return Sum(slope)
+        module = copy.deepcopy(self.net.module_of(layer.name))
+        return module if slope is None else Activated(module, slope)
+
+    def _convolution(self, stage: Stage, slope: float | None) -> FusedConvolution:
+        o = stage.layer.options
+        window = Window(o.stride, o.pad, o.dilation, o.group)
+        return FusedConvolution(self._shared(stage), window, METHODS[self.precision], slope)
+
+    def _shared(self, stage: Stage) -> Weights:
+        key = self.folder.key(stage)
+        if key not in self._weights:
+            own = self.net.module_of(stage.layer.name).weight
+            dtype = low_type(own) if self.precision == "bf16" else own.dtype
+            form = torch.channels_last if self.last else torch.contiguous_format
+            weight, bias = self.folder.convolution(stage)
+            self._weights[key] = Weights(weight.to(dtype).contiguous(memory_format=form), bias.to(dtype))
+        return self._weights[key]
+
+
+# Modules whose top is memory of its own.
+_FRESH = (FusedConvolution, SummedConvolutions, Residual, Sum)
+
+
+def _spare(layers: Sequence[LayerSpec], modules: Sequence[nn.Module]) -> dict[str, int]:
+    """By the name of a layer that adds, a term in whose memory it may do so once nobody else reads it.
+
+    No reader of such a term may hand on a view of it under another name."""
+    _, sources, results, _ = values(layers)
+    fresh = {tops[0] for tops, module in zip(results, modules, strict=True) if isinstance(module, _FRESH)}
+    for bottoms, module in zip(sources, modules, strict=True):
+        if not isinstance(module, (*_FRESH, Pooling)):
+            fresh.difference_update(bottoms)
+    found = {}
+    for layer, bottoms, module in zip(layers, sources, modules, strict=True):
+        terms = range(len(bottoms)) if isinstance(module, Sum) else range(1, len(bottoms))
+        own = [i for i in terms if bottoms[i] in fresh]
+        if isinstance(module, Sum | Residual) and own:
+            found[layer.name] = own[-1]
+    return found
+
+
+def _channel_map(module: CaffeLayer) -> tuple[Tensor, Tensor]:
+    """x -> factor x + summand of one BatchNorm, Scale or Bias layer."""
+    blobs = [blob.detach().double() for blob in module.blobs()]
+    if module.layer.type == "BatchNorm":
+        mean, variance, total = blobs
+        share = torch.where(total == 0, torch.zeros_like(total), 1 / total)
+        factor = torch.rsqrt(variance * share + module.options.eps)
+        return factor, -mean * share * factor
+    if module.layer.type == "Scale":
+        return blobs[0], blobs[1] if len(blobs) > 1 else torch.zeros_like(blobs[0])
+    return torch.ones_like(blobs[0]), blobs[0]

@@ -1,0 +1,264 @@
+"""Segmenter: an RGB image in, its label map out, with everything that belongs to the weights applied."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.files.palette import overlay, voc_palette
+from deeplab_repro.layers.data import is_source
+from deeplab_repro.layers.resize import interpolate
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.predict.opening import Preprocessing, open_model, pick_device
+from prototxt_import import NetSpec
+
+# Layers that only look at scores, so that what they read is the net's answer.
+_READERS = {"Accuracy", "ArgMax", "DenseCRF", "MatWrite", "SegAccuracy", "Silence", "Softmax"}
+_OWN_CRF = "own"
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a Segmenter finds in an image [H, W, 3].
+
+    labels: uint8 [H, W]; scores: float32 [L, H, W], the network's; probabilities: the CRF's marginals, float32
+    [L, H, W], or None without one; palette: uint8 [256, 3]; class_names: may be empty."""
+
+    labels: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None
+    palette: NDArray[np.uint8]
+    class_names: tuple[str, ...]
+    image: NDArray[np.uint8]
+
+    def overlay(self, alpha: float = 0.5) -> NDArray[np.uint8]:
+        """The labels' colours over the image, RGB uint8 [H, W, 3]."""
+        return overlay(self.image, self.labels, alpha, self.palette)
+
+    def shares(self) -> dict[int, float]:
+        """Share of the pixels of every label that occurs, largest first."""
+        labels, counts = np.unique(self.labels, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return {int(labels[i]): float(counts[i] / self.labels.size) for i in order}
+
+
+class Segmenter:
+    """A network bound to its mean, padding, scales and CRF parameters.
+
+    model: 'bundled', a zoo name (with weights), a checkpoint, a prototxt (with weights), the pair
+    (prototxt, caffemodel), or a CaffeNet. The mean (BGR) comes from the model's transform_param or its record, else it
+    is ImageNet's; `mean_bgr` overrides it. `scales` are relative image sizes whose scores are fused by their maximum,
+    as the papers do, or mean; `flip` averages each with its mirror image's. `crf` gives other CRF parameters than the
+    model's own, None switches the CRF off. `score_blob` names the blob of scores where the last one is not meant.
+
+    Raises ValueError for unknown names or unfit options, CaffeFormatError and OSError for unfit files."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]] | CaffeNet = "bundled",
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        net: CaffeNet | None = None,
+        mean_bgr: Sequence[float] | None = None,
+        scales: Sequence[float] = (1.0,),
+        fusion: str = "max",
+        flip: bool = False,
+        crf: CRFParams | str | None = _OWN_CRF,
+        score_blob: str | None = None,
+        device: str | torch.device = "auto",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        if net is not None or isinstance(model, CaffeNet):
+            loaded, facts = net if net is not None else model, Preprocessing()
+        else:
+            if isinstance(model, tuple):
+                if weights is not None or len(model) != 2:
+                    raise ValueError("Segmenter: give a pair (prototxt, caffemodel), or a model and its weights")
+                model, weights = model
+            loaded, facts = open_model(model, weights, variables)
+        if not scales or min(scales) <= 0 or not all(map(math.isfinite, scales)):
+            raise ValueError(f"Segmenter: scales must be positive numbers, got {list(scales)}")
+        if fusion not in ("max", "mean"):
+            raise ValueError(f"Segmenter: fusion must be 'max' or 'mean', got {fusion!r}")
+        if isinstance(crf, str) and crf != _OWN_CRF:
+            raise ValueError(f"Segmenter: crf must be CRFParams or None, got {crf!r}")
+        mean = facts.mean_bgr if mean_bgr is None else tuple(map(float, mean_bgr))
+        if len(mean) != 3:
+            raise ValueError(f"Segmenter: mean_bgr needs 3 values (blue, green, red), got {len(mean)}")
+        self.device = pick_device(device)
+        self.net = loaded.to(self.device)
+        self.mean_bgr = mean
+        self.scale = facts.scale
+        self.scales = tuple(map(float, scales))
+        self.fusion = fusion
+        self.flip = flip
+        self.crf = facts.crf if isinstance(crf, str) else crf
+        self.class_names = facts.class_names
+        self.palette = voc_palette()
+        if facts.palette:
+            self.palette[: len(facts.palette)] = facts.palette
+        self.image_blob = image_input(self.net.spec, self.net.inputs)
+        self.score_blob = score_blob or find_scores(self.net.spec, self.image_blob)
+        if self.score_blob not in self.net.spec.blobs:
+            raise ValueError(f"Segmenter: the net has no blob {self.score_blob!r}")
+        self._inputs = _inputs_of(self.net, self.image_blob, self.score_blob)
+        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def __call__(self, image: NDArray[np.uint8]) -> Segmentation:
+        """Segment an RGB image uint8 [H, W, 3] of any size. Raises ValueError for anything else."""
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"Segmenter: an image is RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+        if not image.size:
+            raise ValueError(f"Segmenter: the image is empty, of shape {list(image.shape)}")
+        with torch.no_grad():
+            scores = self._all_scores(image)
+            if scores.shape[0] > 256:
+                raise ValueError(f"Segmenter: {scores.shape[0]} classes do not fit a uint8 label map (256)")
+            marginals = None
+            if self.crf is not None:
+                marginals = DenseCRF(self.crf)(torch.from_numpy(image).to(self.device), scores)
+            labels = (scores if marginals is None else marginals).argmax(0).to(torch.uint8)
+        return Segmentation(
+            labels.cpu().numpy(),
+            scores.float().cpu().numpy(),
+            None if marginals is None else marginals.float().cpu().numpy(),
+            self.palette,
+            self.class_names,
+            image,
+        )
+
+    def _all_scores(self, image: NDArray[np.uint8]) -> Tensor:
+        """Scores [L, H, W], fused over scales and mirror images."""
+        height, width = image.shape[:2]
+        fused: Tensor | None = None
+        for scale in self.scales:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            try:
+                scaled = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+            except cv2.error as error:
+                raise ValueError(f"Segmenter: no image of {height} x {width} pixels at scale {scale:g}") from error
+            scores = self._scores(scaled)
+            if self.flip:
+                scores = (scores + self._scores(np.ascontiguousarray(scaled[:, ::-1])).flip(-1)) / 2
+            scores = interpolate(scores[None], height, width)[0]
+            if fused is None:
+                fused = scores
+            else:
+                fused = torch.maximum(fused, scores) if self.fusion == "max" else fused + scores
+        assert fused is not None
+        return fused / len(self.scales) if self.fusion == "mean" else fused
+
+    def _scores(self, image: NDArray[np.uint8]) -> Tensor:
+        """Scores [L, H, W] of one image at its own size."""
+        height, width = image.shape[:2]
+        padded = self.padded_size(height, width)
+        x = torch.zeros(1, 3, *padded)
+        mean = torch.tensor(self.mean_bgr)
+        # Padding with the mean is zero once the mean is subtracted.
+        x[0, :, :height, :width] = (torch.from_numpy(image).flip(-1) - mean).permute(2, 0, 1) * self.scale
+        feed = {self.image_blob: x.to(self.device)}
+        for name in self._inputs[1:]:
+            feed[name] = torch.tensor([height, width], dtype=torch.float32, device=self.device).reshape(1, 1, 1, 2)
+        scores = self.net(**feed, blobs=[self.score_blob])[self.score_blob]
+        if scores.dim() != 4 or scores.shape[0] != 1:
+            raise ValueError(f"Segmenter: blob {self.score_blob!r} is {list(scores.shape)}, not scores [1, L, h, w]")
+        return interpolate(scores, *padded)[0, :, :height, :width]
+
+    def fingerprint(self) -> str:
+        """sha256 of what the scores of an image depend on but for size: the layers, their weights, mean and scale."""
+        layers = [replace(layer, line=None) for layer in self.net.spec.layers]
+        facts = (layers, self.image_blob, self.score_blob, self.mean_bgr, self.scale)
+        found = hashlib.sha256(repr(facts).encode())
+        for blobs in self.net.params.values():
+            for blob in blobs:
+                found.update(blob.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        return found.hexdigest()
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The input size an image is padded to: the next 32k + 1 on each axis.
+
+        A net that upsamples its own scores but not to that size (the v1 'noup' test net wants 8k + 2) gets the next
+        size at which its scores do have its input's size."""
+        if (height, width) not in self._sizes:
+            padded = _next_size(height), _next_size(width)
+            self._sizes[height, width] = _own_size(self.net.spec, self.image_blob, self.score_blob, padded) or padded
+        return self._sizes[height, width]
+
+
+def _next_size(size: int) -> int:
+    return 32 * max(1, math.ceil((size - 1) / 32)) + 1
+
+
+def _own_size(spec: NetSpec, image: str, scores: str, padded: tuple[int, int]) -> tuple[int, int] | None:
+    """Another size than `padded`, for a net whose scores come out nearly as large as its input; None to keep it."""
+    last = max(index for index, layer in enumerate(spec.layers) if scores in layer.tops)
+    part = replace(spec, layers=spec.layers[: last + 1])
+
+    def answer(size: tuple[int, int]) -> tuple[int, ...]:
+        return tuple(part.with_inputs({image: (1, 3, *size)}).blobs[scores][2:])
+
+    got = answer(padded)
+    if len(got) != 2 or got == padded or min(g / p for g, p in zip(got, padded, strict=True)) < 0.75:
+        return None
+    for extra in range(1, 33):
+        size = padded[0] + extra, padded[1] + extra
+        if answer(size) == size:
+            return size
+    return None
+
+
+def _inputs_of(net: CaffeNet, image: str, scores: str) -> tuple[str, ...]:
+    """The inputs the scores depend on, the image first; besides it only a blob of true sizes [N, 1, 1, 2] will do.
+
+    Raises ValueError for others: an image alone does not give them."""
+    wanted = {scores}
+    for layer in reversed(net.spec.layers):
+        if wanted.intersection(layer.tops) and not is_source(layer):
+            wanted.difference_update(layer.tops)
+            wanted.update(layer.bottoms)
+    others = [name for name in net.inputs if name in wanted and name != image]
+    unknown = [f"{name} {list(net.inputs[name])}" for name in others if tuple(net.inputs[name][1:]) != (1, 1, 2)]
+    if unknown:
+        raise ValueError(f"Segmenter: blob {scores!r} needs more than an image: {', '.join(unknown)}")
+    return image, *others
+
+
+def image_input(spec: NetSpec, inputs: Mapping[str, tuple[int, ...]]) -> str:
+    """The input that takes the image: 'data', or the only 4-D one with three channels; ValueError where unclear."""
+    images = [name for name, shape in inputs.items() if len(shape) == 4 and shape[1] == 3]
+    if "data" in images:
+        return "data"
+    if len(images) == 1:
+        return images[0]
+    shapes = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items()) or "none"
+    raise ValueError(f"net {spec.name!r}: no single input [N, 3, H, W] for an RGB image; its inputs: {shapes}")
+
+
+def find_scores(spec: NetSpec, image: str) -> str:
+    """The last 4-D blob computed from the image that nothing but losses, accuracies, ArgMax, Softmax or writers read.
+
+    Raises ValueError where there is none."""
+    from_image = {image}
+    answers: list[str] = []
+    for layer in spec.layers:
+        if layer.type in _READERS or layer.type.endswith("Loss"):
+            continue
+        if not from_image.intersection(layer.bottoms):
+            continue
+        from_image.update(layer.tops)
+        answers = [blob for blob in answers if blob not in layer.bottoms]
+        answers += [top for top in layer.tops if len(spec.blobs.get(top, ())) == 4 and top not in answers]
+    if not answers:
+        raise ValueError(f"net {spec.name!r}: no 4-D blob of scores; name one with score_blob")
+    return answers[-1]

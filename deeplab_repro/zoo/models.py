@@ -1,0 +1,80 @@
+"""Published networks by name, ready to run: `models.deeplab_largefov(weights="train2_iter_8000.caffemodel")`.
+
+One function for each name of zoo.names(), all with the arguments of `build`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from deeplab_repro import zoo
+from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.zoo.ports import attach_weights
+from deeplab_repro.zoo.transplant import initialise
+from prototxt_import import NetSpec
+
+__all__ = list(zoo.names())
+
+
+def build(
+    name: str,
+    weights: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+    dataset: str = "voc12",
+    phase: str = "TEST",
+    init: str | os.PathLike[str] | None = None,
+    **facts: Any,
+) -> CaffeNet:
+    """The zoo's variant `name` as a net.
+
+    weights: a .caffemodel or .caffemodel.h5, matched by layer name, or a .pth of a port (see ports); layers it lacks,
+    and all layers without it, are drawn from their fillers. init: a model to begin training with instead, such as
+    VGG-16's, of which transplant takes what fits. num_classes, dataset, phase, facts: as zoo.spec takes them.
+    Raises ValueError for unknown names and facts, CaffeFormatError, a ValueError, for weights that do not fit."""
+    spec = zoo.spec(name, num_classes, dataset, phase, **facts)
+    if weights is not None and init is not None:
+        raise ValueError("weights and init exclude each other: trained weights need no beginning")
+    if weights is not None:
+        spec = attach_weights(spec, weights)
+    elif init is not None:
+        spec, _ = initialise(spec, init)
+    return fresh_net(spec)
+
+
+def fresh_net(spec: NetSpec) -> CaffeNet:
+    """The net of a spec; where it has no weights, the fillers draw, and statistics are mean 0 and variance 1.
+
+    Caffe's fillers would make the variance 0."""
+    net = CaffeNet(spec)
+    for layer in spec.layers:
+        if layer.type == "BatchNorm" and layer.name not in spec.weights:
+            _, variance, factor = net.params[layer.name]
+            with torch.no_grad():
+                variance.fill_(1)
+                factor.fill_(1)
+    return net
+
+
+def _entry(name: str) -> Callable[..., CaffeNet]:
+    row = zoo.variant(name)
+
+    def entry(
+        weights: str | os.PathLike[str] | None = None,
+        num_classes: int | None = None,
+        dataset: str = "voc12",
+        phase: str = "TEST",
+        init: str | os.PathLike[str] | None = None,
+        **facts: Any,
+    ) -> CaffeNet:
+        return build(name, weights, num_classes, dataset, phase, init, **facts)
+
+    entry.__name__ = entry.__qualname__ = name
+    count = f", {row.parameters:,} parameters with 21 classes" if row.parameters else ""
+    entry.__doc__ = f"{row.title}{count}; arguments as for `build`."
+    return entry
+
+
+globals().update({name: _entry(name) for name in __all__})

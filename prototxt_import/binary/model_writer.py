@@ -1,0 +1,124 @@
+"""Blobs back to Caffe's model files: binary in the dialect asked for, or HDF5.
+
+Files are written under a temporary name beside their target and renamed when complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from prototxt_import import schema
+from prototxt_import.binary.wire import BYTES, encode_bytes, encode_key, encode_varint
+from prototxt_import.build import problem
+from prototxt_import.errors import complain
+from prototxt_import.layers import lookup
+from prototxt_import.prototxt.writer import check_dialect, layer_message, replace_file
+from prototxt_import.spec import Array, LayerSpec, NetSpec
+
+
+def write_weights(
+    weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, path: str | Path, dialect: str = "v2"
+) -> None:
+    """Write a .caffemodel, or where the name ends in .h5 an HDF5 model: each layer's blobs, stored as float32.
+
+    spec: the net, whose layers are all written, binary with their settings; None writes the layers of `weights` with
+    nothing but their blobs. dialect: "v1" has `layers` with enum types and four legacy dimensions per blob, "v2", "x2"
+    and "bvlc" have `layer` and blob shapes; HDF5 is alike in all. A blob that layers share is in the binary file once
+    per layer, in HDF5 only under the first, as Caffe has it.
+    Raises CaffeFormatError where blobs do not fit the net, for a layer it does not have or the file cannot name."""
+    check_dialect(dialect)
+    if spec is not None:
+        _check_fit(weights, spec)
+    if str(path).endswith(".h5"):
+        replace_file(path, lambda stream: _write_hdf5(weights, spec, stream, str(path)))
+    else:
+        replace_file(path, lambda stream: _write_binary(weights, spec, stream, dialect))
+
+
+def _check_fit(weights: Mapping[str, Sequence[Array]], spec: NetSpec) -> None:
+    known = {layer.name: layer for layer in spec.layers}
+    for name, blobs in weights.items():
+        if name not in known:
+            raise complain(f"the net has no layer {name!r} to hold these blobs", source=spec.source)
+        shapes = list(spec.param_shapes.get(name, ()))
+        if blobs and [tuple(np.shape(one)) for one in blobs] != shapes:
+            found = [list(np.shape(one)) for one in blobs]
+            what = f"blobs of shapes {found} do not fit {[list(one) for one in shapes]}"
+            raise problem(known[name], spec.source, what)
+
+
+def _write_binary(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, stream: BinaryIO, dialect: str) -> None:
+    head = schema.message(dialect, "NetParameter")(name="" if spec is None else spec.name)
+    stream.write(head.SerializeToString())
+    number, blobs_number = (2, 6) if dialect == "v1" else (100, 7)
+    for name, message in _messages(weights, spec, dialect):
+        payload: list[bytes | memoryview] = [message.SerializeToString()]
+        for blob in weights.get(name, ()):
+            payload += encode_bytes(blobs_number, *encode_blob(blob, dialect))
+        for piece in encode_bytes(number, *payload):
+            stream.write(piece)
+
+
+def _messages(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, dialect: str) -> Iterator[tuple[str, Any]]:
+    """Each layer's name and its message without blobs."""
+    if spec is None:
+        kind = schema.message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter")
+        yield from ((name, kind(name=name)) for name in weights)
+        return
+    for layer in spec.layers:
+        message = layer_message(layer, dialect, spec.source)
+        _drop_unnumbered(message, layer, dialect)
+        yield layer.name, message
+
+
+def _drop_unnumbered(message: Any, layer: LayerSpec, dialect: str) -> None:
+    """Take out a registered type's own message where nobody has given it a number for binary files."""
+    row = lookup(layer.type)
+    field = row.field if row is not None else ""
+    if field in message.DESCRIPTOR.fields_by_name and not schema.is_numbered(dialect, field):
+        message.ClearField(field)
+
+
+def encode_blob(blob: Array, dialect: str) -> list[bytes | memoryview]:
+    """A BlobProto of single-precision numbers, as the pieces to write in order."""
+    shape = np.shape(blob)
+    data = np.ascontiguousarray(blob, dtype="<f4").reshape(-1)
+    pieces: list[bytes | memoryview] = []
+    if dialect == "v1":
+        if len(shape) > 4:
+            raise complain(f"a blob of shape {list(shape)} has more axes than the 4 of the v1 dialect")
+        # Old Caffe knows blobs of four axes only and fills up in front.
+        for number, side in enumerate((1,) * (4 - len(shape)) + shape, 1):
+            pieces.append(encode_key(number, 0) + encode_varint(side))
+    pieces += encode_bytes(5, data.data.cast("B")) if data.size else []
+    if dialect != "v1":
+        dims = b"".join(encode_varint(side) for side in shape)
+        inner = encode_key(1, BYTES) + encode_varint(len(dims)) + dims if shape else b""
+        pieces += encode_bytes(7, inner)
+    return pieces
+
+
+def _write_hdf5(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, stream: BinaryIO, source: str) -> None:
+    try:
+        import h5py
+    except ImportError:
+        raise complain("HDF5 models are written by h5py; `pip install h5py`", source=source) from None
+    owned: set[str] = set()
+    layers = {name: () for name in weights} if spec is None else {one.name: one.params for one in spec.layers}
+    with h5py.File(stream, "w") as file:
+        data = file.create_group("data")
+        for name, params in layers.items():
+            if not all(part.strip(".") for part in name.split("/")):
+                raise complain(f"layer {name!r} has a name that HDF5 cannot hold; write a binary model", source=source)
+            try:
+                group = data.require_group(name)
+                for index, blob in enumerate(weights.get(name, ())):
+                    shared = params[index].name if index < len(params) else ""
+                    if not shared or shared not in owned:
+                        group.create_dataset(str(index), data=np.asarray(blob, dtype="<f4"))
+                        owned.add(shared)
+            except (ValueError, TypeError, OSError, RuntimeError) as error:
+                raise complain(f"layer {name!r} cannot be stored: {error}", source=source) from error

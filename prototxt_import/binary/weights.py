@@ -1,0 +1,285 @@
+"""Model files: blobs by layer name, as views of the mapped file, and their fit to a net."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from prototxt_import.binary.hdf5 import ABSENT, is_hdf5, read_hdf5
+from prototxt_import.binary.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire
+from prototxt_import.build import fit
+from prototxt_import.errors import complain
+from prototxt_import.layers.base import MAX_AXES, MAX_COUNT
+from prototxt_import.spec import Array, NetSpec, Shape
+
+# Field numbers (see schema/): of a net its layers, of a layer in each format its name, type and blobs.
+_V1_LAYERS, _V2_LAYER = 2, 100
+_V0_NESTED, _V0_NAME, _V0_TYPE, _V0_BLOBS = 1, 1, 2, 50
+_V1_NAME, _V1_TYPE, _V1_BLOBS, _V1_CONVOLUTION = 4, 5, 6, 10
+_V2_NAME, _V2_TYPE, _V2_BLOBS = 1, 2, 7
+_HOLE = 17
+_DECONVOLUTION = 39
+_V1_FORK_TYPES = range(40, 57)
+
+
+@dataclass
+class StoredLayer:
+    """A layer of a model file. type: the V2 or V0 name, or the V1 enum number; fields: the numbers of its fields."""
+
+    name: str = ""
+    type: str | int = ""
+    blobs: list[Array] = field(default_factory=list)
+    fields: set[int] = field(default_factory=set)
+    hole: bool = False
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model file: net name, dialect by what it contains ("v0", "v1", "v2", "x2", "bvlc"), layers in file order.
+
+    evidence: what told the dialect, in words."""
+
+    name: str
+    dialect: str
+    layers: tuple[StoredLayer, ...]
+    evidence: str = ""
+
+
+def read_weights(path: str | Path) -> dict[str, list[Array]]:
+    """The blobs of every layer that has any, {layer name: [array, ...]}, in Caffe's blob order and the file's shapes.
+
+    Arrays are float32, read-only views of the mapped file where it holds packed single precision; else copies
+    (double precision stays float64). HDF5 models (.caffemodel.h5) are read too, as copies; where they leave
+    out a shared blob before another one, an empty array stands in its place.
+    Raises CaffeFormatError with file name and offset."""
+    if is_hdf5(path):
+        return read_hdf5(path)
+    found: dict[str, list[Array]] = {}
+    for layer in read_model(path).layers:
+        if layer.blobs:
+            found[layer.name] = layer.blobs
+    return found
+
+
+def read_mean(path: str | Path) -> Array:
+    """The array in a mean file (one BlobProto, usually of shape (1, C, H, W)), a read-only view of the mapped file.
+
+    Raises CaffeFormatError with file name and offset."""
+    wire = Wire(path)
+    array = read_blob(wire, Field(0, BYTES, 0, 0, 0, wire.size))
+    if not array.size:
+        raise complain("holds no numbers; it is no mean file", source=wire.source)
+    return array
+
+
+def read_model(path: str | Path) -> StoredModel:
+    """Everything of a model file that does not depend on knowing its dialect beforehand; errors as read_weights."""
+    wire = Wire(path)
+    name = ""
+    layers: list[StoredLayer] = []
+    formats: set[str] = set()
+    for one in wire.fields():
+        if one.number == 1:
+            name = wire.text(one)
+        elif one.number in (_V1_LAYERS, _V2_LAYER):
+            wire.expect(one, BYTES)
+            layer, kind = _v2_layer(wire, one) if one.number == _V2_LAYER else _v1_layer(wire, one)
+            layers.append(layer)
+            formats.add(kind)
+    if not layers:
+        raise complain("holds no layers; a solver state, a mean file or something else?", source=wire.source)
+    dialect, evidence = _dialect(layers, formats)
+    return StoredModel(name, dialect, tuple(layers), evidence)
+
+
+def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str]:
+    """The dialect, and in words what tells it."""
+    if "v0" in formats:
+        return "v0", "layers nested in the layers of the V1 format"
+    if "v1" in formats:
+        # 39 is IMAGE_SEG_DATA in the fork, DECONVOLUTION in BVLC; without evidence the fork is assumed, as for text.
+        late = [one for one in layers if one.type == _DECONVOLUTION and _V1_CONVOLUTION in one.fields]
+        for one in layers:
+            if one.hole or one.type in _V1_FORK_TYPES:
+                return "v1", f"{'hole' if one.hole else f'type {one.type}'} (layer {one.name!r}) in V1 layers"
+        if late:
+            return "bvlc", f"DECONVOLUTION (layer {late[0].name!r}) in V1 layers"
+        return "v1", "V1 layers, and nothing that only BVLC has"
+    # Only the forks have these types, and each fork numbers their messages in its own way.
+    numbers = {
+        "Interp": {143: "v2", 153: "x2"},
+        "SegAccuracy": {144: "v2", 154: "x2"},
+        "MatWrite": {145: "v2", 155: "x2"},
+        "DenseCRF": {146: "v2", 152: "x2"},
+    }
+    for layer in layers:
+        for number, fork_name in numbers.get(str(layer.type), {}).items():
+            if number in layer.fields:
+                return fork_name, f"{layer.type} (layer {layer.name!r}) with its options in field {number}"
+    for layer in layers:
+        if layer.type == "ImageSegData":
+            return "v2", f"ImageSegData (layer {layer.name!r})"
+    return "bvlc", "V2 layers, and nothing that only a fork has"
+
+
+def _v2_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
+    layer = StoredLayer()
+    for one in wire.fields(message.start, message.stop):
+        layer.fields.add(one.number)
+        if one.number == _V2_NAME:
+            layer.name = wire.text(one)
+        elif one.number == _V2_TYPE:
+            layer.type = wire.text(one)
+        elif one.number == _V2_BLOBS:
+            layer.blobs.append(read_blob(wire, one))
+    return layer, "v2"
+
+
+def _v1_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
+    layer, kind = StoredLayer(), "v1"
+    for one in wire.fields(message.start, message.stop):
+        layer.fields.add(one.number)
+        if one.number == _V0_NESTED:
+            wire.expect(one, BYTES)
+            kind = "v0"
+            _v0_layer(wire, one, layer)
+        elif one.number == _V1_NAME:
+            layer.name = wire.text(one)
+        elif one.number == _V1_TYPE:
+            layer.type = wire.signed(one)
+        elif one.number == _V1_BLOBS:
+            layer.blobs.append(read_blob(wire, one))
+        elif one.number == _V1_CONVOLUTION:
+            wire.expect(one, BYTES)
+            # In BVLC's numbering field 17 is a truth value, so anything above 1 is the v1 fork's hole.
+            layer.hole = any(
+                inner.number == _HOLE and inner.kind == VARINT and inner.value > 1
+                for inner in wire.fields(one.start, one.stop)
+            )
+    return layer, kind
+
+
+def _v0_layer(wire: Wire, message: Field, layer: StoredLayer) -> None:
+    for one in wire.fields(message.start, message.stop):
+        if one.number == _V0_NAME:
+            layer.name = wire.text(one)
+        elif one.number == _V0_TYPE:
+            layer.type = wire.text(one)
+        elif one.number == _V0_BLOBS:
+            layer.blobs.append(read_blob(wire, one))
+
+
+def read_blob(wire: Wire, message: Field) -> Array:
+    """A BlobProto as array of its shape; double_data wins where it is present, as in Caffe."""
+    wire.expect(message, BYTES)
+    legacy: dict[int, int] = {}
+    shape: Shape | None = None
+    parts: dict[int, list[Array]] = {5: [], 8: []}
+    at = message.start
+    while at < message.stop:
+        one = wire.field(at, message.stop)
+        at = one.stop
+        if one.number <= 4:
+            legacy[one.number] = wire.signed(one)
+        elif one.number == 7:
+            wire.expect(one, BYTES)
+            shape = (*(shape or ()), *_dims(wire, one))
+            if len(shape) > MAX_AXES:
+                raise wire.error(one.at, f"a blob has more than {MAX_AXES} axes")
+        elif one.number in (5, 6, 8, 9):
+            item, kind = ("<f4", FIXED32) if one.number < 7 else ("<f8", FIXED64)
+            wire.expect(one, BYTES, kind)
+            if one.kind == BYTES:
+                values = wire.array(one.start, one.stop, item)
+            else:
+                values, at = wire.run(one, message.stop, item)
+            if one.number in parts:
+                parts[one.number].append(values)
+    pieces = [one for one in parts[8] if one.size] or parts[5] or [np.zeros(0, "<f4")]
+    data = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    data.flags.writeable = False
+    if legacy:
+        shape = tuple(legacy.get(number, 0) for number in range(1, 5))
+    elif shape is None:
+        shape = () if data.size == 1 else (data.size,)
+    # An empty side does not excuse the others: no array can have them.
+    if any(side < 0 for side in shape) or math.prod(max(side, 1) for side in shape) > MAX_COUNT:
+        raise wire.error(message.at, f"a blob has the impossible shape {list(shape)}")
+    if math.prod(shape) != data.size:
+        raise wire.error(message.at, f"a blob of shape {list(shape)} has {data.size} numbers, not {math.prod(shape)}")
+    return data.reshape(shape)
+
+
+def _dims(wire: Wire, message: Field) -> list[int]:
+    dims: list[int] = []
+    for one in wire.fields(message.start, message.stop):
+        if one.number != 1:
+            continue
+        wire.expect(one, BYTES, VARINT)
+        # One unpacked number is what a packed run of one would hold.
+        at = one.start
+        while at < one.stop:
+            value, at = wire.varint(at, one.stop)
+            dims.append(value - (1 << 64) if value >= 1 << 63 else value)
+            if len(dims) > MAX_AXES:
+                raise wire.error(one.at, f"a blob has more than {MAX_AXES} axes")
+    return dims
+
+
+def attach(spec: NetSpec, path: str | Path) -> NetSpec:
+    """`spec` with the blobs of a model file, matched by layer name.
+
+    Layers of the file that the net lacks are ignored (unused_weights), layers of the net that the file lacks keep
+    their fillers (missing_weights). Raises CaffeFormatError where counts or shapes differ, or nothing matches."""
+    stored = read_weights(path)
+    return with_weights(spec, stored, str(path))
+
+
+def with_weights(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: str) -> NetSpec:
+    """`attach` for arrays at hand; `source` names their origin in errors."""
+    wanted = {
+        layer.name: layer.options.blob_count(len(layer.bottoms))
+        for layer in spec.layers
+        if layer.options.blob_count(len(layer.bottoms))
+    }
+    stored = _with_shared(spec, stored)
+    for layer in spec.layers:
+        blobs = stored.get(layer.name, ())
+        if blobs and len(blobs) != wanted.get(layer.name, 0):
+            raise complain(
+                f"has {wanted.get(layer.name, 0)} blobs; {source} holds {len(blobs)} for it; is it this net's model?",
+                source=spec.source,
+                line=layer.line,
+                layer=layer.name,
+                type_name=layer.type,
+            )
+    matched = {name: list(stored[name]) for name in wanted if stored.get(name)}
+    spec = dataclasses.replace(
+        spec,
+        weights=matched,
+        unused_weights=tuple(name for name, blobs in stored.items() if blobs and name not in matched),
+        missing_weights=tuple(name for name in wanted if name not in matched),
+    )
+    return fit(spec, source)
+
+
+def _with_shared(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> dict[str, Sequence[Array]]:
+    """`stored` with blobs that only their owner has under every layer that shares them: HDF5 models leave those out."""
+    found = dict(stored)
+    owners: dict[str, Array] = {}
+    for layer in spec.layers:
+        blobs = list(stored.get(layer.name, ()))
+        for index, param in enumerate(layer.params):
+            absent = index >= len(blobs) or blobs[index] is ABSENT
+            if absent and param.name in owners and index <= len(blobs):
+                blobs[index : index + 1] = [owners[param.name]]
+            elif not absent and param.name:
+                owners.setdefault(param.name, blobs[index])
+        if blobs:
+            found[layer.name] = blobs
+    return found

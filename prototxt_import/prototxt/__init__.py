@@ -1,0 +1,1 @@
+"""Caffe's text: nets and solvers parsed, upgraded, written."""

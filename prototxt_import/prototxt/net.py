@@ -1,0 +1,274 @@
+"""read_net: a prototxt in any dialect, in one net state, to a NetSpec."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prototxt_import.binary.weights import attach
+from prototxt_import.build import default_loss_weights, default_param, finish
+from prototxt_import.errors import CaffeFormatError, complain
+from prototxt_import.layers import Context, layer_types, lookup
+from prototxt_import.layers.base import LayerType, plain
+from prototxt_import.prototxt.text import MAX_BYTES, Block, load, nearest, parse, scan
+from prototxt_import.prototxt.upgrade import detect, upgraded, v1_names
+from prototxt_import.spec import LayerSpec, NetSpec, ParamSpec, Shape
+
+DIALECTS = ("v0", "v1", "v2", "x2", "bvlc")
+# Unknown types, and layers of each, that an error names.
+MAX_NAMES = 40
+
+
+def read_net(
+    path: str | Path,
+    weights: str | Path | None = None,
+    phase: str = "TEST",
+    variables: Mapping[str, str] | None = None,
+    dialect: str = "auto",
+    level: int = 0,
+    stages: Sequence[str] = (),
+) -> NetSpec:
+    """Read a prototxt, and with `weights` a model file whose blobs are checked against it and mapped, not copied.
+
+    variables: values of the file's ${NAME} placeholders. dialect: "auto", "v0", "v1", "v2", "x2" or "bvlc".
+    phase, level, stages: the net state that include and exclude rules are held against.
+    Raises CaffeFormatError, one line with file, line, layer and remedy as far as they are known."""
+    source = str(path)
+    return parse_net(load(path, variables), source, weights, phase, variables, dialect, level, stages)
+
+
+def parse_net(
+    text: str,
+    source: str = "<text>",
+    weights: str | Path | None = None,
+    phase: str = "TEST",
+    variables: Mapping[str, str] | None = None,
+    dialect: str = "auto",
+    level: int = 0,
+    stages: Sequence[str] = (),
+) -> NetSpec:
+    """read_net for text at hand, placeholders already replaced; `source` stands for the file name in errors."""
+    if phase not in ("TRAIN", "TEST"):
+        raise complain(f"phase is {phase!r}; it must be TRAIN or TEST")
+    if dialect not in ("auto", *DIALECTS):
+        raise complain(f"dialect is {dialect!r}; known are auto, {', '.join(DIALECTS)}")
+    if len(text) > MAX_BYTES:
+        raise complain(f"is larger than {MAX_BYTES // 2**20} MiB; that is no prototxt", source=source)
+    blocks = scan(text, source)
+    _check_v1_types(blocks, source)
+    try:
+        message = parse(text, "NetParameter", source, blocks)
+    except CaffeFormatError:
+        # A type nobody knows brings a parameter field nobody knows, at which the parser stops.
+        _check_v2_types(blocks, source)
+        raise
+    spoken, evidence = detect(message) if dialect == "auto" else (dialect, "as asked for")
+    lines: list[int | None] = [one.line for one in blocks if one.keyword in ("layer", "layers")]
+    count = len(message.layer) + len(message.layers)
+    # Only a file that writes its layers as a bracketed list keeps scan from seeing each on its own.
+    messages, lines = upgraded(message, source, lines if len(lines) == count else [None] * count)
+    state = (phase, level, tuple(stages))
+    if not messages and not message.input:
+        raise complain("holds no layers", source=source)
+    kept = [(one, line) for one, line in zip(messages, lines, strict=True) if _included(one, state, source, line)]
+    _check_types(kept, source)
+    inputs = _inputs(message, kept, source)
+    layers = [_layer(one, line, phase, spoken, source) for one, line in kept if one.type != "Input"]
+    spec = NetSpec(
+        name=message.name,
+        inputs=inputs,
+        layers=_share(layers),
+        phase=phase,
+        level=level,
+        stages=tuple(stages),
+        dialect=spoken,
+        evidence=evidence,
+        force_backward=message.force_backward,
+        source=source,
+        variables=dict(variables or {}),
+    )
+    spec = finish(spec)
+    return spec if weights is None else attach(spec, weights)
+
+
+def _check_v1_types(blocks: list[Block], source: str) -> None:
+    """V1 types are enum values, at the first of which protobuf would stop; so all unknown ones are told here."""
+    named = [one for one in blocks if one.keyword == "layers" and one.words.get("type", "").isidentifier()]
+    _check_block_types(named, {*v1_names(), "NONE"}, source)
+
+
+def _check_v2_types(blocks: list[Block], source: str) -> None:
+    named = [one for one in blocks if one.keyword == "layer" and one.words.get("type", "")[:1] in ("'", '"')]
+    _check_block_types(named, {*(one.name for one in layer_types()), "Input"}, source)
+
+
+def _check_block_types(blocks: Sequence[Block], known: set[str], source: str) -> None:
+    told = [(_word(one, "type"), _word(one, "name"), one.line) for one in blocks]
+    wrong = [one for one in told if one[0] not in known]
+    if wrong:
+        raise _unknown_types(wrong, known, source)
+
+
+def _word(block: Block, name: str) -> str:
+    return block.words.get(name, "").strip("\"'")
+
+
+def _check_types(kept: list[tuple[Any, int | None]], source: str) -> None:
+    known = {one.name for one in layer_types()}
+    wrong = [(one.type, one.name, line) for one, line in kept if one.type not in known and one.type != "Input"]
+    if wrong:
+        raise _unknown_types(wrong, known, source)
+
+
+def _unknown_types(wrong: Sequence[tuple[str, str, int | None]], known: set[str], source: str) -> CaffeFormatError:
+    by_type: dict[str, list[str]] = {}
+    for kind, name, _ in wrong:
+        by_type.setdefault(kind, []).append(repr(name))
+    told = []
+    for kind, names in list(by_type.items())[:MAX_NAMES]:
+        shown = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if names[MAX_NAMES:] else "")
+        hint = nearest(kind, known).removeprefix("; ").rstrip("?")
+        told.append(f"{kind or 'no type'} (layer{'s' * (len(names) > 1)} {shown}{'; ' + hint if hint else ''})")
+    if len(by_type) > MAX_NAMES:
+        told.append(f"and {len(by_type) - MAX_NAMES} more types")
+    return complain(
+        f"unknown layer type{'s' if len(told) > 1 else ''}: {'; '.join(told)}; "
+        "prototxt_import.layer_type registers a type of your own",
+        source=source,
+        line=wrong[0][2],
+    )
+
+
+def _included(message: Any, state: tuple[str, int, tuple[str, ...]], source: str, line: int | None) -> bool:
+    if message.include and message.exclude:
+        raise complain(
+            "has both include and exclude rules; give one kind",
+            source=source,
+            line=line,
+            layer=message.name,
+            type_name=message.type,
+        )
+    if message.include:
+        return any(_met(rule, state) for rule in message.include)
+    return not any(_met(rule, state) for rule in message.exclude)
+
+
+def _met(rule: Any, state: tuple[str, int, tuple[str, ...]]) -> bool:
+    phase, level, stages = state
+    return (
+        (not rule.HasField("phase") or plain(rule, "phase") == phase)
+        and (not rule.HasField("min_level") or level >= rule.min_level)
+        and (not rule.HasField("max_level") or level <= rule.max_level)
+        and all(one in stages for one in rule.stage)
+        and not any(one in stages for one in rule.not_stage)
+    )
+
+
+def _inputs(net: Any, kept: list[tuple[Any, int | None]], source: str) -> dict[str, Shape]:
+    """Legacy `input` fields and Input layers, which mean the same."""
+    found: dict[str, Shape] = {}
+
+    def add(name: str, shape: Shape, line: int | None) -> None:
+        if name in found:
+            raise complain(f"input {name!r} is declared twice", source=source, line=line)
+        found[name] = shape
+
+    names = list(net.input)
+    if net.input_shape and net.input_dim:
+        raise complain("gives both input_shape and input_dim; one of them is enough", source=source)
+    shapes = [tuple(one.dim) for one in net.input_shape]
+    if net.input_dim:
+        if len(net.input_dim) != 4 * len(names):
+            raise complain(f"has {len(net.input_dim)} input_dim for {len(names)} inputs; each takes 4", source=source)
+        shapes = [tuple(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
+    if len(shapes) != len(names):
+        raise complain(f"has {len(shapes)} input shapes for {len(names)} inputs", source=source)
+    for name, shape in zip(names, shapes, strict=True):
+        add(name, shape, None)
+    for message, line in kept:
+        if message.type == "Input":
+            shapes = [tuple(one.dim) for one in message.input_param.shape]
+            if len(shapes) == 1:
+                shapes *= len(message.top)
+            if len(shapes) != len(message.top):
+                what = f"has {len(shapes)} shapes for {len(message.top)} tops; give one for all, or one each"
+                raise complain(what, source=source, line=line, layer=message.name, type_name="Input")
+            for name, shape in zip(message.top, shapes, strict=True):
+                add(name, shape, line)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draft:
+    """A layer whose multipliers may yet come from a sharer: None where the file says nothing."""
+
+    layer: LayerSpec
+    row: LayerType
+    multipliers: tuple[tuple[float | None, float | None], ...]
+
+
+def _layer(message: Any, line: int | None, phase: str, dialect: str, source: str) -> _Draft:
+    row = lookup(message.type)
+    assert row is not None  # _check_types has seen it
+    context = Context(phase, dialect, len(message.bottom), len(message.top))
+    try:
+        options = row.options.parse(message, context)
+        blobs = options.blob_count(context.bottoms)
+        entries = list(message.param)
+        if row.frozen and dialect in ("x2", "bvlc") and len(entries) == blobs:
+            # Both drop these blocks, names included, when they load a file.
+            entries = []
+        if len(entries) > blobs:
+            raise ValueError(f"has {len(entries)} param entries for {blobs} learnable blobs")
+        weights = tuple(plain(message, "loss_weight")) or default_loss_weights(row, context.tops)
+        if len(weights) != max(context.tops, row.loss):
+            raise ValueError(f"has {len(weights)} loss_weight for {context.tops} tops")
+        if message.propagate_down and len(message.propagate_down) != context.bottoms:
+            raise ValueError(f"has {len(message.propagate_down)} propagate_down for {context.bottoms} bottoms")
+    except (ValueError, OverflowError) as error:
+        raise complain(str(error), source=source, line=line, layer=message.name, type_name=message.type) from None
+    params = [ParamSpec(name=one.name, share_mode=plain(one, "share_mode")) for one in entries]
+    multipliers: list[tuple[float | None, float | None]] = [
+        (
+            plain(one, "lr_mult") if one.HasField("lr_mult") else None,
+            plain(one, "decay_mult") if one.HasField("decay_mult") else None,
+        )
+        for one in entries
+    ]
+    missing = blobs - len(entries)
+    layer = LayerSpec(
+        name=message.name,
+        type=message.type,
+        bottoms=tuple(message.bottom),
+        tops=tuple(message.top),
+        options=options,
+        params=(*params, *[ParamSpec()] * missing),
+        loss_weights=weights,
+        propagate_down=tuple(message.propagate_down),
+        line=line,
+    )
+    return _Draft(layer, row, (*multipliers, *[(None, None)] * missing))
+
+
+def _share(drafts: Sequence[_Draft]) -> tuple[LayerSpec, ...]:
+    """Settle multipliers: blobs of one name take what any of them is given; build.check_sharing judges conflicts."""
+    settled: dict[tuple[str, int], float] = {}
+    for draft in drafts:
+        for param, given in zip(draft.layer.params, draft.multipliers, strict=True):
+            for fact, value in enumerate(given):
+                if param.name and value is not None:
+                    settled.setdefault((param.name, fact), value)
+    result = []
+    for draft in drafts:
+        default = default_param(draft.row)
+        params = []
+        for param, (rate, decay) in zip(draft.layer.params, draft.multipliers, strict=True):
+            if rate is None:
+                rate = settled.get((param.name, 0), default.lr_mult)
+            if decay is None:
+                decay = settled.get((param.name, 1), default.decay_mult)
+            params.append(dataclasses.replace(param, lr_mult=rate, decay_mult=decay))
+        result.append(dataclasses.replace(draft.layer, params=tuple(params)))
+    return tuple(result)

@@ -1,0 +1,116 @@
+"""Solver files as frozen records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prototxt_import.errors import complain
+from prototxt_import.layers.base import plain
+from prototxt_import.prototxt.text import load, parse, scan
+
+_TYPES = {
+    "SGD": "SGD",
+    "NESTEROV": "Nesterov",
+    "ADAGRAD": "AdaGrad",
+    "RMSPROP": "RMSProp",
+    "ADADELTA": "AdaDelta",
+    "ADAM": "Adam",
+}
+
+
+@dataclass(frozen=True)
+class NetState:
+    """The state in which a solver builds a net, on top of its phase."""
+
+    level: int = 0
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SolverSpec:
+    """A solver file, every value resolved; two spellings of one solver are equal.
+
+    type: the new name ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam") also where the file has the old
+    enum. net, train_net: file names as written, "" where absent. rms_decay: None where the file is silent, since the
+    dialects disagree (0 in v2, 0.99 in x2 and BVLC)."""
+
+    net: str = ""
+    train_net: str = ""
+    test_net: tuple[str, ...] = ()
+    test_iter: tuple[int, ...] = ()
+    test_interval: int = 0
+    test_initialization: bool = True
+    test_compute_loss: bool = False
+    train_state: NetState = NetState()
+    test_state: tuple[NetState, ...] = ()
+    base_lr: float = 0.0
+    lr_policy: str = ""
+    gamma: float = 0.0
+    power: float = 0.0
+    stepsize: int = 0
+    stepvalue: tuple[int, ...] = ()
+    max_iter: int = 0
+    iter_size: int = 1
+    display: int = 0
+    average_loss: int = 1
+    momentum: float = 0.0
+    momentum2: float = 0.999
+    rms_decay: float | None = None
+    delta: float = 1e-8
+    weight_decay: float = 0.0
+    regularization_type: str = "L2"
+    clip_gradients: float = -1.0
+    snapshot: int = 0
+    snapshot_prefix: str = ""
+    snapshot_diff: bool = False
+    snapshot_format: str = "BINARYPROTO"
+    snapshot_after_train: bool = True
+    solver_mode: str = "GPU"
+    device_id: int = 0
+    random_seed: int = -1
+    debug_info: bool = False
+    type: str = "SGD"
+    weights: tuple[str, ...] = ()
+    source: str = dataclasses.field(default="", compare=False)
+
+
+def read_solver(path: str | Path, variables: Mapping[str, str] | None = None) -> SolverSpec:
+    """Read a solver prototxt; CaffeFormatError with line and remedy where it is wrong, or holds its nets inline."""
+    source = str(path)
+    text = load(path, variables)
+    message = parse(text, "SolverParameter", source, scan(text, source))
+    for name in ("net_param", "train_net_param", "test_net_param"):
+        value = getattr(message, name)
+        if len(value) if hasattr(value, "add") else message.HasField(name):
+            raise complain(f"{name} is not supported; put the net in a file of its own", source=source)
+    taken = {
+        one.name: plain(message, one.name)
+        for one in dataclasses.fields(SolverSpec)
+        if one.name not in ("source", "type", "rms_decay", "train_state", "test_state")
+    }
+    return SolverSpec(
+        **taken,
+        type=_type(message, source),
+        rms_decay=plain(message, "rms_decay") if message.HasField("rms_decay") else None,
+        train_state=_state(message.train_state),
+        test_state=tuple(_state(one) for one in message.test_state),
+        source=source,
+    )
+
+
+def _type(message: Any, source: str) -> str:
+    if message.HasField("solver_type"):
+        if message.HasField("type"):
+            raise complain("gives both type and the older solver_type; one of them is enough", source=source)
+        return _TYPES[plain(message, "solver_type")]
+    if message.type not in _TYPES.values():
+        raise complain(f"unknown solver type {message.type!r}; known are {', '.join(_TYPES.values())}", source=source)
+    return str(message.type)
+
+
+def _state(message: Any) -> NetState:
+    return NetState(message.level, tuple(message.stage))

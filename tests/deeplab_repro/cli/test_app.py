@@ -1,0 +1,190 @@
+"""The command's frame: help, version, exit codes, one-line errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+
+from deeplab_repro.cli import app, output
+from deeplab_repro.cli.app import VERBS, is_expected, one_line
+
+COMMAND = [sys.executable, "-c", "from deeplab_repro.cli import main; main()"]
+
+
+def test_help_lists_every_verb_and_imports_no_torch():
+    code = (
+        "import sys\nfrom deeplab_repro.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch', 'cv2', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for verb in VERBS:
+        assert verb in result.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(deeplab, verb):
+    result = deeplab(verb, "--help")
+    assert result.exit_code == 0
+    assert f"deeplab {verb}" in result.stdout
+
+
+@pytest.mark.parametrize(("verb", "names"), [
+    ("crf", ("jobs", "processes")), ("crf-search", ("jobs", "processes")), ("verify", ("jobs", "processes")),
+    ("doctor", ("workers", "jobs")), ("train", ("workers",)),
+])  # fmt: skip
+def test_processes_are_jobs_and_threads_that_read_are_workers(refused, verb, names):
+    """Older spellings stay."""
+    for name in names:
+        refused(f"--{name}", verb, f"--{name}", -1)
+
+
+def test_version(deeplab):
+    from deeplab_repro import __version__
+
+    result = deeplab("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"deeplab-repro {__version__}\n"
+
+
+def test_without_a_verb_the_help_is_shown(deeplab):
+    result = deeplab()
+    assert result.exit_code == 0
+    assert result.stdout.count("Usage:") == 1
+
+
+def test_usage_errors_are_one_line(refused, deeplab):
+    refused("--scores", "crf", "a.png", "-o", "b.png")
+    refused("No such option: --nope", "inspect", "a.prototxt", "--nope")
+    refused("not one of", "crf", "a.png", "--scores", "s", "-o", "b.png", "--device", "tpu")
+    result = deeplab("segmnt")
+    assert result.exit_code == 2
+    assert "segment" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_expected_error_becomes_one_line(deeplab, monkeypatch):
+    def fail(*_):
+        raise ValueError("first\n   second\nException raised from there (a.cpp:1)\n")
+
+    monkeypatch.setattr("deeplab_repro.files.images.read_image", fail)
+    result = deeplab("crf", "a.png", "--scores", "s.npy", "-o", "b.png")
+    assert result.exit_code == 2
+    assert result.stderr == "deeplab crf: error: first second\n"
+
+
+def test_an_unexpected_error_keeps_its_traceback(monkeypatch):
+    code = (
+        "import deeplab_repro.files.images as images\n"
+        "def fail(*_): raise KeyError('a mistake of ours')\n"
+        "images.read_image = fail\nfrom deeplab_repro.cli import main\nmain()"
+    )
+    arguments = ["crf", "a.png", "--scores", "s.npy", "-o", "b.png"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "a mistake of ours" in result.stderr
+
+
+def test_traceback_is_shown_on_request():
+    arguments = ["--traceback", "crf", "none.png", "--scores", "s.npy", "-o", "b.png"]
+    result = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_interrupt_is_one_line_and_130():
+    code = (
+        "import time, deeplab_repro.files.images as images\n"
+        "def wait(*_): print('ready', flush=True); time.sleep(60)\n"
+        "images.read_image = wait\nfrom deeplab_repro.cli import main\nmain()"
+    )
+    arguments = ["crf", "a.png", "--scores", "s.npy", "-o", "b.png"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "deeplab crf: interrupted\n"
+
+
+def test_which_errors_are_expected():
+    for error in (
+        ValueError("x"),
+        OSError("x"),
+        RuntimeError("x"),
+        MemoryError(),
+        UnicodeDecodeError("a", b"", 0, 1, ""),
+    ):
+        assert is_expected(error)
+    for error in (KeyError("x"), TypeError("x"), AttributeError("x"), RecursionError(), AssertionError()):
+        assert not is_expected(error)
+
+
+def test_os_errors_are_said_without_numbers():
+    assert one_line(FileNotFoundError(2, "No such file or directory", "a.txt")) == "a.txt: No such file or directory"
+    assert one_line(MemoryError()) == "MemoryError"
+
+
+def test_json_has_no_nan_and_goes_where_asked(tmp_path, capsys):
+    answer = {"a": float("nan"), "b": (1, 2.5), "c": tmp_path}
+    assert output.write_json(answer, None)
+    assert output.write_json(answer, str(tmp_path / "a.json"))
+    assert not output.write_json(answer, "-")
+    expected = {"a": None, "b": [1, 2.5], "c": str(tmp_path)}
+    assert json.loads((tmp_path / "a.json").read_text()) == json.loads(capsys.readouterr().out) == expected
+
+
+def test_progress_is_quiet_when_not_on_a_terminal(capfd):
+    assert list(output.progress([1, 2], "counting")) == [1, 2]
+    assert capfd.readouterr().err == ""
+
+
+def test_app_is_a_typer_application():
+    assert isinstance(app, typer.Typer)
+
+
+def _demo_answer(matches):
+    return {
+        "scenes": 2,
+        "device": "cpu",
+        "miou_before": 0.8,
+        "miou_after": 0.9,
+        "recorded_before": 0.81,
+        "recorded_after": 0.91,
+        "matches_recorded": matches,
+        "iou_before": {"sky": 0.7},
+        "iou_after": {"sky": 0.75},
+        "seconds": {"segment": 1.0},
+        "report": "there/report.html",
+    }
+
+
+@pytest.mark.parametrize(("matches", "code"), [(True, 0), (None, 0), (False, 1)])
+def test_demo_shows_scores_beside_the_recorded_ones(deeplab, monkeypatch, tmp_path, matches, code):
+    calls = []
+
+    def run_demo(folder, **options):
+        calls.append((folder, options))
+        return _demo_answer(matches)
+
+    monkeypatch.setattr("deeplab_repro.demo.run.run_demo", run_demo)
+    result = deeplab("demo", "-o", tmp_path, "--scenes", 2, "--device", "cpu")
+    assert result.exit_code == code, result.output
+    ((folder, options),) = calls
+    assert folder == tmp_path
+    assert (options["device"], options["scenes"]) == ("cpu", 2)
+    for word in ("0.8000", "0.9000", "sky", "there/report.html"):
+        assert word in result.stdout
+    assert ("0.9100" in result.stdout) == (matches is not None)
+    assert json.loads(deeplab("demo", "-o", tmp_path, "--json", "-").stdout)["miou_after"] == 0.9

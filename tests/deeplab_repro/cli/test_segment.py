@@ -1,0 +1,130 @@
+"""`deeplab segment` and `deeplab convert`: what they write, say and refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_repro.crf.model import CRFParams
+from deeplab_repro.files.images import read_image, write_image
+from deeplab_repro.predict.segmenter import Segmenter
+
+
+def _model(toy):
+    return ("--model", toy.prototxt, "--weights", toy.caffemodel, "--device", "cpu")
+
+
+def test_label_map_and_overlay_of_every_image(tmp_path, toy, photo, deeplab):
+    (tmp_path / "in").mkdir()
+    write_image(photo.pixels[:20], tmp_path / "in" / "photo.ppm")
+    write_image(photo.pixels[5:], tmp_path / "in" / "other.png")
+    result = deeplab("segment", photo.path, tmp_path / "in", *_model(toy), "-o", tmp_path / "a" / "out")
+    assert result.exit_code == 0, result.output
+    written = sorted(path.name for path in (tmp_path / "a" / "out").iterdir())
+    assert written == [f"{name}{end}.png" for name in ("other", "photo", "photo_ppm") for end in ("", "_overlay")]
+    found = Segmenter((toy.prototxt, toy.caffemodel), device="cpu")(photo.pixels)
+    picture = Image.open(tmp_path / "a" / "out" / "photo.png")
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture), found.labels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a" / "out" / "photo_overlay.png"), found.overlay())
+
+
+def test_crf_scales_flip_and_mean_reach_the_segmenter(tmp_path, toy, photo, deeplab):
+    options = ("--crf", "--scales", "1,0.75", "--flip", "--mean", "1,2,3")
+    result = deeplab("segment", photo.path, *_model(toy), *options, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    one = Segmenter(
+        (toy.prototxt, toy.caffemodel), scales=(1, 0.75), flip=True, mean_bgr=(1, 2, 3), crf=CRFParams(), device="cpu"
+    )
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), one(photo.pixels).labels)
+
+
+def test_json_tells_sizes_files_and_shares(tmp_path, toy, photo, deeplab):
+    result = deeplab("segment", photo.path, *_model(toy), "-o", tmp_path / "out", "--json", "-")
+    (row,) = json.loads(result.stdout)["images"]
+    assert (row["height"], row["width"]) == (37, 50)
+    assert row["labels"] == str(tmp_path / "out" / "photo.png")
+    assert sum(row["shares"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_converted_net_segments_as_its_files_do(tmp_path, toy, photo, deeplab):
+    checkpoint = tmp_path / "toy.safetensors"
+    result = deeplab("convert", toy.prototxt, toy.caffemodel, "-o", checkpoint)
+    assert result.exit_code == 0, result.output
+    for word in ("conv1", "4 x 3 x 3 x 3", "297 parameters", "1 ReLU", "not used"):
+        assert word in result.stdout
+    assert deeplab("segment", photo.path, *_model(toy), "-o", tmp_path / "a").exit_code == 0
+    assert deeplab("segment", photo.path, "--model", checkpoint, "-o", tmp_path / "b").exit_code == 0
+    assert (tmp_path / "a" / "photo.png").read_bytes() == (tmp_path / "b" / "photo.png").read_bytes()
+
+
+def test_convert_tells_what_did_not_map(tmp_path, toy, deeplab, refused):
+    from prototxt_import import write_weights
+
+    write_weights({"fc": toy.weights["fc"]}, toy.spec, tmp_path / "part.caffemodel", "v2")
+    (tmp_path / "cut.prototxt").write_text(toy.prototxt.read_text().split('layer { name: "fc"')[0])
+    target = tmp_path / "o.safetensors"
+    refused("conv1", "convert", toy.prototxt, tmp_path / "part.caffemodel", "-o", target)
+    assert not target.exists()
+    arguments = ("convert", toy.prototxt, tmp_path / "part.caffemodel", "--allow-missing", "-o", target, "--json", "-")
+    answer = json.loads(deeplab(*arguments).stdout)
+    assert answer["missing"] == ["conv1"]
+    assert [layer["from"] for layer in answer["layers"]] == ["filler", "weights"]
+    answer = json.loads(deeplab("convert", tmp_path / "cut.prototxt", toy.caffemodel, *arguments[3:]).stdout)
+    assert answer["unused"] == ["fc"]
+
+
+def test_a_checkpoint_is_named_after_the_weights(tmp_path, toy, deeplab, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert deeplab("convert", toy.prototxt, toy.caffemodel).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.safetensors"]
+
+
+def test_variables_and_phase(tmp_path, deeplab):
+    from prototxt_import import read_net, write_weights
+
+    text = (
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
+        'layer { name: "c_${NET_ID}" type: "Convolution" bottom: "data" top: "c"\n'
+        "  convolution_param { num_output: ${LABELS} kernel_size: 1 } }\n"
+        'layer { name: "d" type: "Dropout" bottom: "c" top: "d" include { phase: TRAIN } }\n'
+    )
+    (tmp_path / "n.prototxt").write_text(text)
+    spec = read_net(tmp_path / "n.prototxt", variables={"NET_ID": "x", "LABELS": "7"})
+    blobs = [np.ones(shape, np.float32) for shape in spec.param_shapes["c_x"]]
+    write_weights({"c_x": blobs}, spec, tmp_path / "w.caffemodel", "v2")
+    convert = ("convert", tmp_path / "n.prototxt", tmp_path / "w.caffemodel", "-o", tmp_path / "o.safetensors")
+    result = deeplab(*convert, "--var", "NET_ID=x", "--var", "LABELS=7", "--phase", "train", "--json", "-")
+    answer = json.loads(result.stdout)
+    assert answer["layers"][0]["blobs"] == [[7, 3, 1, 1], [7]]
+    assert answer["without_weights"] == ["d"]
+
+
+def test_a_bad_image_among_good_ones_stops_before_anything_is_written(tmp_path, toy, photo, refused):
+    (tmp_path / "x.jpg").write_text("not an image")
+    refused("x.jpg", "segment", photo.path, tmp_path / "x.jpg", *_model(toy), "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_segment_refuses(tmp_path, toy, photo, refused):
+    out = ("-o", tmp_path / "out")
+    refused("no_such_model", "segment", photo.path, "--model", "no_such_model", *out)
+    refused("bundled", "segment", photo.path, "--model", "bundeld", *out)
+    refused("weights are missing", "segment", photo.path, "--model", toy.prototxt, *out)
+    refused("gone.png", "segment", tmp_path / "gone.png", *_model(toy), *out)
+    refused("gone.prototxt", "segment", photo.path, "--model", tmp_path / "gone.prototxt", "--weights", "w", *out)
+    refused("gone.caffemodel", "segment", photo.path, "--model", toy.prototxt, "--weights", "gone.caffemodel", *out)
+    refused("--scales", "segment", photo.path, *_model(toy), *out, "--scales", "1,x")
+    refused("scales", "segment", photo.path, *_model(toy), *out, "--scales", "-1")
+    refused("--mean", "segment", photo.path, *_model(toy), *out, "--mean", "x")
+    refused("nowhere", "segment", photo.path, *_model(toy), *out, "--score-blob", "nowhere")
+    refused("/proc/nope", "segment", photo.path, *_model(toy), "-o", "/proc/nope")
+    (tmp_path / "file").touch()
+    refused("file", "segment", photo.path, *_model(toy), "-o", tmp_path / "file")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_images_in_a_folder(tmp_path, toy, refused):
+    (tmp_path / "empty").mkdir()
+    refused("no images", "segment", tmp_path / "empty", *_model(toy), "-o", tmp_path / "out")

@@ -1,0 +1,192 @@
+"""DenseCRF against recordings of pydensecrf and of DeepLab's own program."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deeplab_repro import CRFParams, DenseCRF
+from tests.paths import GOLDEN, SHARED
+
+COPIED = GOLDEN / "crf"
+RECORDED = SHARED / "golden" / "crf"
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def cases(root: Path, kind: str) -> list[dict]:
+    manifest = root / "manifest.json"
+    return [c for c in json.loads(manifest.read_text())["cases"] if c["kind"] == kind] if manifest.exists() else []
+
+
+def params(case: dict, kernels: str, normalization: str, iterations: int) -> CRFParams:
+    p = case["params"]
+    return CRFParams(
+        iterations=iterations,
+        normalization=normalization,
+        gaussian_weight=0 if kernels == "bilateral_only" else p["pos_w"],
+        gaussian_xy_std=p["pos_xy_std"],
+        bilateral_weight=0 if kernels == "gaussian_only" else p["bi_w"],
+        bilateral_xy_std=p["bi_xy_std"],
+        bilateral_rgb_std=p["bi_rgb_std"],
+    )
+
+
+SMALL = [
+    pytest.param(root, case, *run, id=f"{case['file']}-{'-'.join(map(str, run))}")
+    for root in (COPIED, RECORDED)
+    for case in cases(root, "meanfield_small")
+    if root == COPIED or not (COPIED / case["file"]).exists()
+    for run in case["runs"]
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("root", "case", "kernels", "normalization", "iterations"), SMALL)
+def test_marginals_reproduce_pydensecrf(root, case, kernels, normalization, iterations, device) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    data = np.load(root / case["file"])
+    tag = f"{kernels}_{normalization}_it{iterations}"
+    key = next((k for k in data.files if re.fullmatch(rf"Q_{tag}(_sub\d+)?", k)), None)
+    if key is None:
+        pytest.skip(f"{case['file']} records no {tag}")
+    image = torch.tensor(data["image"], device=device)
+    scores = torch.tensor(-data["unary"], device=device)
+    q = DenseCRF(params(case, kernels, normalization, iterations))(image, scores).cpu().numpy()
+    step = int(key.split("_sub")[1]) if "_sub" in key else 1
+    difference = np.abs(q[:, ::step, ::step] - data[key])
+    if normalization == "no":
+        # Arguments of order 100s saturate the softmax: only labels compare.
+        assert difference.mean() < 1e-3
+    else:
+        assert difference.mean() < 1e-5
+    if f"label_{tag}" in data.files:
+        assert (q.argmax(0) != data[f"label_{tag}"]).mean() <= (5e-3 if normalization == "no" else 2e-4)
+
+
+def test_deeplab_program_is_normalization_after() -> None:
+    case = cases(COPIED, "meanfield_small")[0]
+    data = np.load(COPIED / case["file"])
+    crf = DenseCRF(params(case, "both", "after", 10))
+    q = crf(torch.tensor(data["image"]), torch.tensor(-data["unary"])).numpy()
+    assert np.abs(q - data["Q_deeplab_it10"]).mean() < 1e-5
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="needs ../shared/golden/crf")
+@pytest.mark.parametrize("case", cases(RECORDED, "compatibility"), ids=lambda c: c["file"])
+def test_diagonal_and_matrix_compatibility(case) -> None:
+    data = np.load(RECORDED / case["file"])
+    keys = [k for k in data.files if k.startswith("Q_")]
+    assert keys
+    for key in keys:
+        _, form, normalization, iterations = key.split("_")
+        p = CRFParams(
+            iterations=int(iterations[2:]),
+            normalization=normalization,
+            gaussian_weight=1,
+            gaussian_xy_std=case["params"]["pos_xy_std"],
+            bilateral_weight=1,
+            bilateral_xy_std=case["params"]["bi_xy_std"],
+            bilateral_rgb_std=case["params"]["bi_rgb_std"],
+            compatibility=torch.tensor(data[f"compat_{form}"]),
+        )
+        q = DenseCRF(p)(torch.tensor(data["image"]), torch.tensor(-data["unary"])).numpy()
+        assert np.abs(q - data[key]).mean() < 1e-5, key
+
+
+def scene(height: int = 17, width: int = 23, labels: int = 4):
+    generator = torch.Generator().manual_seed(3)
+    image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=generator)
+    return image, torch.randn(labels, height, width, generator=generator)
+
+
+def test_batch_equals_each_image_alone() -> None:
+    image, scores = scene()
+    images, batch = torch.stack([image, image.flip(0)]), torch.stack([scores, scores.flip(2)])
+    crf = DenseCRF(CRFParams(iterations=3))
+    q = crf(images, batch)
+    assert torch.equal(q[0], crf(images[0], batch[0]))
+    assert torch.equal(q[1], crf(images[1], batch[1]))
+
+
+def test_potts_equals_its_compatibility_matrix() -> None:
+    image, scores = scene()
+    potts = DenseCRF(CRFParams(iterations=4))(image, scores)
+    for matrix in (-torch.eye(4), -torch.ones(4)):
+        other = DenseCRF(CRFParams(iterations=4, compatibility=matrix))(image, scores)
+        torch.testing.assert_close(other, potts)
+
+
+def test_a_matrix_is_symmetrised() -> None:
+    image, scores = scene()
+    matrix = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    a = DenseCRF(CRFParams(iterations=2, compatibility=matrix))(image, scores)
+    b = DenseCRF(CRFParams(iterations=2, compatibility=(matrix + matrix.T) / 2))(image, scores)
+    torch.testing.assert_close(a, b)
+
+
+def test_weight_zero_drops_a_kernel() -> None:
+    image, scores = scene()
+    plain = DenseCRF(CRFParams(gaussian_weight=0, bilateral_weight=0))(image, scores)
+    torch.testing.assert_close(plain, torch.softmax(scores, 0))
+    gaussian = DenseCRF(CRFParams(bilateral_weight=0, iterations=2))
+    assert torch.equal(gaussian(image, scores), gaussian(image.flip(0), scores))
+
+
+def test_adding_a_constant_to_a_pixels_scores_changes_nothing() -> None:
+    image, scores = scene()
+    crf = DenseCRF(CRFParams(iterations=3))
+    shifted = scores.double() + torch.randn(17, 23, dtype=torch.float64)
+    torch.testing.assert_close(crf(image, shifted), crf(image, scores.double()))
+
+
+def test_floating_point_image_equals_the_integer_one() -> None:
+    image, scores = scene()
+    crf = DenseCRF(CRFParams(iterations=2))
+    assert torch.equal(crf(image, scores), crf(image.float(), scores))
+
+
+@pytest.mark.parametrize(
+    ("image", "scores", "message"),
+    [
+        (torch.zeros(5, 6, 3), torch.zeros(2, 5, 7), r"image \[1, 5, 6, 3\] does not fit scores \[1, 2, 5, 7\]"),
+        (torch.zeros(3, 5, 6), torch.zeros(2, 5, 6), "does not fit"),
+        (torch.zeros(5, 6, 3), torch.zeros(1, 2, 5, 6), "image must be"),
+        (torch.zeros(5, 6, 3), torch.zeros(2, 5, 6, dtype=torch.float16), "float32 or float64"),
+    ],
+)
+def test_sizes_that_do_not_belong_together_are_named(image, scores, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        DenseCRF()(image, scores)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iterations", -1),
+        ("iterations", 2.5),
+        ("normalization", "off"),
+        ("gaussian_xy_std", 0.0),
+        ("bilateral_rgb_std", float("nan")),
+        ("bilateral_weight", float("inf")),
+        ("compatibility", torch.zeros(2, 3)),
+    ],
+)
+def test_bad_parameters_name_the_field(field: str, value) -> None:
+    with pytest.raises(ValueError, match=field):
+        CRFParams(**{field: value})
+
+
+def test_arrays_and_lists_are_taken_as_tensors_are() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (7, 9, 3), np.uint8)
+    scores = np.random.default_rng(3).normal(size=(2, 7, 9)).astype(np.float32)
+    crf = DenseCRF(CRFParams(compatibility=[[-1.0, 0.0], [0.0, -1.0]]))  # Potts
+    torch.testing.assert_close(crf(image, scores), DenseCRF()(torch.from_numpy(image), torch.from_numpy(scores)))
+
+
+def test_unknown_method_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="lattice"):
+        DenseCRF(method="magic")

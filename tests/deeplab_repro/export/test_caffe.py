@@ -1,0 +1,216 @@
+"""Nets written back to Caffe's files keep their layers and the bits of their blobs."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deeplab_repro import CaffeNet, export_net, load_caffe, zoo
+from deeplab_repro.export.caffe import net_arrays
+from deeplab_repro.zoo import models
+from prototxt_import import CaffeFormatError, layer, make_net, read_net, read_solver, read_weights, write_weights
+from tests.paths import GOLDEN, SHARED
+
+MODELS = SHARED / "caffemodels"
+NETS = sorted(path.parent for path in GOLDEN.glob("*/**/weights.caffemodel"))
+REAL = json.loads((MODELS / "manifest.json").read_text()) if MODELS.is_dir() else []
+# Private layer types, which test_own_layers.py registers.
+REAL = [one for one in REAL if "waifu2x" not in one["name"]]
+
+
+def bits(weights):
+    return {name: [np.asarray(one, "<f4").tobytes() for one in blobs] for name, blobs in weights.items() if blobs}
+
+
+def check_round_trip(net: CaffeNet, folder: Path, dialect: str | None, hdf5: bool) -> None:
+    files = export_net(net, folder, dialect, hdf5)
+    assert sorted(one.name for one in folder.iterdir()) == sorted([files.prototxt.name, files.weights.name])
+    again = read_net(files.prototxt, files.weights, net.spec.phase, dialect=files.dialect)
+    assert again.missing_weights == again.unused_weights == ()
+    if files.dialect == net.spec.dialect:
+        assert again == net.spec
+    assert bits(again.weights) == {
+        name: [blob.detach().numpy().tobytes() for blob in blobs] for name, blobs in net.params.items() if blobs
+    }
+
+
+@pytest.mark.parametrize("hdf5", [False, True], ids=["binary", "hdf5"])
+@pytest.mark.parametrize("folder", NETS, ids=lambda path: "-".join(path.parts[-2:]))
+def test_golden_nets_keep_every_bit(folder, hdf5, tmp_path):
+    phase = "TRAIN" if "train" in folder.name else "TEST"
+    net = load_caffe(folder / "net.prototxt", folder / "weights.caffemodel", phase)
+    check_round_trip(net, tmp_path / "out", None, hdf5)
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2", "x2", "bvlc"])
+def test_a_net_goes_out_in_every_dialect_that_has_its_layers(dialect, tmp_path):
+    folder = GOLDEN / "nets" / "v1_msc_largefov_released"
+    net = load_caffe(folder / "net.prototxt", folder / "weights.caffemodel")
+    if dialect == "bvlc":
+        with pytest.raises(CaffeFormatError, match=r"layer '.*' \(Interp\): the bvlc dialect has no such layer"):
+            export_net(net, tmp_path / "out", dialect)
+        assert not (tmp_path / "out").exists()
+    else:
+        check_round_trip(net, tmp_path / "out", dialect, False)
+
+
+@pytest.mark.skipif(not REAL, reason="needs ../shared/caffemodels")
+@pytest.mark.parametrize("hdf5", [False, True], ids=["binary", "hdf5"])
+@pytest.mark.parametrize("model", REAL, ids=lambda one: one["name"])
+def test_real_models_keep_every_bit(model, hdf5, tmp_path):
+    check_round_trip(load_caffe(MODELS / model["prototxt"]["file"], MODELS / model["file"]), tmp_path, None, hdf5)
+
+
+@pytest.mark.skipif(not REAL, reason="needs ../shared/caffemodels")
+@pytest.mark.parametrize("name", ["again.caffemodel", "again.caffemodel.h5"])
+@pytest.mark.parametrize("model", REAL, ids=lambda one: one["name"])
+def test_real_models_without_a_net_keep_every_blob_of_every_layer(model, name, tmp_path):
+    stored = read_weights(MODELS / model["file"])
+    write_weights(stored, None, tmp_path / name)
+    again = read_weights(tmp_path / name)
+    assert bits(again) == bits(stored)
+    assert {key: [one.shape for one in blobs] for key, blobs in again.items()} == {
+        key: [one.shape for one in blobs] for key, blobs in stored.items()
+    }
+
+
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_trained_parameters_go_out_as_they_are_and_shared_ones_once_in_hdf5(hdf5, tmp_path):
+    folder = GOLDEN / "layers" / "v2" / "conv_shared_params"
+    net = load_caffe(folder / "net.prototxt", folder / "weights.caffemodel")
+    with torch.no_grad():
+        net.params["cb"][0].fill_(2.5)
+    files = export_net(net, tmp_path, hdf5=hdf5)
+    assert list(read_weights(files.weights)) == (["ca"] if hdf5 else ["ca", "cb"])
+    again = load_caffe(files.prototxt, files.weights)
+    assert again.spec.missing_weights == ()
+    assert again.params["cb"][0] is again.params["ca"][0]
+    assert bool((again.params["ca"][0] == 2.5).all())
+
+
+def test_a_partly_shared_layer_keeps_its_own_blob_in_hdf5(tmp_path):
+    from prototxt_import import ParamSpec
+
+    def inner(name, bottom):
+        return layer("InnerProduct", name, bottom, name, num_output=3, params=[ParamSpec("w")])
+
+    spec = make_net("n", {"x": (1, 3)}, [inner("a", "x"), inner("b", "a")])
+    weight = np.eye(3, dtype=np.float32)
+    stored = {"a": [weight, np.zeros(3)], "b": [weight, np.ones(3)]}
+    write_weights(stored, spec, tmp_path / "m.caffemodel.h5")
+    net = CaffeNet(read_net_of(spec, tmp_path / "m.caffemodel.h5"))
+    assert net.params["b"][1].tolist() == [1, 1, 1]
+    assert net.params["b"][0].tolist() == weight.tolist()
+
+
+def read_net_of(spec, weights):
+    from prototxt_import.binary.weights import attach
+
+    return attach(spec, weights)
+
+
+@pytest.mark.parametrize("name", ["/conv", "a//b", ".", "a/../b"])
+def test_names_that_hdf5_cannot_hold_are_refused(name, tmp_path):
+    with pytest.raises(CaffeFormatError, match="HDF5 cannot hold; write a binary model"):
+        write_weights({name: [np.ones(1)]}, None, tmp_path / "m.caffemodel.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_slashes_in_names_are_levels_in_hdf5(tmp_path):
+    stored = {"a": [np.ones(1, "f4")], "a/b": [np.zeros(2, "f4")], "c/d/e": [np.ones(3, "f4")]}
+    write_weights(stored, None, tmp_path / "m.caffemodel.h5")
+    assert bits(read_weights(tmp_path / "m.caffemodel.h5")) == bits(stored)
+
+
+@pytest.fixture
+def narrow_zoo(monkeypatch):
+    """Zoo nets at a twentieth of their width."""
+    for name in ("spec", "training_spec"):
+        monkeypatch.setattr(zoo, name, partial(getattr(zoo, name), width=0.05))
+
+
+def test_command_writes_a_zoo_model_in_the_dialect_asked_for(deeplab, tmp_path, narrow_zoo):
+    result = deeplab("export", "deeplab_largefov", "-o", tmp_path, "--dialect", "v2", "--size", "65x73", "--json", "-")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["dialect"] == "v2"
+    text = Path(answer["prototxt"]).read_text()
+    assert "dilation: 12" in text
+    assert "layers" not in text
+    again = read_net(answer["prototxt"], answer["weights"])
+    assert again.missing_weights == ()
+    assert again.inputs == {"data": (1, 3, 65, 73)}
+
+
+@pytest.mark.parametrize("name", zoo.VARIANTS)
+def test_command_writes_training_and_deployment_files_that_read_back_equal(deeplab, name, tmp_path, monkeypatch):
+    if "resnet" in name:  # blocks are alike
+        for function in ("spec", "training_spec"):
+            monkeypatch.setattr(zoo, function, partial(getattr(zoo, function), depths=(1, 2, 2, 1)))
+    result = deeplab("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert sorted(Path(one).name for one in answer["files"]) == ["deploy.prototxt", "solver.prototxt", "train.prototxt"]
+    open_ones = {one: f"${{{one}}}" for one in ("DATA_ROOT", "EXP", "TRAIN_SET")}
+    train = read_net(tmp_path / "train.prototxt", phase="TRAIN", variables=open_ones)
+    deploy = read_net(tmp_path / "deploy.prototxt")
+    assert train == zoo.training_spec(name, dataset="context")
+    assert deploy == zoo.spec(name, dataset="context")
+    assert train.dialect == deploy.dialect == answer["dialect"] == zoo.variant(name).dialect
+    recipe = zoo.variant(name).recipe
+    assert train.blobs["data"] == (recipe.batch, 3, recipe.crop, recipe.crop)
+    assert train.layer("data").options.transform.mean_value == (104.008, 116.669, 122.675)
+    solver = read_solver(tmp_path / "solver.prototxt")
+    assert (solver.train_net, solver.momentum, solver.weight_decay) == ("train.prototxt", 0.9, 0.0005)
+    assert (solver.base_lr, solver.lr_policy, solver.max_iter) == (recipe.base_lr, recipe.lr_policy, recipe.max_iter)
+    assert solver.iter_size * recipe.batch == {"vgg16": recipe.batch}.get(zoo.variant(name).backbone, 10)
+
+
+def test_command_fills_the_releases_placeholders_and_takes_trained_weights(deeplab, tmp_path, narrow_zoo):
+    net = models.build("deeplab_largefov", num_classes=3, dataset="own", width=0.05)
+    weights = export_net(net, tmp_path / "trained").weights
+    options = ["--train", "--classes", "3", "--dataset", "own", "--weights", weights, "--size", "65x65"]
+    names = ["--var", "DATA_ROOT=/data", "--var", "EXP=voc12", "--var", "TRAIN_SET=train_aug"]
+    result = deeplab("export", "deeplab_largefov", *options, *names, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    again = read_net(tmp_path / "out" / "train.prototxt", tmp_path / "out" / "model.caffemodel", phase="TRAIN")
+    data = again.layer("data").options
+    assert (data.root_folder, data.source) == ("/data", "voc12/list/train_aug.txt")
+    assert data.transform.crop_size == 65
+    assert bits(again.weights) == bits(net_arrays(net))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bundled", "--deploy"], "are for zoo names: deeplab, deeplab_4x4"),
+        (["deeplab", "--deploy", "--onnx"], "--onnx: goes with none of --train, --recipe and --deploy"),
+        (["deeplab", "--train", "--size", "306"], "--size 306: must be HEIGHTxWIDTH"),
+        (["deeplab_largefov", "--train", "--size", "65x73"], "the data layer cuts squares"),
+        (["deeplab", "--deploy", "--dialect", "v2"], "the v2 dialect has no such layer"),
+        (["deeplab", "--deploy", "--dataset", "ade20k"], "dataset 'ade20k' is unknown"),
+        (["deeplab", "--weights", "a", "--init", "b"], "--weights and --init exclude each other"),
+        (["deeplab", "--deploy", "--weights", "absent.caffemodel"], "absent.caffemodel"),
+    ],
+)
+def test_command_refuses(deeplab, arguments, message, tmp_path):
+    result = deeplab("export", *arguments, "-o", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_refuses_weights_that_leave_layers_empty(deeplab, tmp_path):
+    folder = GOLDEN / "nets" / "v2_largefov"
+    stored = read_weights(folder / "weights.caffemodel")
+    stored.pop("fc6")
+    write_weights(stored, None, tmp_path / "w.caffemodel")
+    result = deeplab("export", folder / "net.prototxt", "--weights", tmp_path / "w.caffemodel", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "holds no weights for the layers fc6" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,220 @@
+"""Segmenter: preprocessing, sizes, scales, CRF, and what it refuses."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.files import palette
+from deeplab_repro.net.network import load_caffe
+from deeplab_repro.predict import opening
+from deeplab_repro.predict.opening import pick_device
+from deeplab_repro.predict.segmenter import Segmenter, find_scores
+from prototxt_import import read_net
+
+
+@pytest.fixture(scope="module")
+def segmenter(toy):
+    return Segmenter((toy.prototxt, toy.caffemodel), device="cpu")
+
+
+def _by_hand(toy, image, mean=(104.008, 116.669, 122.675), size=(65, 65)):
+    x = np.zeros((1, 3, *size), np.float32)
+    x[0, :, : image.shape[0], : image.shape[1]] = (image[..., ::-1] - np.float32(mean)).transpose(2, 0, 1)
+    with torch.no_grad():
+        scores = load_caffe(toy.prototxt, toy.caffemodel)(data=torch.from_numpy(x))["fc_interp"]
+    return scores[0, :, : image.shape[0], : image.shape[1]].numpy()
+
+
+def test_bgr_mean_padding_and_crop(toy, segmenter, photo):
+    found = segmenter(photo.pixels)
+    np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels))
+    np.testing.assert_array_equal(found.labels, found.scores.argmax(0))
+    assert found.labels.dtype == np.uint8
+    assert found.probabilities is None
+    assert sum(found.shares().values()) == pytest.approx(1)
+    np.testing.assert_array_equal(found.overlay(0.5), palette.overlay(photo.pixels, found.labels, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("size", "padded"), [((1, 1), (33, 33)), ((33, 34), (33, 65)), ((321, 320), (321, 321)), ((500, 375), (513, 385))]
+)
+def test_padding_goes_to_the_next_32k_plus_1(segmenter, size, padded):
+    assert segmenter.padded_size(*size) == padded
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 33), (34, 5)])
+def test_any_size_is_taken(segmenter, size):
+    found = segmenter(np.zeros((*size, 3), np.uint8))
+    assert found.labels.shape == size
+    assert found.scores.shape == (5, *size)
+
+
+def test_low_resolution_scores_are_upsampled_with_corners_aligned(toy, photo):
+    found = Segmenter((toy.prototxt, toy.caffemodel), score_blob="fc", device="cpu")(photo.pixels)
+    np.testing.assert_allclose(found.scores, _by_hand(toy, photo.pixels), atol=1e-4)
+
+
+def test_another_mean(toy, photo):
+    found = Segmenter((toy.prototxt, toy.caffemodel), mean_bgr=(1, 2, 3), device="cpu")(photo.pixels)
+    np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
+
+
+def test_a_scale_beyond_any_memory_is_refused(toy, photo):
+    with pytest.raises(ValueError, match=r"pixels at scale 1e\+09"):
+        Segmenter((toy.prototxt, toy.caffemodel), scales=(1e9,), device="cpu")(photo.pixels)
+
+
+@pytest.mark.parametrize("fusion", ["max", "mean"])
+def test_scales_are_fused(toy, photo, fusion):
+    found = Segmenter((toy.prototxt, toy.caffemodel), scales=(1, 0.5), fusion=fusion, device="cpu")(photo.pixels)
+    small = cv2.resize(photo.pixels, (25, 18), interpolation=cv2.INTER_LINEAR)
+    half = torch.nn.functional.interpolate(
+        torch.from_numpy(_by_hand(toy, small, size=(33, 33)))[None], (37, 50), mode="bilinear", align_corners=True
+    )[0].numpy()
+    whole = _by_hand(toy, photo.pixels)
+    expected = np.maximum(whole, half) if fusion == "max" else (whole + half) / 2
+    np.testing.assert_allclose(found.scores, expected, atol=1e-4)
+
+
+def test_flip_makes_the_scores_of_a_mirrored_image_mirrored(toy, photo):
+    flipping = Segmenter((toy.prototxt, toy.caffemodel), flip=True, device="cpu")
+    mirrored = flipping(np.ascontiguousarray(photo.pixels[:, ::-1])).scores[..., ::-1]
+    np.testing.assert_allclose(flipping(photo.pixels).scores, mirrored, atol=1e-5)
+
+
+def test_crf_refines_the_scores(toy, segmenter, photo):
+    params = CRFParams(iterations=2, bilateral_xy_std=30, bilateral_rgb_std=20)
+    found = Segmenter((toy.prototxt, toy.caffemodel), crf=params, device="cpu")(photo.pixels)
+    scores = segmenter(photo.pixels).scores
+    np.testing.assert_array_equal(found.scores, scores)
+    expected = DenseCRF(params)(torch.from_numpy(photo.pixels), torch.from_numpy(scores)).numpy()
+    np.testing.assert_array_equal(found.probabilities, expected)
+    np.testing.assert_array_equal(found.labels, expected.argmax(0))
+
+
+def test_a_net_is_taken_as_it_is(toy, segmenter, photo):
+    net = load_caffe(toy.prototxt, toy.caffemodel)
+    for one in (Segmenter(net, device="cpu"), Segmenter(net=net, device="cpu")):
+        np.testing.assert_array_equal(one(photo.pixels).labels, segmenter(photo.pixels).labels)
+
+
+def test_a_checkpoint_brings_its_mean_and_crf(toy, photo, tmp_path):
+    from deeplab_repro.net.checkpoint import save_checkpoint
+
+    record = {"mean_bgr": [1, 2, 3], "crf": {"iterations": 4}, "class_names": list("abcde"), "palette": [[9, 8, 7]]}
+    save_checkpoint(load_caffe(toy.prototxt, toy.caffemodel), tmp_path / "a.safetensors", record)
+    one = Segmenter(tmp_path / "a.safetensors", device="cpu")
+    assert one.crf.iterations == 4
+    found = one(photo.pixels)
+    np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
+    assert found.probabilities is not None
+    assert found.class_names == tuple("abcde")
+    assert found.palette[0].tolist() == [9, 8, 7]
+    assert Segmenter(tmp_path / "a.safetensors", crf=None, device="cpu")(photo.pixels).probabilities is None
+
+
+DATA_LAYER = """\
+layer {{ name: "in" type: "ImageSegData" top: "data" top: "label" top: "dim"
+  transform_param {{ crop_size: 33 {mean} }}
+  image_data_param {{ source: "none.txt" batch_size: 2 label_type: PIXEL }} }}
+layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {{ num_output: 4 kernel_size: 1 }} }}
+layer {{ name: "p" type: "Softmax" bottom: "c" top: "p" }}
+layer {{ name: "a" type: "ArgMax" bottom: "c" top: "a" argmax_param {{ axis: 1 }} }}
+layer {{ name: "s" type: "Silence" bottom: "label" bottom: "dim" }}
+"""
+
+
+def test_the_mean_of_a_data_layer_rides_along(tmp_path, photo):
+    from prototxt_import import write_weights
+
+    path = tmp_path / "d.prototxt"
+    path.write_text(DATA_LAYER.format(mean="mean_value: 10 mean_value: 20 mean_value: 30"))
+    spec = read_net(path)
+    write_weights(
+        {"c": [np.eye(4, 3, dtype=np.float32)[..., None, None], np.zeros(4, np.float32)]}, spec, tmp_path / "w", "v2"
+    )
+    one = Segmenter((path, tmp_path / "w"), device="cpu")
+    assert one.score_blob == "c"
+    found = one(photo.pixels)
+    np.testing.assert_array_equal(found.scores[0], photo.pixels[..., 2] - np.float32(10))
+    np.testing.assert_array_equal(found.scores[2], photo.pixels[..., 0] - np.float32(30))
+
+
+def test_scores_are_found_behind_losses_and_labels(tmp_path):
+    text = DATA_LAYER.format(mean="") + (
+        'layer { name: "l8" type: "Interp" bottom: "label" top: "l8" interp_param { shrink_factor: 8 } }\n'
+        'layer { name: "acc" type: "SegAccuracy" bottom: "c" bottom: "label" top: "acc" }\n'
+    )
+    (tmp_path / "d.prototxt").write_text(text)
+    assert find_scores(read_net(tmp_path / "d.prototxt"), "data") == "c"
+
+
+EVEN = """\
+input: "data" input_dim: 1 input_dim: 3 input_dim: 34 input_dim: 34
+layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" convolution_param { num_output: 3 kernel_size: 1 } }
+layers { name: "p" type: POOLING bottom: "c" top: "p" pooling_param { pool: MAX kernel_size: 2 stride: 2 pad: 1 } }
+layers { name: "i" type: INTERP bottom: "p" top: "i" interp_param { zoom_factor: 2 } }
+layers { name: "crop" type: PADDING bottom: "i" top: "crop" padding_param { pad_beg: 0 pad_end: -1 } }
+"""
+
+
+def test_a_net_that_gives_back_only_even_sizes_gets_one(tmp_path, photo):
+    (tmp_path / "even.prototxt").write_text(EVEN)
+    one = Segmenter(net=load_caffe(tmp_path / "even.prototxt"), device="cpu")
+    assert one.padded_size(37, 50) == (66, 66)
+    assert one(photo.pixels).labels.shape == (37, 50)
+
+
+def test_what_a_segmenter_refuses(toy, segmenter, tmp_path):
+    good = (toy.prototxt, toy.caffemodel)
+    for options, word in (
+        ({"scales": ()}, "scales"),
+        ({"scales": (0,)}, "scales"),
+        ({"fusion": "sum"}, "fusion"),
+        ({"mean_bgr": (1, 2)}, "mean_bgr"),
+        ({"score_blob": "nowhere"}, "nowhere"),
+        ({"crf": "yes"}, "crf"),
+        ({"device": "tpu9"}, "tpu9"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            Segmenter(good, **{"device": "cpu", **options})
+    with pytest.raises(ValueError, match=r"unknown model 'bundeld'.*bundled.*did you mean 'bundled'"):
+        Segmenter("bundeld")
+    with pytest.raises(ValueError, match="weights are missing"):
+        Segmenter(toy.prototxt)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        Segmenter(tmp_path / "gone.safetensors")
+    for image in (
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ):
+        with pytest.raises(ValueError, match="image"):
+            segmenter(image)
+
+
+def test_weights_that_leave_layers_empty_are_refused(toy, tmp_path):
+    from prototxt_import import write_weights
+
+    write_weights({"conv1": toy.weights["conv1"]}, toy.spec, tmp_path / "w.caffemodel", "v2")
+    with pytest.raises(ValueError, match=r"w\.caffemodel.*fc"):
+        Segmenter((toy.prototxt, tmp_path / "w.caffemodel"))
+
+
+def test_cuda_is_refused_where_it_is_not(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == torch.device("cpu")
+    with pytest.raises(ValueError, match="no CUDA device"):
+        pick_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(opening, "_built_with_cuda", lambda: False)
+    assert pick_device("auto") == torch.device("cpu")
+    with pytest.raises(ValueError, match="built without CUDA"):
+        pick_device("cuda")
+
+
+def test_this_build_says_whether_it_has_cuda():
+    assert opening._built_with_cuda() in (True, False)

@@ -1,0 +1,176 @@
+"""Beginnings of training as published, on a synthetic VGG-16 whose numbers say where they stood."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from deeplab_repro import zoo
+from deeplab_repro.zoo import models
+from deeplab_repro.zoo.transplant import COPIED, DRAWN, THINNED, spread, taps, transplant
+from prototxt_import import read_net, read_weights, write_weights
+
+WIDTH = 1 / 32
+CHANNELS = (2, 4, 8, 16, 16)
+
+
+def vgg16(fc=128, classes=10):
+    """VGG-16's blobs at reduced width, each number its own place in the blob; fully connected layers as Caffe's."""
+    shapes, below = {}, 3
+    for stage, (width, depth) in enumerate(zip(CHANNELS, (2, 2, 3, 3, 3), strict=True), 1):
+        for i in range(1, depth + 1):
+            shapes[f"conv{stage}_{i}"], below = (width, below, 3, 3), width
+    shapes |= {"fc6": (fc, below * 49), "fc7": (fc, fc), "fc8": (classes, fc)}
+    return {
+        name: [np.arange(np.prod(shape), dtype="f4").reshape(shape), np.arange(shape[0], dtype="f4")]
+        for name, shape in shapes.items()
+    }
+
+
+def fates(found):
+    return {fate.layer: fate.what for fate in found.fates}
+
+
+def test_largefov_gets_every_fourth_filter_and_the_outer_and_middle_taps():
+    stored = vgg16()
+    found = transplant(zoo.spec("deeplab_largefov", width=WIDTH), stored)
+    fc6 = stored["fc6"][0].reshape(128, 16, 7, 7)
+    weight, bias = found.weights["fc6"]
+    assert weight.shape == (32, 16, 3, 3)
+    assert np.array_equal(weight, fc6[::4, :, ::3, ::3])
+    assert bias.tolist() == list(range(0, 128, 4))
+    # fc7 reads the filters that fc6 kept.
+    assert np.array_equal(found.weights["fc7"][0][:, :, 0, 0], stored["fc7"][0][::4, ::4])
+    assert np.array_equal(found.weights["conv5_3"][0], stored["conv5_3"][0])
+    what = fates(found)
+    assert (what["conv1_1"], what["fc6"], what["fc7"], what["fc8_voc12"]) == (COPIED, THINNED, THINNED, DRAWN)
+    assert found.skipped == ("fc8",)
+    assert next(fate for fate in found.fates if fate.layer == "fc6").detail == "128 x 16 x 7 x 7 to 32 x 16 x 3 x 3"
+
+
+def test_4x4_net_keeps_all_filters_and_every_second_tap():
+    stored = vgg16()
+    found = transplant(zoo.spec("deeplab", width=WIDTH), stored)
+    fc6 = stored["fc6"][0].reshape(128, 16, 7, 7)
+    assert np.array_equal(found.weights["fc6"][0], fc6[:, :, ::2, ::2])
+    assert fates(found)["fc7"] == COPIED
+
+
+def test_7x7_net_is_the_classifier_made_convolutional():
+    stored = vgg16()
+    found = transplant(zoo.spec("deeplab_7x7", width=WIDTH), stored)
+    assert np.array_equal(found.weights["fc6"][0].reshape(128, -1), stored["fc6"][0])
+    assert {what for name, what in fates(found).items() if name != "fc8_voc12"} == {COPIED}
+
+
+def test_old_files_with_four_axes_everywhere_are_taken_alike():
+    stored = vgg16()
+    old = {
+        name: [weight.reshape((1,) * (4 - weight.ndim) + weight.shape), bias.reshape(1, 1, 1, -1)]
+        for name, (weight, bias) in stored.items()
+    }
+    for variant in ("deeplab_largefov", "deeplab_7x7"):
+        ours, theirs = (transplant(zoo.spec(variant, width=WIDTH), one).weights for one in (stored, old))
+        for name, blobs in ours.items():
+            assert all(map(np.array_equal, blobs, theirs[name]))
+
+
+def test_every_branch_of_aspp_begins_with_the_same_fc6():
+    found = transplant(zoo.spec("deeplab_vgg16_aspp_l", width=WIDTH), vgg16())
+    first = found.weights["fc6_1"]
+    assert all(np.array_equal(found.weights[f"fc6_{i}"][0], first[0]) for i in (2, 3, 4))
+    assert {fate.origin for fate in found.fates if fate.layer.startswith("fc7_")} == {"fc7"}
+
+
+def test_msc_takes_the_net_it_was_added_to_and_draws_its_branches():
+    trained = models.build("deeplab_largefov", width=WIDTH)
+    stored = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in trained.params.items() if blobs}
+    found = transplant(zoo.spec("deeplab_msc_largefov", width=WIDTH), stored)
+    drawn = {name for name, what in fates(found).items() if what == DRAWN}
+    branches = {f"{b}_{part}" for b in ("data", "pool1", "pool2", "pool3", "pool4") for part in ("conv", "fc", "ms")}
+    assert drawn == branches
+    assert found.skipped == ()
+
+
+def test_another_number_of_classes_draws_the_classifier_anew():
+    trained = models.build("deeplab_largefov", width=WIDTH)
+    stored = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in trained.params.items() if blobs}
+    found = transplant(zoo.spec("deeplab_largefov", 7, width=WIDTH), stored)
+    (drawn,) = [fate for fate in found.fates if fate.what == DRAWN]
+    assert (drawn.layer, drawn.detail) == ("fc8_voc12", "shape [21, 32, 1, 1] there, [7, 32, 1, 1] here")
+
+
+def test_imagenet_resnet_fills_all_scales_but_the_classifiers():
+    small = {"width": 1 / 32, "depths": (1, 2, 2, 1)}
+    imagenet = models.build("deeplab_resnet101_aspp", **small)
+    stored = {
+        name: [blob.detach().numpy() for blob in blobs]
+        for name, blobs in imagenet.params.items()
+        if blobs and not name.startswith("fc1_")
+    }
+    stored["fc1000"] = [np.zeros((1000, 64), "f4"), np.zeros(1000, "f4")]
+    net = zoo.spec("deeplab_resnet101_aspp_msc", **small)
+    found = transplant(net, stored)
+    assert {name for name, what in fates(found).items() if what == DRAWN} == {f"fc1_voc12_c{i}" for i in range(4)}
+    assert not [name for name in fates(found) if "_res0" in name]
+    assert found.skipped == ("fc1000",)
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "kept"), [(7, 4, [0, 2, 4, 6]), (7, 3, [0, 3, 6]), (7, 1, [3]), (4, 4, [0, 1, 2, 3])]
+)
+def test_taps(have, want, kept):
+    assert taps(have, want).tolist() == kept
+
+
+def test_filters_are_spread_evenly():
+    assert spread(4096, 1024).tolist() == list(range(0, 4096, 4))
+    assert spread(5, 3).tolist() == [0, 1, 3]
+
+
+def test_a_smaller_source_is_not_stretched():
+    stored = vgg16(fc=16)
+    found = transplant(zoo.spec("deeplab_largefov", width=WIDTH), stored)
+    assert fates(found)["fc6"] == DRAWN
+    assert set(found.skipped) == {"fc6", "fc7", "fc8"}
+
+
+def test_command_writes_the_beginning_and_tells_what_came_from_where(deeplab, tmp_path, monkeypatch):
+    write_weights(vgg16(), None, tmp_path / "vgg.caffemodel", "v1")
+    spec = zoo.spec
+    monkeypatch.setattr(zoo, "spec", lambda *arguments, **facts: spec(*arguments, **facts, width=WIDTH))
+    arguments = ["export", "deeplab_largefov", "--deploy", "--init", tmp_path / "vgg.caffemodel", "-o", tmp_path / "o"]
+    result = deeplab(*arguments, "--json", "-")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["init"]
+    assert [row["layer"] for row in told["layers"] if row["what"] == THINNED] == ["fc6", "fc7"]
+    assert told["skipped"] == ["fc8"]
+    again = read_net(tmp_path / "o" / "deploy.prototxt", tmp_path / "o" / "init.caffemodel")
+    assert again.missing_weights == ()
+    assert np.array_equal(again.weights["conv3_3"][0], vgg16()["conv3_3"][0])
+    result = deeplab(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "thinned" in result.stdout
+
+
+def test_command_refuses_a_file_of_which_nothing_fits(deeplab, tmp_path):
+    write_weights({"ip1": [np.zeros((2, 3), "f4")]}, None, tmp_path / "w.caffemodel")
+    result = deeplab(
+        "export", "deeplab_largefov", "--deploy", "--init", tmp_path / "w.caffemodel", "-o", tmp_path / "o"
+    )
+    assert result.exit_code == 2, result.output
+    assert "no layer of it fits DeepLab-LargeFOV; first of all, conv1_1: the file has no such layer" in result.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_models_begin_with_another_net(tmp_path):
+    write_weights(vgg16(), None, tmp_path / "vgg.caffemodel")
+    net = models.deeplab_largefov(init=tmp_path / "vgg.caffemodel", width=WIDTH)
+    assert net.params["fc7"][1].tolist() == list(range(0, 128, 4))
+    assert net.params["fc8_voc12"][0].std() > 0
+    assert torch.equal(net.params["conv1_1"][0], torch.tensor(read_weights(tmp_path / "vgg.caffemodel")["conv1_1"][0]))
+    with pytest.raises(ValueError, match="weights and init exclude each other"):
+        models.deeplab_largefov("a.caffemodel", init="b.caffemodel")
