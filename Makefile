@@ -43,7 +43,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python tests/tools/import_direction.py
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python tests/tools/import_graph.py
+	$(BIN)/python tests/tools/include_direction.py
 	bash tests/tools/clang_format.sh
 
 format: $(STAMP)

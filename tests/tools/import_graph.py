@@ -31,7 +31,8 @@ def modules(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Path]:
 
 
 def imports(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
-    """(line, module) of each import of a known module; `from package import name` is of the module where there is one."""
+    """(line, module) of each import of a known module; `from package import name` is of the module of that name where
+    there is one."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -85,21 +86,21 @@ def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def floors(root: Path) -> dict[str, int]:
-    """The floor of each room, from the top, as the layered contracts of pyproject.toml have them."""
+    """The floor of each room, from the top, as the layered contracts of pyproject.toml have them.
+
+    Rooms with `|` between them share a floor and do not import each other; a name in parentheses may be absent."""
     settings = tomllib.loads((root / "pyproject.toml").read_text()).get("tool", {}).get("importlinter", {})
     found = {}
     for contract in settings.get("contracts", []):
-        if contract["type"] != "layers" or len(contract.get("containers", [])) != 1:
-            continue
-        (container,) = contract["containers"]
-        for floor, names in enumerate(contract["layers"]):
-            for name in names.replace(":", "|").split("|"):
-                found[f"{container}.{name.strip()}"] = floor
+        for container in contract["containers"] if contract["type"] == "layers" else ():
+            for floor, names in enumerate(contract["layers"]):
+                for name in names.split("|"):
+                    found[f"{container}.{name.strip(' ()')}"] = floor
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the graph; 1 where there is a circle, an upward arrow, a room without a floor or one room too many."""
+    """Print the graph; 1 where there is a circle, an upward arrow, a room without a floor, or too many rooms."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modules", action="store_true", help="name the imports behind each arrow")
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout")
@@ -107,7 +108,6 @@ def main(arguments: list[str] | None = None) -> int:
     known = modules(options.root)
     files = {name: list(imports(name, path, known)) for name, path in known.items()}
     by_module = {name: {target for _, target in found} for name, found in files.items()}
-    # A package's own front, its __init__, stands above what it shows of itself.
     rooms: dict[str, set[str]] = {room(name): set() for name in known}
     behind: dict[tuple[str, str], list[str]] = {}
     for name, found in files.items():
@@ -127,8 +127,11 @@ def main(arguments: list[str] | None = None) -> int:
                 bad.append(f"upward: {behind[name, target][0]}")
     bad += [f"circle of rooms: {', '.join(each)}" for each in circles(rooms)]
     bad += [f"circle of modules: {', '.join(each)}" for each in circles(by_module)]
-    inside = [name for name in rooms if name.startswith("deeplab_repro.") and (options.root / name.replace(".", "/")).is_dir()]
-    bad += [f"no floor: {name}" for name in inside if name not in floor]
+    inside = [each for each in rooms if (options.root / "deeplab_repro" / each.removeprefix("deeplab_repro.")).is_dir()]
+    bad += [f"no floor: {name}" for name in rooms if "." in name and name not in floor]
+    # What lies in a folder that is no package is in no wheel, and import-linter does not see it.
+    folders = {path.parent for path in known.values()}
+    bad += [f"no __init__.py: {folder}" for folder in sorted(folders) if not (folder / "__init__.py").exists()]
     if len(inside) > MOST_ROOMS:
         bad.append(f"{len(inside)} rooms in deeplab_repro, at most {MOST_ROOMS}")
     print(f"{len(known)} modules, {len(inside)} rooms in deeplab_repro, {sum(map(len, rooms.values()))} arrows")
