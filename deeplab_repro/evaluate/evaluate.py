@@ -20,6 +20,7 @@ from deeplab_repro.evaluate.label_files import LabelFiles
 from deeplab_repro.evaluate.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
 from deeplab_repro.files.arrays import write_npy
 from deeplab_repro.files.atomic import check_record, fingerprint
+from deeplab_repro.files.images import read_label_map
 from deeplab_repro.files.ledger import Record
 from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.predict.segmenter import Segmenter
@@ -265,10 +266,9 @@ def from_scores(folder: Path, probabilities: bool | None = None) -> Stored:
 
 def from_labels(folder: Path, dataset: SegmentationDataset) -> Stored:
     """Labels stored as ID.png, numbered as the data set's own files are."""
-    from deeplab_repro.data.feeds.items import read_label_map
 
     def read(path: Path, image: NDArray[np.uint8]) -> NDArray[Any]:
-        found = read_label_map(path)
-        return found if dataset.from_file is None else dataset.from_file[found]
+        labels = read_label_map(path)
+        return labels if dataset.from_file is None else dataset.from_file[labels]
 
     return Stored(lambda sample: folder / f"{sample.name}.png", read)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from deeplab_repro.files.atomic import replacing
 
+Pixels = NDArray[np.uint8]
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -84,6 +86,25 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
     if mode not in ("P", "L"):
         raise ValueError(f"{path}: labels are a palette or grey 8-bit picture, this one is {mode}: colours, no labels?")
     return labels
+
+
+def read_label_map(path: str | os.PathLike[str]) -> Pixels:
+    """A label map uint8 [H, W]: a palette picture's indices, a grey one's values, a colour one's if all channels agree.
+
+    Caffe turns a palette's colours into grey, which makes class 1 a 38: no net wants that. Raises ValueError for other
+    pictures and damaged ones, OSError for files that cannot be read."""
+    with open(path, "rb") as file:
+        head = file.read(26)
+    if head.startswith(b"\x89PNG") and head[25:26] == b"\x03":
+        return read_labels(path)
+    label = read_bgr(path, cv2.IMREAD_UNCHANGED)
+    if label.dtype != np.uint8:
+        raise ValueError(f"{path}: labels are 8-bit pictures, this one holds {label.dtype}")
+    if label.ndim == 3:
+        if label.shape[2] < 3 or not (label[..., :1] == label[..., :3]).all():
+            raise ValueError(f"{path}: a colour picture, no labels; `deeplab doctor` tells and mends it")
+        label = np.ascontiguousarray(label[..., 0])
+    return label
 
 
 def write_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:

@@ -1,33 +1,16 @@
-"""Overlapping tiles of large images, and segmenting them tile by tile."""
+"""Segmenting large images tile by tile."""
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab_repro.files.tiles import tile_windows
+
 if TYPE_CHECKING:
     from deeplab_repro.predict.segmenter import Segmenter
-
-
-def tile_windows(height: int, width: int, size: tuple[int, int], overlap: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Windows of at most `size` (height, width) that cover an image, row by row, evenly spread; neighbours share at
-    least `overlap` rows and columns. An image smaller than a tile is one window.
-
-    Raises ValueError unless 0 <= overlap < size."""
-    spans = [_spans(*each) for each in zip((height, width), size, overlap, strict=True)]
-    return list(product(*spans))
-
-
-def _spans(length: int, size: int, overlap: int) -> list[slice]:
-    if not 0 <= overlap < size:
-        raise ValueError(f"tiles: an overlap must lie in 0..size - 1, got {overlap} for tiles of {size}")
-    if length <= size:
-        return [slice(0, length)]
-    steps = -(-(length - size) // (size - overlap))
-    return [slice(start, start + size) for start in (i * (length - size) // steps for i in range(steps + 1))]
 
 
 def tiled_scores(

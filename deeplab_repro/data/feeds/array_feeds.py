@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from deeplab_repro.data.feeds.lists import check_same_list, list_digest, read_pairs
+from deeplab_repro.data.feeds.lists import check_same_list, list_digest
 from deeplab_repro.files.arrays import read_mat
+from deeplab_repro.files.lists import read_pairs
 from deeplab_repro.layers.fillers import fill_
 from prototxt_import import LayerSpec, NetSpec
 from prototxt_import.errors import complain

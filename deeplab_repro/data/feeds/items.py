@@ -9,11 +9,8 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from deeplab_repro.files.images import read_bgr, read_labels
-
-Pixels = NDArray[np.uint8]
+from deeplab_repro.files.images import Pixels, read_bgr, read_label_map
 
 
 @dataclass(frozen=True)
@@ -122,25 +119,6 @@ def _label(recipe: Recipe, job: Job, image: Pixels) -> Pixels | None:
     value = recipe.ignore_label if recipe.label == "NONE" else job.label
     assert isinstance(value, int)
     return np.full(image.shape[:2], min(max(value, 0), 255), np.uint8)
-
-
-def read_label_map(path: Path) -> Pixels:
-    """A label map uint8 [H, W]: a palette picture's indices, a grey one's values, a colour one's if all channels agree.
-
-    Caffe turns a palette's colours into grey, which makes class 1 a 38: no net wants that. Raises ValueError for other
-    pictures and damaged ones, OSError for files that cannot be read."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    if head.startswith(b"\x89PNG") and head[25:26] == b"\x03":
-        return read_labels(path)
-    label = read_bgr(path, cv2.IMREAD_UNCHANGED)
-    if label.dtype != np.uint8:
-        raise ValueError(f"{path}: labels are 8-bit pictures, this one holds {label.dtype}")
-    if label.ndim == 3:
-        if label.shape[2] < 3 or not (label[..., :1] == label[..., :3]).all():
-            raise ValueError(f"{path}: a colour picture, no labels; `deeplab doctor` tells and mends it")
-        label = np.ascontiguousarray(label[..., 0])
-    return label
 
 
 def _regular(path: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deeplab_repro.files.lists import read_pairs
 from prototxt_import.paths import named_file
 
 
@@ -65,23 +66,6 @@ def check_same_list(name: str, state: Mapping[str, Any], digest: str, count: int
             f"{name}: is not the list that the saved state is of ({count} entries, that has {len(state['order'])}); "
             "put that one back, or remove the .resume to go on with the data restarted"
         )
-
-
-def read_pairs(file: Path, words: int = 2) -> list[tuple[int, list[str]]]:
-    """(line number, words) of every line that is not blank, each with at least so many words.
-
-    Raises OSError when the file cannot be read, ValueError naming it and the line otherwise."""
-    try:
-        lines = file.read_text().splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not a text file: {error.reason}") from error
-    pairs = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
-    if not pairs:
-        raise ValueError(f"{file}: the list is empty")
-    for number, found in pairs:
-        if len(found) < words:
-            raise ValueError(f"{file}:{number}: a line holds an image and its label, found {' '.join(found)[:80]!r}")
-    return pairs
 
 
 def _base(first: str, source: str) -> Path:

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab_repro.data.feeds.items import read_label_map
-from deeplab_repro.data.feeds.lists import read_pairs
 from deeplab_repro.data.sets.class_tables import (
     CITYSCAPES,
     CITYSCAPES_PALETTE,
@@ -20,7 +18,8 @@ from deeplab_repro.data.sets.class_tables import (
     cityscapes_train_ids,
 )
 from deeplab_repro.files.atomic import write_text
-from deeplab_repro.files.images import SUFFIXES, read_image
+from deeplab_repro.files.images import SUFFIXES, read_image, read_label_map
+from deeplab_repro.files.lists import read_pairs
 
 VOID = 255
 Colour = tuple[int, int, int]

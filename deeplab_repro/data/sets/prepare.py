@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deeplab_repro.data.sets.datasets import VOID, Colour, write_classes
 from deeplab_repro.files.atomic import replacing_folder
 from deeplab_repro.files.images import read_image, write_image
-from deeplab_repro.predict.tiles import tile_windows
+from deeplab_repro.files.tiles import tile_windows
 
 Labels = NDArray[np.uint8]
 

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab_repro.data.feeds.items import read_label_map
 from deeplab_repro.data.sets.class_tables import COCO_OF_VOC, VOC
 from deeplab_repro.data.sets.datasets import VOID
 from deeplab_repro.data.sets.prepare import Entry, Labels, Source, read_ids
 from deeplab_repro.data.sets.prepare_voc import load_labels
+from deeplab_repro.files.images import read_label_map
 
 STUFF_CLASSES = 182
 # Polygons are drawn on a grid so many times finer, their corners to 1/16 of its pixels.

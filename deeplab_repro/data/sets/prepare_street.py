@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from deeplab_repro.data.feeds.items import read_label_map
 from deeplab_repro.data.sets.class_tables import CAMVID, CITYSCAPES, CITYSCAPES_PALETTE
 from deeplab_repro.data.sets.datasets import Sample, SegmentationDataset, open_dataset
 from deeplab_repro.data.sets.prepare import Entry, Labels, Source, table_of
+from deeplab_repro.files.images import read_label_map
 
 CITYSCAPES_COUNTS = {"train": 2975, "val": 500, "test": 1525}
 

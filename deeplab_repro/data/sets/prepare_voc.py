@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab_repro.data.feeds.items import read_label_map
 from deeplab_repro.data.sets.class_tables import CONTEXT_59, PERSON_PART, PERSON_PARTS, VOC
 from deeplab_repro.data.sets.prepare import Entry, Labels, Source, read_ids, table_of
+from deeplab_repro.files.images import read_label_map
 
 # How many images the authors' lists hold, and the md5 of the two that both forks share.
 COUNTS = {"train": 1464, "val": 1449, "train_aug": 10582, "trainval_aug": 12031, "test": 1456}

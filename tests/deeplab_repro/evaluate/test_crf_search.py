@@ -107,7 +107,7 @@ def test_a_killed_search_goes_on_where_it_stopped(deeplab, folders):
     words[words.index(str(folders.output))] = str(output)
     # A pause after each image leaves time for the kill.
     program = (
-        "import sys, time; from deeplab_repro import crf_search; from deeplab_repro.cli.app import main\n"
+        "import sys, time; from deeplab_repro.evaluate import crf_search; from deeplab_repro.cli.app import main\n"
         "count = crf_search.count_image\n"
         "crf_search.count_image = lambda *a: (time.sleep(0.05), count(*a))[1]\n"
         "main()"

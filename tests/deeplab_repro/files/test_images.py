@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deeplab_repro.files.images import find_images, read_image, read_labels, write_image
+from deeplab_repro.files.images import find_images, read_image, read_label_map, read_labels, write_image
 from deeplab_repro.files.palette import save_label_png
 
 
@@ -118,3 +118,18 @@ def test_pictures_that_are_no_labels_are_refused(tmp_path, picture):
             read_labels(tmp_path / f"{name}.png")
     with pytest.raises(FileNotFoundError):
         read_labels(tmp_path / "none.png")
+
+
+def test_label_maps_are_indices_of_a_palette_and_values_of_grey(tmp_path):
+    labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    save_label_png(labels, tmp_path / "palette.png")
+    write_image(labels, tmp_path / "grey.png")
+    write_image(np.repeat(labels[..., None], 3, 2), tmp_path / "equal.png")
+    for name in ("palette", "grey", "equal"):
+        np.testing.assert_array_equal(read_label_map(tmp_path / f"{name}.png"), labels)
+    write_image(np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8), tmp_path / "colours.png")
+    with pytest.raises(ValueError, match=r"colours\.png: a colour picture, no labels"):
+        read_label_map(tmp_path / "colours.png")
+    cv2.imwrite(str(tmp_path / "deep.png"), labels.astype(np.uint16))
+    with pytest.raises(ValueError, match=r"deep\.png: labels are 8-bit pictures, this one holds uint16"):
+        read_label_map(tmp_path / "deep.png")

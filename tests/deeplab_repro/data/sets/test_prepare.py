@@ -1,7 +1,6 @@
 """Data sets as released, in miniature, made ready."""
 
 import json
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from deeplab_repro.data.sets import prepare_voc
 from deeplab_repro.data.sets.class_tables import CONTEXT_59
 from deeplab_repro.data.sets.datasets import open_dataset
 from deeplab_repro.files.palette import save_label_png
-from deeplab_repro.predict.tiles import tile_windows
+from deeplab_repro.files.tiles import tile_windows
 
 RANDOM = np.random.default_rng(8)
 SIZE = (12, 20)
@@ -177,17 +176,6 @@ def test_cityscapes_full_is_cut_into_overlapping_tiles(city, tmp_path, deeplab):
     assert len(found) == len(windows) == 4
     for i, window in enumerate(windows):
         np.testing.assert_array_equal(found[f"aachen_0_{i}"], expected[window])
-
-
-@pytest.mark.parametrize(
-    ("length", "size", "overlap"), [(20, 8, 3), (8, 8, 0), (5, 8, 2), (2048, 1281, 128), (9, 8, 7)]
-)
-def test_tiles_cover_with_the_overlap_asked_for(length, size, overlap):
-    spans = [window[0] for window in tile_windows(length, 1, (size, 1), (overlap, 0))]
-    assert spans[0].start == 0
-    assert spans[-1].stop == length
-    assert all(span.stop - span.start == min(size, length) for span in spans)
-    assert all(a.stop - b.start >= overlap for a, b in pairwise(spans))
 
 
 def test_camvid_as_segnet_has_it(tmp_path, deeplab):
