@@ -9,7 +9,7 @@ from typing import Any
 
 _HOME = {
     "AtrousConv2d": "ops.atrous",
-    "Blobs": "net.network",
+    "Blobs": "net.graph",
     "CRFParams": "crf.model",
     "CaffeNet": "net.network",
     "ConfusionMatrix": "evaluate.metrics",
@@ -21,7 +21,7 @@ _HOME = {
     "atrous_conv2d": "ops.conv",
     "export_net": "export.caffe",
     "export_onnx": "export.onnx_export",
-    "load_caffe": "net.network",
+    "load_caffe": "net.load",
     "load_checkpoint": "net.checkpoint",
     "save_checkpoint": "net.checkpoint",
 }

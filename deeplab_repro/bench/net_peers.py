@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deeplab_repro.net.fold import fold
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.net.prepared import Folder
+from deeplab_repro.net.prepared import WeightFolder
 
 Run = Callable[[], object]
 
@@ -24,7 +24,7 @@ class TorchNet(nn.Module):
     def __init__(self, net: CaffeNet, blob: str) -> None:
         super().__init__()
         layers, (self.input,) = net.layers_for([blob])
-        folder, self.blob, self.steps = Folder(net), blob, []
+        folder, self.blob, self.steps = WeightFolder(net), blob, []
         self.convolutions = nn.ModuleList()
         for stage in fold(layers, net.spec.param_shapes, net.spec.phase, [blob]):
             merged, options = stage.merged(), stage.layer.options

@@ -13,7 +13,7 @@ from deeplab_repro.export.onnx_nodes import TABLE, Call, Graph, window
 from deeplab_repro.files.atomic import check_output_file, replacing
 from deeplab_repro.net.fold import Stage, fold, is_channel_map
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.net.prepared import Folder
+from deeplab_repro.net.prepared import WeightFolder
 from prototxt_import.spec import LayerSpec, Shape
 
 OPSET = 17
@@ -77,7 +77,7 @@ class _Writer:
 
     def __init__(self, net: CaffeNet, layers: Sequence[LayerSpec], wanted: Sequence[str], shapes: dict[str, Shape]):
         self.net, self.graph, self.shapes = net, Graph(), dict(shapes)
-        self.folder = Folder(net)
+        self.folder = WeightFolder(net)
         self._names: dict[tuple[int, ...], str] = {}  # the layer under whose name shared weights stand
         stages = fold(layers, net.spec.param_shapes, net.spec.phase, wanted)
         merged = [stage.merged() for stage in stages]

@@ -14,7 +14,8 @@ from deeplab_repro.inspect.recording import Recording, Sample
 if TYPE_CHECKING:
     import torch
 
-    from deeplab_repro.net.network import Blobs, CaffeNet
+    from deeplab_repro.net.graph import Blobs
+    from deeplab_repro.net.network import CaffeNet
     from prototxt_import import NetSpec
 
 # |ours - golden| <= ATOL + RTOL * max|golden|; the order of summation alone gives about 1e-6.

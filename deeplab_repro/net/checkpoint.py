@@ -43,13 +43,18 @@ def save_checkpoint(
 
 
 def _net_tensors(net: CaffeNet) -> dict[str, Tensor]:
-    tensors, seen = {}, set()
+    return {key: blob.detach().cpu().contiguous() for key, blob in _stored_blobs(net).items()}
+
+
+def _stored_blobs(net: CaffeNet) -> dict[str, torch.nn.Parameter]:
+    """The net's blobs by their key in the file, each once: under the first layer that has it."""
+    stored, seen = {}, set()
     for name, blobs in net.params.items():
         for i, blob in enumerate(blobs):
             if id(blob) not in seen:
                 seen.add(id(blob))
-                tensors[f"{name}/{i}"] = blob.detach().cpu().contiguous()
-    return tensors
+                stored[f"{name}/{i}"] = blob
+    return stored
 
 
 def _spec_tensors(spec: NetSpec) -> dict[str, Tensor]:
@@ -63,37 +68,45 @@ def _spec_tensors(spec: NetSpec) -> dict[str, Tensor]:
     return tensors
 
 
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[CaffeNet, dict[str, Any]]:
+    """The net of a file that save_checkpoint wrote, in the phase it was saved in, and its record of preprocessing.
+
+        net, record = read_checkpoint("net.safetensors")
+        record["mean_bgr"]
+
+    Raises:
+        CaffeFormatError: The file is no such checkpoint, its tensors do not fit its net, or the record is no JSON
+            object."""
+    name = os.fspath(path)
+    metadata, tensors = _read(name)
+    return _net(name, metadata, tensors), _preprocessing(name, metadata)
+
+
 def load_checkpoint(path: str | os.PathLike[str]) -> CaffeNet:
     """The net of a file that save_checkpoint wrote, in the phase it was saved in.
 
     Raises CaffeFormatError, a ValueError, for a file that is no such checkpoint or whose tensors do not fit its net."""
     name = os.fspath(path)
-    metadata, tensors = _read(name)
+    return _net(name, *_read(name))
+
+
+def _net(name: str, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> CaffeNet:
     spec = parse_net(metadata["prototxt"], source=name, phase=metadata["phase"], dialect=metadata["dialect"])
     net = CaffeNet(replace(spec, missing_weights=()))
-    expected: dict[str, torch.nn.Parameter] = {}
-    seen = set()
-    for layer, blobs in net.params.items():
-        for i, blob in enumerate(blobs):
-            if id(blob) not in seen:
-                seen.add(id(blob))
-                expected[f"{layer}/{i}"] = blob
+    expected = _stored_blobs(net)
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())
         raise CaffeFormatError(f"{name}: tensors and net do not belong together; check {', '.join(odd[:5])}")
     for key, blob in expected.items():
         if tensors[key].shape != blob.shape:
-            found = list(tensors[key].shape)
-            raise CaffeFormatError(f"{name}: {key} has shape {found}, its net needs {list(blob.shape)}")
+            shape = list(tensors[key].shape)
+            raise CaffeFormatError(f"{name}: {key} has shape {shape}, its net needs {list(blob.shape)}")
         with torch.no_grad():
             blob.copy_(tensors[key])
     return net
 
 
-def read_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The preprocessing record of a checkpoint; CaffeFormatError for a file that is none."""
-    name = os.fspath(path)
-    metadata, _ = _read(name, tensors=False)
+def _preprocessing(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         record = json.loads(metadata["preprocessing"])
     except ValueError as error:
@@ -103,11 +116,12 @@ def read_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
-def _read(name: str, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _read(name: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of the file."""
     try:
         with safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
-            found = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118 - no mapping
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
         raise CaffeFormatError(f"{name}: not a safetensors file, or cut short: {error}") from error
     missing = [key for key in _METADATA if key not in metadata]
@@ -116,4 +130,4 @@ def _read(name: str, tensors: bool = True) -> tuple[dict[str, str], dict[str, Te
             f"{name}: not a checkpoint of this package: its metadata lacks {', '.join(missing)}; "
             "make one with `deeplab convert`"
         )
-    return metadata, found
+    return metadata, tensors

@@ -181,11 +181,11 @@ class FusedConvolution(_Fused):
 
     def _fastest(self, x: Tensor) -> str:
         weight = self.weights.weight
-        tried = {ops.plan(x, weight, *self.window, method=one, packed=True) for one in _CANDIDATES[self.policy]}
+        tried = {ops.plan(x, weight, *self.window, method=name, packed=True) for name in _CANDIDATES[self.policy]}
         if weight.shape[2:] == (1, 1) and self.window == _POINTWISE:
             tried.add(_PRODUCT)
         key = (x.shape, weight.shape, self.window, self.policy)
-        chosen = _fastest(key, {one: lambda one=one: self._run(x, one) for one in sorted(tried)})
+        chosen = _fastest(key, {name: lambda name=name: self._run(x, name) for name in sorted(tried)})
         for method in tried - {chosen}:
             self.weights.forget(method)
         return chosen

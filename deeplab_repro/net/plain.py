@@ -8,7 +8,7 @@ import torch
 
 from deeplab_repro.net.fold import AFFINE, fold
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.net.prepared import Folder
+from deeplab_repro.net.prepared import WeightFolder
 from prototxt_import import NetSpec, ParamSpec, make_net
 
 
@@ -21,7 +21,7 @@ def plain_net(net: CaffeNet) -> NetSpec:
     spec = net.spec
     if spec.phase != "TEST":
         raise ValueError(f"only nets of phase TEST have fixed statistics to fold, this one is {spec.phase}")
-    folder = Folder(net)
+    folder = WeightFolder(net)
     weights = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in net.params.items() if blobs}
     layers = list(spec.layers)
     for stage in fold(spec.layers, spec.param_shapes, spec.phase, keep=spec.outputs):

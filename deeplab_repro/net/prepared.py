@@ -22,7 +22,7 @@ from deeplab_repro.net.fused import (
     Window,
     choosing_methods,
 )
-from deeplab_repro.net.network import Blobs, CaffeNet
+from deeplab_repro.net.graph import Blobs, Graph, Step
 from deeplab_repro.ops import _C
 from prototxt_import import LayerSpec
 
@@ -39,41 +39,27 @@ def low_type(parameter: Tensor) -> torch.dtype:
     return torch.bfloat16 if parameter.device.type != "cpu" or _C.has_bfloat16() else parameter.dtype
 
 
-class PreparedNet(CaffeNet):
-    """A CaffeNet for inference, as CaffeNet.prepare makes it: same inputs, blob names and calls, no gradients.
+class PreparedNet(Graph):
+    """A net for inference, as CaffeNet.prepare makes it: same inputs, blob names and calls, no gradients.
 
     Blobs that layers were folded across are gone (`folded`); an error tells which. The weights are copies: later
     changes to the original do not reach them, and `params` has nothing to show."""
 
-    def __init__(self, net: CaffeNet, precision: str, keep: Sequence[str]) -> None:
-        nn.Module.__init__(self)
-        self.spec, self.precision, self.inputs = net.spec, precision, dict(net.inputs)
+    def __init__(self, net: Graph, precision: str, keep: Sequence[str]) -> None:
         parameter = next(net.parameters(), torch.empty(0))
-        self._dtype = parameter.dtype
-        self._compute = low_type(parameter) if precision == "bf16" else parameter.dtype
+        compute = low_type(parameter) if precision == "bf16" else parameter.dtype
         # cuDNN's float32 kernels are made for NCHW, oneDNN's and all for bfloat16 for NHWC.
-        self._last = parameter.device.type == "cpu" or self._compute == torch.bfloat16
-        running = [layer for layer, _ in net._running]
-        stages = fold(running, net.spec.param_shapes, net.spec.phase, keep, sums=True)
-        builder = _Builder(net, precision, self._last)
-        self.layers = nn.ModuleDict()
-        self._keys, self._running = dict(net._keys), []
-        self._originals: dict[str, list[str]] = {}  # names of the layers that run under a name
-        self._anywhere, self._low = set(), set()
-        for stage in stages:
-            key, merged = net._keys[stage.layer.name], stage.merged()
-            self.layers[key] = builder.build(stage)
-            self._running.append((merged, key))
-            self._originals[merged.name] = [one.name for one in stage.layers()]
-            if merged.type in _ANY_LAYOUT:
-                self._anywhere.add(key)
-            if merged.type in _BFLOAT16:
-                self._low.add(key)
-        self._spare = _spare([layer for layer, _ in self._running], [self.layers[key] for _, key in self._running])
-        made = (top for layer, _ in self._running for top in layer.tops)
-        self._blobs = tuple(dict.fromkeys((*self.inputs, *made)))
-        self.folded = tuple(name for name in net._blobs if name not in self._blobs)
-        self._plans, self._fitting = {}, set()
+        last = parameter.device.type == "cpu" or compute == torch.bfloat16
+        stages = fold(net.running_layers(), net.spec.param_shapes, net.spec.phase, keep, sums=True)
+        builder = _Builder(net, precision, last)
+        super().__init__(net.spec, [(stage.merged(), builder.build(stage)) for stage in stages])
+        self.precision = precision
+        self._dtype, self._compute, self._last = parameter.dtype, compute, last
+        self._originals = {stage.layer.name: [layer.name for layer in stage.layers()] for stage in stages}
+        self._anywhere = {key for layer, key in self._running if layer.type in _ANY_LAYOUT}
+        self._low = {key for layer, key in self._running if layer.type in _BFLOAT16}
+        self._spare = _spare(self.running_layers(), list(self.layers.values()))
+        self.folded = tuple(name for name in net.blob_names if name not in self.blob_names)
         self.requires_grad_(False)
 
     @property
@@ -88,7 +74,7 @@ class PreparedNet(CaffeNet):
         masks: Mapping[str, Tensor] | None = None,
         **inputs: Tensor,
     ) -> Blobs:
-        """As CaffeNet.forward; ValueError for blobs folded away. masks: none apply, as Dropout is the identity."""
+        """As Graph.forward; ValueError for blobs folded away. masks: none apply, as Dropout is the identity."""
         asked = () if blobs is None or blobs == "all" else (blobs,) if isinstance(blobs, str) else blobs
         for name in asked:
             if name in self.folded:
@@ -96,15 +82,15 @@ class PreparedNet(CaffeNet):
                     f"blob {name!r} was folded away; keep it with prepare(..., blobs=[{name!r}]) or ask the original"
                 )
         with torch.no_grad():
-            found = super().forward(blobs=blobs, **inputs)
-        for name, value in found.items():
-            found[name] = (value.to(self._dtype) if value.is_floating_point() else value).contiguous()
-        return found
+            out = super().forward(blobs=blobs, **inputs)
+        for name, value in out.items():
+            out[name] = (value.to(self._dtype) if value.is_floating_point() else value).contiguous()
+        return out
 
     def prepare(self, *arguments: object, **options: object) -> PreparedNet:
         raise ValueError("the net is prepared already; prepare the one it was made from")
 
-    def _run(self, step, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def _run(self, step: Step, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         low, anywhere = step.module in self._low, step.module in self._anywhere
         bottoms = []
         for name in step.layer.bottoms:
@@ -122,7 +108,7 @@ class PreparedNet(CaffeNet):
             tops = module(*bottoms)
         return tops if isinstance(tops, tuple) else (tops,)
 
-    def _names_in(self, step) -> list[str]:
+    def _names_in(self, step: Step) -> list[str]:
         return self._originals[step.layer.name]
 
     def _input_dtype(self) -> torch.dtype:
@@ -133,7 +119,7 @@ class PreparedNet(CaffeNet):
 
 
 def prepare(
-    net: CaffeNet,
+    net: Graph,
     inputs: Tensor | Mapping[str, Tensor],
     precision: str = "exact",
     blobs: Sequence[str] = (),
@@ -155,18 +141,17 @@ def prepare(
     return ready
 
 
-class Folder:
+class WeightFolder:
     """Weights of folded layers, from a net's own, in double precision."""
 
-    def __init__(self, net: CaffeNet) -> None:
+    def __init__(self, net: Graph) -> None:
         self.net = net
 
     def key(self, stage: Stage) -> tuple[int, ...]:
         """What a stage's folded weights are made from; stages of equal keys have equal weights."""
-        affine = [one for one in stage.after if one.type in AFFINE]
-        return tuple(
-            id(blob) for one in (stage.layer, *stage.before, *affine) for blob in self.net.module_of(one.name).blobs()
-        )
+        affine = [layer for layer in stage.after if layer.type in AFFINE]
+        layers = (stage.layer, *stage.before, *affine)
+        return tuple(id(blob) for layer in layers for blob in self.net.module_of(layer.name).blobs())
 
     def convolution(self, stage: Stage) -> tuple[Tensor, Tensor]:
         """Weight and bias of a stage's convolution with its affine layers folded in, float64."""
@@ -176,19 +161,19 @@ class Folder:
         if stage.before:
             # Rows of the weight belong to groups, its columns to the channels of the row's group.
             scale, shift = (
-                each.reshape(group, -1).repeat_interleave(weight.shape[0] // group, 0)[:, :, None, None]
-                for each in self.channel_map(stage.before)
+                factor.reshape(group, -1).repeat_interleave(weight.shape[0] // group, 0)[:, :, None, None]
+                for factor in self.channel_map(stage.before)
             )
             bias = bias + (weight * shift).sum((1, 2, 3))
             weight = weight * scale
-        if any(one.type in AFFINE for one in stage.after):
+        if any(layer.type in AFFINE for layer in stage.after):
             scale, shift = self.channel_map(stage.after)
             weight, bias = weight * scale[:, None, None, None], bias * scale + shift
         return weight, bias
 
     def channel_map(self, layers: Sequence[LayerSpec]) -> tuple[Tensor, Tensor]:
         """Factor and summand per channel, float64, of the affine ones of layers one after the other."""
-        maps = [_channel_map(self.net.module_of(one.name)) for one in layers if one.type in AFFINE]
+        maps = [_channel_map(self.net.module_of(layer.name)) for layer in layers if layer.type in AFFINE]
         scale, shift = maps[0]
         for factor, summand in maps[1:]:
             scale, shift = scale * factor, shift * factor + summand
@@ -198,19 +183,19 @@ class Folder:
 class _Builder:
     """Makes the module of each stage from copies of the net's weights; layers that share weights go on sharing them."""
 
-    def __init__(self, net: CaffeNet, precision: str, last: bool) -> None:
+    def __init__(self, net: Graph, precision: str, last: bool) -> None:
         self.net, self.precision, self.last = net, precision, last
-        self.folder = Folder(net)
+        self.folder = WeightFolder(net)
         self._weights: dict[tuple[int, ...], Weights] = {}
 
     def build(self, stage: Stage) -> nn.Module:
         """The module that runs a stage."""
         layer = stage.layer
-        slope = next((one.options.negative_slope for one in stage.after if one.type == "ReLU"), None)
+        slope = next((after.options.negative_slope for after in stage.after if after.type == "ReLU"), None)
         if layer.type == "Convolution":
             return self._convolution(stage, slope)
         if stage.inner:
-            convolutions = [self._convolution(each, None) for each in stage.inner]
+            convolutions = [self._convolution(inner, None) for inner in stage.inner]
             if len(convolutions) == len(layer.bottoms):
                 return SummedConvolutions(convolutions, slope)
             return Residual(convolutions[0], slope)
@@ -250,13 +235,13 @@ def _spare(layers: Sequence[LayerSpec], modules: Sequence[nn.Module]) -> dict[st
     for bottoms, module in zip(sources, modules, strict=True):
         if not isinstance(module, (*_FRESH, Pooling)):
             fresh.difference_update(bottoms)
-    found = {}
+    spare = {}
     for layer, bottoms, module in zip(layers, sources, modules, strict=True):
         terms = range(len(bottoms)) if isinstance(module, Sum) else range(1, len(bottoms))
         own = [i for i in terms if bottoms[i] in fresh]
         if isinstance(module, Sum | Residual) and own:
-            found[layer.name] = own[-1]
-    return found
+            spare[layer.name] = own[-1]
+    return spare
 
 
 def _channel_map(module: CaffeLayer) -> tuple[Tensor, Tensor]:

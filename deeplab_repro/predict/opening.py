@@ -156,15 +156,16 @@ def open_model(
     model: 'bundled', a zoo name, a .prototxt or a .safetensors checkpoint; weights: the .caffemodel of the middle two.
     Raises as `check_model`, ValueError for weights that leave layers without values, CaffeFormatError for files that do
     not fit, OSError for files that cannot be read."""
-    from deeplab_repro.net.network import load_caffe
+    from deeplab_repro.net.load import load_caffe
 
     kind = check_model(model, weights)
     if kind == "bundled":
         return load_caffe(BUNDLED, BUNDLED.with_suffix(".caffemodel")), bundled_preprocessing()
     if kind == "checkpoint":
-        from deeplab_repro.net.checkpoint import read_preprocessing
+        from deeplab_repro.net.checkpoint import read_checkpoint
 
-        return load_caffe(model), Preprocessing.of(read_preprocessing(model), str(model))
+        net, record = read_checkpoint(model)
+        return net, Preprocessing.of(record, str(model))
     if kind == "zoo":
         from deeplab_repro.zoo import models
 

@@ -18,7 +18,7 @@ from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files.palette import overlay, voc_palette
 from deeplab_repro.layers.data import is_source
 from deeplab_repro.layers.resize import interpolate
-from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.net.graph import Graph
 from deeplab_repro.predict.opening import Preprocessing, open_model, pick_device
 from prototxt_import import NetSpec
 
@@ -56,19 +56,20 @@ class Segmenter:
     """A network bound to its mean, padding, scales and CRF parameters.
 
     model: 'bundled', a zoo name (with weights), a checkpoint, a prototxt (with weights), the pair
-    (prototxt, caffemodel), or a CaffeNet. The mean (BGR) comes from the model's transform_param or its record, else it
-    is ImageNet's; `mean_bgr` overrides it. `scales` are relative image sizes whose scores are fused by their maximum,
-    as the papers do, or mean; `flip` averages each with its mirror image's. `crf` gives other CRF parameters than the
-    model's own, None switches the CRF off. `score_blob` names the blob of scores where the last one is not meant.
+    (prototxt, caffemodel), or a net, prepared or not. The mean (BGR) comes from the model's transform_param or its
+    record, else it is ImageNet's; `mean_bgr` overrides it. `scales` are relative image sizes whose scores are fused by
+    their maximum, as the papers do, or mean; `flip` averages each with its mirror image's. `crf` gives other CRF
+    parameters than the model's own, None switches the CRF off. `score_blob` names the blob of scores where the last one
+    is not meant.
 
     Raises ValueError for unknown names or unfit options, CaffeFormatError and OSError for unfit files."""
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]] | CaffeNet = "bundled",
+        model: str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]] | Graph = "bundled",
         weights: str | os.PathLike[str] | None = None,
         *,
-        net: CaffeNet | None = None,
+        net: Graph | None = None,
         mean_bgr: Sequence[float] | None = None,
         scales: Sequence[float] = (1.0,),
         fusion: str = "max",
@@ -78,7 +79,7 @@ class Segmenter:
         device: str | torch.device = "auto",
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        if net is not None or isinstance(model, CaffeNet):
+        if net is not None or isinstance(model, Graph):
             loaded, facts = net if net is not None else model, Preprocessing()
         else:
             if isinstance(model, tuple):
@@ -218,7 +219,7 @@ def _own_size(spec: NetSpec, image: str, scores: str, padded: tuple[int, int]) -
     return None
 
 
-def _inputs_of(net: CaffeNet, image: str, scores: str) -> tuple[str, ...]:
+def _inputs_of(net: Graph, image: str, scores: str) -> tuple[str, ...]:
     """The inputs the scores depend on, the image first; besides it only a blob of true sizes [N, 1, 1, 2] will do.
 
     Raises ValueError for others: an image alone does not give them."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from deeplab_repro.net.network import CaffeNet, _Step
+from deeplab_repro.net.graph import Step
+from deeplab_repro.net.network import CaffeNet
 
 # Segments tried, as shares of all activations.
 _SHARES = tuple(2.0 ** (-i / 2) for i in range(2, 15))
@@ -22,7 +23,7 @@ class CheckpointedNet(CaffeNet):
     with batch statistics, SegAccuracy that sums up) run once, outside of segments."""
 
     def _run_steps(
-        self, steps: Sequence[_Step], values: dict[str, Tensor], masks: Mapping[str, Tensor]
+        self, steps: Sequence[Step], values: dict[str, Tensor], masks: Mapping[str, Tensor]
     ) -> Tensor | None:
         if not torch.is_grad_enabled():
             return super()._run_steps(steps, values, masks)
@@ -33,7 +34,7 @@ class CheckpointedNet(CaffeNet):
                 loss = part if loss is None else loss + part
         return loss
 
-    def _again(self, steps: Sequence[_Step], values: dict[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor | None:
+    def _again(self, steps: Sequence[Step], values: dict[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor | None:
         made = {name for step in steps for name in step.layer.tops}
         freed = {name for step in steps for name in step.free}
         read = [name for name in dict.fromkeys(n for step in steps for n in step.layer.bottoms) if name in values]
@@ -50,10 +51,10 @@ class CheckpointedNet(CaffeNet):
         values.update(tops)
         return part
 
-    def _segments(self, steps: Sequence[_Step], values: Mapping[str, Tensor]) -> Iterator[tuple[list[_Step], bool]]:
+    def _segments(self, steps: Sequence[Step], values: Mapping[str, Tensor]) -> Iterator[tuple[list[Step], bool]]:
         sizes = self.spec.blobs if self.spec.blobs else {}
         best = min((_cut(steps, sizes, share) for share in _SHARES), key=lambda found: found[0])[1]
-        run: list[_Step] = []
+        run: list[Step] = []
         for at, step in enumerate(steps):
             if self._changes(step):
                 if run:
@@ -70,12 +71,12 @@ class CheckpointedNet(CaffeNet):
             yield run, False
 
     @staticmethod
-    def _changes(step: _Step) -> bool:
+    def _changes(step: Step) -> bool:
         options = step.layer.options
         return getattr(options, "use_global_stats", True) is False or getattr(options, "reset", True) is False
 
 
-def _cut(steps: Sequence[_Step], sizes: Mapping[str, tuple[int, ...]], share: float) -> tuple[float, set[int]]:
+def _cut(steps: Sequence[Step], sizes: Mapping[str, tuple[int, ...]], share: float) -> tuple[float, set[int]]:
     """(numbers in memory at the worst, steps after which to cut) when a segment makes about `share` of all numbers."""
     # Of a chain in place only the last value is kept for the backward pass.
     writer = {name: at for at, step in enumerate(steps) for name in step.layer.tops}

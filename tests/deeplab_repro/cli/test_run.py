@@ -6,7 +6,7 @@ import torch
 
 from deeplab_repro.data.feeds.caffe_rng import CaffeRng
 from deeplab_repro.files.images import write_image
-from deeplab_repro.net.network import load_caffe
+from deeplab_repro.net.load import load_caffe
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 
 from deeplab_repro.inspect.diff import diff_net, first_off
 from deeplab_repro.inspect.recording import golden_files, load_parameters, read_recordings
-from deeplab_repro.net.network import load_caffe
+from deeplab_repro.net.load import load_caffe
 
 
 @pytest.fixture(scope="module")

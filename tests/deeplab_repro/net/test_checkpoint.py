@@ -6,7 +6,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deeplab_repro import CaffeNet, load_caffe, load_checkpoint, save_checkpoint
-from deeplab_repro.net.checkpoint import read_preprocessing
+from deeplab_repro.net.checkpoint import read_checkpoint
 from prototxt_import import CaffeFormatError, read_net
 from tests.paths import GOLDEN
 
@@ -28,7 +28,7 @@ def test_a_net_comes_back_equal(tmp_path, name, phase):
     assert (again.spec.phase, again.spec.dialect) == (net.spec.phase, net.spec.dialect)
     for layer, blobs in net.params.items():
         assert all(torch.equal(a, b) for a, b in zip(blobs, again.params[layer], strict=True))
-    assert read_preprocessing(file) == {"mean_bgr": [1, 2, 3]}
+    assert read_checkpoint(file)[1] == {"mean_bgr": [1, 2, 3]}
     assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
 
 
@@ -60,7 +60,7 @@ def test_foreign_and_cut_files_are_refused(tmp_path):
     save_checkpoint(golden("v2_largefov"), whole)
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(whole.read_bytes()[:5000])
-    for bad in (load_checkpoint, read_preprocessing):
+    for bad in (load_checkpoint, read_checkpoint):
         with pytest.raises(CaffeFormatError, match="not a safetensors file, or cut short"):
             bad(cut)
 
@@ -85,3 +85,15 @@ def test_nothing_is_left_behind_where_nothing_can_be_written(tmp_path):
     with pytest.raises(OSError, match="does not exist"):
         save_checkpoint(golden("v2_largefov"), tmp_path / "no" / "net.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "its preprocessing is no JSON"), ("[1]", "is no JSON object")])
+def test_a_record_that_is_none_is_refused_and_the_net_still_loads(tmp_path, text, message):
+    whole, odd = tmp_path / "whole.safetensors", tmp_path / "odd.safetensors"
+    save_checkpoint(golden("v2_largefov"), whole)
+    with safe_open(whole, "pt") as content:
+        tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 - no mapping
+        save_file(tensors, odd, content.metadata() | {"preprocessing": text})
+    with pytest.raises(CaffeFormatError, match=message):
+        read_checkpoint(odd)
+    assert load_checkpoint(odd).inputs

@@ -7,7 +7,7 @@ import torch
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files import palette
-from deeplab_repro.net.network import load_caffe
+from deeplab_repro.net.load import load_caffe
 from deeplab_repro.predict import opening
 from deeplab_repro.predict.opening import pick_device
 from deeplab_repro.predict.segmenter import Segmenter, find_scores
