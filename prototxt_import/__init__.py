@@ -6,10 +6,11 @@ from prototxt_import.binary.weights import read_mean, read_weights
 from prototxt_import.build import layer, make_net
 from prototxt_import.errors import CaffeFormatError
 from prototxt_import.layers import Options, layer_type
-from prototxt_import.prototxt.net import parse_net, read_net
 from prototxt_import.prototxt.solver import SolverSpec, read_solver
 from prototxt_import.prototxt.writer import net_text, write_net
-from prototxt_import.spec import Filler, LayerSpec, NetSpec, ParamSpec
+from prototxt_import.read import parse_net, read_net
+from prototxt_import.spec import NetSpec
+from prototxt_import.values import Filler, LayerSpec, ParamSpec
 
 __all__ = [
     "CaffeFormatError",

@@ -1,9 +1,15 @@
-"""The one exception every reader, checker and writer of this package raises for bad Caffe files."""
+"""The one exception every reader, checker and writer of this package raises for bad Caffe files, and what it says."""
 
 from __future__ import annotations
 
+import difflib
+import itertools
+from collections.abc import Iterable
+
 # Longer ones only come from files that hold absurd names.
 MAX_LENGTH = 1000
+# Names that a misspelt one is compared with; comparing is slow.
+MAX_KNOWN = 1000
 
 
 class CaffeFormatError(ValueError):
@@ -28,3 +34,12 @@ def complain(
     # Names taken from hostile files may hold line breaks; a message stays one line whatever they hold.
     message = " ".join((f"{place}: {what}" if place else what).split())
     return CaffeFormatError(message if len(message) <= MAX_LENGTH else message[: MAX_LENGTH - 4] + " ...")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known word most like `word`, empty where none is."""
+    # Case mistakes ("conv" for "CONV") are near, but difflib counts every letter of them.
+    by_folded = {one.casefold(): one for one in itertools.islice(known, MAX_KNOWN)}
+    # difflib takes quadratic time, and nothing known is longer than this.
+    found = difflib.get_close_matches(word[:80].casefold(), by_folded, 1)
+    return f"; did you mean {by_folded[found[0]]!r}?" if found else ""

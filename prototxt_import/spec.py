@@ -3,62 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy.typing as npt
-
-Shape = tuple[int, ...]
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Filler:
-    """How a parameter blob is initialised: Caffe's filler types and their numbers."""
-
-    type: str = "constant"
-    value: float = 0.0
-    min: float = 0.0
-    max: float = 1.0
-    mean: float = 0.0
-    std: float = 1.0
-    sparse: int = -1
-    variance_norm: str = "FAN_IN"
-
-
-@dataclass(frozen=True)
-class ParamSpec:
-    """Training facts of one learnable blob; blobs of the same non-empty name are one blob.
-
-    share_mode "STRICT" asks sharers for equal shapes, "PERMISSIVE" only for equal counts."""
-
-    name: str = ""
-    lr_mult: float = 1.0
-    decay_mult: float = 1.0
-    share_mode: str = "STRICT"
-
-
-@dataclass(frozen=True)
-class LayerSpec:
-    """One layer of a net, every value resolved.
-
-    type: the V2 name ("Convolution", "Interp"), whatever dialect it was written in.
-    options: the frozen options dataclass of that type (see prototxt_import.layers).
-    params: one entry per learnable blob, Caffe's blob order.
-    loss_weights: one per top; a loss layer without tops has one entry for its anonymous top.
-    propagate_down: one per bottom, or empty where the file gives none.
-    Two layers are equal whatever line of whatever file they come from."""
-
-    name: str
-    type: str
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    options: Any
-    params: tuple[ParamSpec, ...] = ()
-    loss_weights: tuple[float, ...] = ()
-    propagate_down: tuple[bool, ...] = ()
-    line: int | None = field(default=None, compare=False)
+from prototxt_import.errors import complain, nearest
+from prototxt_import.values import Array, LayerSpec, Shape
+from prototxt_import.wiring import bare_shape, check_sharing, infer, problem
 
 
 def _frozen(items: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -113,9 +64,16 @@ class NetSpec:
 
         shapes: by input blob, or by a data layer's top (which then has that shape); inputs left out keep theirs.
         Raises CaffeFormatError naming the layer that does not fit, or an input the net does not have."""
-        from prototxt_import.build import reshape
-
-        return reshape(self, shapes)
+        fed = {top for layer in self.layers if not layer.bottoms for top in layer.tops}
+        unknown = [name for name in shapes if name not in self.inputs and name not in fed]
+        if unknown:
+            known = [*self.inputs, *sorted(fed)]
+            raise complain(f"the net has no input {unknown[0]!r}{nearest(unknown[0], known)}", source=self.source)
+        inputs = {name: tuple(shapes.get(name, shape)) for name, shape in self.inputs.items()}
+        given = {
+            name: tuple(shapes.get(name, self.blobs.get(name, ()))) for name in fed if name in {*shapes, *self.blobs}
+        }
+        return finish(replace(self, inputs=inputs), given)
 
     def layer(self, name: str) -> LayerSpec:
         """The layer called `name`; KeyError where there is none."""
@@ -123,3 +81,42 @@ class NetSpec:
             if one.name == name:
                 return one
         raise KeyError(name)
+
+
+def finish(spec: NetSpec, given: Mapping[str, Shape] | None = None) -> NetSpec:
+    """`spec` with blobs, param_shapes and outputs inferred, sharing checked."""
+    wiring = infer(spec.inputs, spec.layers, spec.source, given or {})
+    check_sharing(spec.layers, wiring.param_shapes, spec.source)
+    found = replace(
+        spec,
+        blobs={name: shape for name, shape in wiring.blobs.items() if shape is not None},
+        param_shapes=wiring.param_shapes,
+        outputs=wiring.outputs,
+    )
+    return fit(found, "the weights") if spec.weights else found
+
+
+def fit(spec: NetSpec, origin: str) -> NetSpec:
+    """`spec` with its weights in the shapes of its parameters; CaffeFormatError naming the layer where they differ.
+
+    Leading axes of size 1 do not count: the old formats write a bias as (1, 1, 1, N). Layers whose shapes only data
+    can tell wait until those are known."""
+    fitted = {}
+    for layer in spec.layers:
+        blobs = spec.weights.get(layer.name)
+        if blobs is None:
+            continue
+        shapes = spec.param_shapes.get(layer.name)
+        fitted[layer.name] = blobs
+        if shapes is None:
+            continue
+        for index, (blob, shape) in enumerate(zip(blobs, shapes, strict=True)):
+            if bare_shape(blob.shape) != bare_shape(shape):
+                raise problem(
+                    layer,
+                    spec.source,
+                    f"blob {index} has shape {list(shape)} here and {list(blob.shape)} in {origin}; the net and the "
+                    "model do not belong together",
+                )
+        fitted[layer.name] = [blob.reshape(shape) for blob, shape in zip(blobs, shapes, strict=True)]
+    return replace(spec, weights=fitted)

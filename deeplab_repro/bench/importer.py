@@ -14,7 +14,7 @@ import torch
 
 from deeplab_repro.bench.timing import alternate
 from prototxt_import import LayerSpec, NetSpec, layer, make_net, read_weights, schema, write_net, write_weights
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 # What the issue allows: this much of the time of reading the bytes and copying them once, and the file plus its
 # tensors in memory, up to page tables and the interpreter's own growth.

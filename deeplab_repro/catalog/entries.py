@@ -9,7 +9,7 @@ from typing import Any
 
 from deeplab_repro.files.shipped import shipped
 from deeplab_repro.files.tables import read_toml, record
-from prototxt_import.prototxt.text import nearest
+from prototxt_import.errors import nearest
 
 CATALOG = shipped("catalog.toml")
 REQUIRES = ("all", "backbone", "all but the classifier")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from deeplab_repro.catalog.entries import Entry
 from prototxt_import.binary.weights import read_weights
-from prototxt_import.build import bare_shape
+from prototxt_import.wiring import bare_shape
 
 if TYPE_CHECKING:
-    from prototxt_import.spec import Array, NetSpec, Shape
+    from prototxt_import.spec import NetSpec
+    from prototxt_import.values import Array, Shape
 
 _MOST_NAMED = 3
 

@@ -107,7 +107,7 @@ def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray
     import numpy as np
 
     from deeplab_repro.files.arrays import load_numpy
-    from prototxt_import.prototxt.text import nearest
+    from prototxt_import.errors import nearest
 
     arrays = {}
     for pair in pairs or []:

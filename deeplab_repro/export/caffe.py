@@ -12,7 +12,7 @@ import torch
 from deeplab_repro.files.atomic import check_output_file, output_folder, write_text
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import NetSpec, net_text, write_net, write_weights
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 _FORMATS = {"v0": "v1", "v1": "v1", "v2": "v2", "x2": "x2", "bvlc": "bvlc"}
 

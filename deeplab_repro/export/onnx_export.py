@@ -14,7 +14,7 @@ from deeplab_repro.files.atomic import check_output_file, replacing
 from deeplab_repro.net.fold import Stage, fold, is_channel_map
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.net.prepared import WeightFolder
-from prototxt_import.spec import LayerSpec, Shape
+from prototxt_import.values import LayerSpec, Shape
 
 OPSET = 17
 # The oldest format with that operator set, which older runtimes read too.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deeplab_repro.layers.pool import Windows
-from prototxt_import.spec import LayerSpec, Shape
+from prototxt_import.values import LayerSpec, Shape
 
 FLOAT_MIN = float(np.finfo(np.float32).min)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from deeplab_repro.inspect.files import CHECKPOINT, MEAN, NET, SOLVER, STATE, WEIGHTS, Content
 from prototxt_import import LayerSpec, NetSpec, SolverState
-from prototxt_import.build import bare_shape
+from prototxt_import.wiring import bare_shape
 
 
 @dataclass(frozen=True)

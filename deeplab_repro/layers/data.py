@@ -7,14 +7,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from deeplab_repro.layers.base import CaffeLayer, module
-from prototxt_import import LayerSpec
-from prototxt_import.layers import lookup
-
-
-def is_source(layer: LayerSpec) -> bool:
-    """Whether a layer makes its tops from files."""
-    known = lookup(layer.type)
-    return known is not None and known.data
 
 
 @module("MatWrite", "HDF5Output")

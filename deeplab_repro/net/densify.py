@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from prototxt_import import CaffeFormatError, Filler, LayerSpec, NetSpec, ParamSpec, layer
-from prototxt_import.build import finish, problem
 from prototxt_import.layers import lookup
-from prototxt_import.spec import Array, Shape
+from prototxt_import.spec import finish
+from prototxt_import.values import Array, Shape
+from prototxt_import.wiring import problem
 
 Pair = tuple[int, int]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from prototxt_import import LayerSpec
-from prototxt_import.spec import Shape
+from prototxt_import.values import Shape
 
 AFFINE = ("BatchNorm", "Scale", "Bias")
 # Layers whose top is fresh memory, so that a ReLU may work on it in place.

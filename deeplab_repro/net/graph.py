@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_repro.layers import CaffeLayer
-from deeplab_repro.layers.data import is_source
 from prototxt_import import LayerSpec, NetSpec
+from prototxt_import.layers.base import is_source
 
 Shape = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab_repro.files.shipped import shipped
-from prototxt_import.prototxt.text import nearest
+from prototxt_import.errors import nearest
 
 if TYPE_CHECKING:
     import torch

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files.palette import overlay, voc_palette
-from deeplab_repro.layers.data import is_source
 from deeplab_repro.layers.resize import interpolate
 from deeplab_repro.net.graph import Graph
 from deeplab_repro.predict.opening import Preprocessing, open_model, pick_device
 from prototxt_import import NetSpec
+from prototxt_import.layers.base import is_source
 
 # Layers that only look at scores, so that what they read is the net's answer.
 _READERS = {"Accuracy", "ArgMax", "DenseCRF", "MatWrite", "SegAccuracy", "Silence", "Softmax"}

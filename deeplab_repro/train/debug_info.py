@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_repro.layers import CaffeLayer
-from deeplab_repro.layers.data import is_source
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.optimizer import Learnable
 from prototxt_import import LayerSpec
+from prototxt_import.layers.base import is_source
 
 # A layer and the place of one of its bottoms or learnable blobs.
 _Place = tuple[str, int]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from deeplab_repro.jobs.ranks import Ranks
-from deeplab_repro.layers.data import is_source
 from deeplab_repro.layers.shares import shared_batch
 from prototxt_import import NetSpec, SolverSpec
+from prototxt_import.layers.base import is_source
 
 Shapes = Mapping[str, tuple[int, ...]]
 

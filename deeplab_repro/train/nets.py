@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from deeplab_repro.layers.data import is_source
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import LayerSpec, NetSpec, SolverSpec, read_net, read_weights
 from prototxt_import.binary.weights import with_weights
+from prototxt_import.layers.base import is_source
 from prototxt_import.paths import named_file
 from prototxt_import.prototxt.solver import NetState
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 if TYPE_CHECKING:
     from deeplab_repro.data.feeds.feeds import Feeds

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeplab_repro.train.rules import check_finite
 from prototxt_import import SolverSpec, read_solver
-from prototxt_import.prototxt.text import nearest
+from prototxt_import.errors import nearest
 
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 _ONE = np.float32(1)

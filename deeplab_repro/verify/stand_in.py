@@ -12,7 +12,7 @@ from deeplab_repro.predict.opening import require_weights
 from deeplab_repro.zoo.ports import read_blobs
 from prototxt_import import NetSpec, make_net
 from prototxt_import.binary.weights import with_weights
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 
 def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tuple[CaffeNet | None, str]:

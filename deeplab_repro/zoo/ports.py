@@ -19,7 +19,7 @@ from deeplab_repro.zoo.resnet101 import block_letter
 from prototxt_import import NetSpec
 from prototxt_import.binary.weights import read_weights, with_weights
 from prototxt_import.errors import complain
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 SUFFIXES = (".pth", ".pt", ".tar")
 TABLES = Path(__file__).parent / "ports.toml"

@@ -9,7 +9,7 @@ from typing import Any
 from deeplab_repro.zoo.resnet101 import resnet101_spec
 from deeplab_repro.zoo.vgg16 import vgg16_spec
 from prototxt_import import NetSpec
-from prototxt_import.prototxt.text import nearest
+from prototxt_import.errors import nearest
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prototxt_import import LayerSpec, NetSpec, read_weights
-from prototxt_import.build import bare_shape
-from prototxt_import.spec import Array, Shape
+from prototxt_import.values import Array, Shape
+from prototxt_import.wiring import bare_shape
 
 # Layers that may be thinned: VGG-16's, and their copies in the branches of an ASPP net.
 _THINNED = re.compile(r"(fc[67])(_\d+)?")

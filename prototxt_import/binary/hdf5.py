@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prototxt_import.errors import CaffeFormatError, complain
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 # Stands for a blob that another layer owns, so that the blobs behind it keep their places.

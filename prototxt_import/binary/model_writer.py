@@ -12,11 +12,12 @@ import numpy as np
 
 from prototxt_import import schema
 from prototxt_import.binary.wire import BYTES, encode_bytes, encode_key, encode_varint
-from prototxt_import.build import problem
 from prototxt_import.errors import complain
 from prototxt_import.layers import lookup
 from prototxt_import.prototxt.writer import check_dialect, layer_message, replace_file
-from prototxt_import.spec import Array, LayerSpec, NetSpec
+from prototxt_import.spec import NetSpec
+from prototxt_import.values import Array, LayerSpec
+from prototxt_import.wiring import problem
 
 
 def write_weights(

@@ -15,7 +15,7 @@ from prototxt_import.binary.weights import read_blob
 from prototxt_import.binary.wire import VARINT, Wire, encode_bytes, encode_key, encode_varint
 from prototxt_import.errors import complain
 from prototxt_import.prototxt.writer import check_dialect, replace_file
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 MAX_NAME = 4096
 _ITER, _LEARNED_NET, _HISTORY, _CURRENT_STEP = 1, 2, 3, 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from prototxt_import.errors import CaffeFormatError, complain
-from prototxt_import.spec import Array
+from prototxt_import.values import Array
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _KINDS = {VARINT: "a varint", FIXED64: "8 bytes", BYTES: "a length-delimited value", FIXED32: "4 bytes"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, canonical, optional_filler, plain, put, register
-from prototxt_import.spec import Filler, Shape
+from prototxt_import.values import Filler, Shape
 
 _QUARTER = Filler(value=0.25)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from prototxt_import.spec import Filler, Shape
+from prototxt_import.values import Filler, LayerSpec, Shape
 
 # Caffe keeps element counts in a C int, and blobs have at most this many axes.
 MAX_COUNT = 2**31 - 1
@@ -134,6 +134,12 @@ def register(name: str, **row: Any) -> Callable[[type[T]], type[T]]:
 def lookup(name: str) -> LayerType | None:
     """The table's row of a V2 type name."""
     return _types.get(name)
+
+
+def is_source(layer: LayerSpec) -> bool:
+    """Whether a layer makes its tops from files."""
+    row = lookup(layer.type)
+    return row is not None and row.data
 
 
 def layer_types() -> tuple[LayerType, ...]:

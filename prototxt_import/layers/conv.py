@@ -18,7 +18,7 @@ from prototxt_import.layers.base import (
     register,
     spatial,
 )
-from prototxt_import.spec import Filler, Shape
+from prototxt_import.values import Filler, Shape
 
 
 def window_pair(message: Any, plain: str, default: int | None) -> tuple[int, int] | None:

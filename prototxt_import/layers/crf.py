@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, plain, put, register, spatial
-from prototxt_import.spec import Shape
+from prototxt_import.values import Shape
 
 _FIELDS = {
     "pos_xy_stds": "pos_xy_std",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from prototxt_import.layers.base import Context, Options, filler, plain, put, put_filler, register
-from prototxt_import.spec import Filler, Shape
+from prototxt_import.values import Filler, Shape
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, canonical, count, plain, put, register, spatial
-from prototxt_import.spec import Shape
+from prototxt_import.values import Shape
 
 _NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, canonical, count, plain, put, register
-from prototxt_import.spec import Shape
+from prototxt_import.values import Shape
 
 
 def _axis(source: Any, old: str) -> int:

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from prototxt_import import schema
 from prototxt_import.layers.base import Options, lookup, register
-from prototxt_import.spec import Filler
+from prototxt_import.values import Filler
 
 T = TypeVar("T", bound=Options)
 _SCALARS = {int: "int", float: "float", bool: "bool", str: "str", Filler: "filler"}

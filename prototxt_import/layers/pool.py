@@ -8,7 +8,7 @@ from typing import Any
 
 from prototxt_import.layers.base import Context, Options, check_padded, count, pair, plain, put, register, spatial
 from prototxt_import.layers.conv import window_pair
-from prototxt_import.spec import Shape
+from prototxt_import.values import Shape
 
 
 @register("Pooling", field="pooling_param", v1="POOLING", v0=("pool",), tops=(1, 2))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, canonical, put, register, spatial
-from prototxt_import.spec import Shape
+from prototxt_import.values import Shape
 
 
 @register("Interp", field="interp_param", v1="INTERP")

@@ -1,55 +1,35 @@
-"""read_net: a prototxt in any dialect, in one net state, to a NetSpec."""
+"""The text of a net, in any dialect and one net state, to a NetSpec."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from prototxt_import.binary.weights import attach
-from prototxt_import.build import default_loss_weights, default_param, finish
-from prototxt_import.errors import CaffeFormatError, complain
+from prototxt_import.errors import CaffeFormatError, complain, nearest
 from prototxt_import.layers import Context, layer_types, lookup
 from prototxt_import.layers.base import LayerType, plain
-from prototxt_import.prototxt.text import MAX_BYTES, Block, load, nearest, parse, scan
+from prototxt_import.prototxt.text import MAX_BYTES, Block, parse, scan
 from prototxt_import.prototxt.upgrade import detect, upgraded, v1_names
-from prototxt_import.spec import LayerSpec, NetSpec, ParamSpec, Shape
+from prototxt_import.spec import NetSpec, finish
+from prototxt_import.values import LayerSpec, ParamSpec, Shape
+from prototxt_import.wiring import default_loss_weights, default_param
 
 DIALECTS = ("v0", "v1", "v2", "x2", "bvlc")
 # Unknown types, and layers of each, that an error names.
 MAX_NAMES = 40
 
 
-def read_net(
-    path: str | Path,
-    weights: str | Path | None = None,
-    phase: str = "TEST",
-    variables: Mapping[str, str] | None = None,
-    dialect: str = "auto",
-    level: int = 0,
-    stages: Sequence[str] = (),
-) -> NetSpec:
-    """Read a prototxt, and with `weights` a model file whose blobs are checked against it and mapped, not copied.
-
-    variables: values of the file's ${NAME} placeholders. dialect: "auto", "v0", "v1", "v2", "x2" or "bvlc".
-    phase, level, stages: the net state that include and exclude rules are held against.
-    Raises CaffeFormatError, one line with file, line, layer and remedy as far as they are known."""
-    source = str(path)
-    return parse_net(load(path, variables), source, weights, phase, variables, dialect, level, stages)
-
-
-def parse_net(
+def net_of_text(
     text: str,
-    source: str = "<text>",
-    weights: str | Path | None = None,
-    phase: str = "TEST",
-    variables: Mapping[str, str] | None = None,
-    dialect: str = "auto",
-    level: int = 0,
-    stages: Sequence[str] = (),
+    source: str,
+    phase: str,
+    variables: Mapping[str, str] | None,
+    dialect: str,
+    level: int,
+    stages: Sequence[str],
 ) -> NetSpec:
-    """read_net for text at hand, placeholders already replaced; `source` stands for the file name in errors."""
+    """The net of a prototxt's text in one state, without weights; arguments and errors as parse_net's."""
     if phase not in ("TRAIN", "TEST"):
         raise complain(f"phase is {phase!r}; it must be TRAIN or TEST")
     if dialect not in ("auto", *DIALECTS):
@@ -89,8 +69,7 @@ def parse_net(
         source=source,
         variables=dict(variables or {}),
     )
-    spec = finish(spec)
-    return spec if weights is None else attach(spec, weights)
+    return finish(spec)
 
 
 def _check_v1_types(blocks: list[Block], source: str) -> None:
@@ -253,7 +232,7 @@ def _layer(message: Any, line: int | None, phase: str, dialect: str, source: str
 
 
 def _share(drafts: Sequence[_Draft]) -> tuple[LayerSpec, ...]:
-    """Settle multipliers: blobs of one name take what any of them is given; build.check_sharing judges conflicts."""
+    """Settle multipliers: blobs of one name take what any of them is given; wiring.check_sharing judges conflicts."""
     settled: dict[tuple[str, int], float] = {}
     for draft in drafts:
         for param, given in zip(draft.layer.params, draft.multipliers, strict=True):

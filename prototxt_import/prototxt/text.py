@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,10 @@ from typing import Any
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.errors import CaffeFormatError, complain
+from prototxt_import.errors import CaffeFormatError, complain, nearest
 
 # The largest published net, ResNet-101 at three scales, has 0.35 MB of text.
 MAX_BYTES = 4 * 2**20
-# Names that a misspelt one is compared with; comparing is slow.
-MAX_KNOWN = 1000
 # A filler inside a parameter message inside a layer inside a net inside a solver is the deepest a real file goes.
 MAX_DEPTH = 16
 
@@ -38,15 +34,6 @@ class Block:
     line: int
     last_line: int = 0
     words: dict[str, str] = field(default_factory=dict)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word most like `word`, empty where none is."""
-    # Case mistakes ("conv" for "CONV") are near, but difflib counts every letter of them.
-    by_folded = {one.casefold(): one for one in itertools.islice(known, MAX_KNOWN)}
-    # difflib takes quadratic time, and nothing known is longer than this.
-    found = difflib.get_close_matches(word[:80].casefold(), by_folded, 1)
-    return f"; did you mean {by_folded[found[0]]!r}?" if found else ""
 
 
 def load(path: str | Path, variables: Mapping[str, str] | None = None) -> str:

@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.build import default_loss_weights, default_param, problem
 from prototxt_import.errors import complain
 from prototxt_import.layers import lookup
 from prototxt_import.layers.base import LayerType
-from prototxt_import.spec import LayerSpec, NetSpec, ParamSpec
+from prototxt_import.spec import NetSpec
+from prototxt_import.values import LayerSpec, ParamSpec
+from prototxt_import.wiring import default_loss_weights, default_param, problem
 
 _WRITABLE = ("v1", "v2", "x2", "bvlc")
 # How a person writes a layer; what is not named follows in the schema's order.

@@ -21,9 +21,9 @@ from deeplab_repro.data.feeds.caffe_rng import CaffeRng
 from deeplab_repro.data.feeds.items import Item, Job, Recipe, load, load_in_worker
 from deeplab_repro.data.feeds.lists import ListItem, check_same_list, list_digest, read_list
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_mean
-from prototxt_import.build import check_shape
 from prototxt_import.errors import complain
 from prototxt_import.paths import named_file
+from prototxt_import.wiring import check_shape
 
 
 class Planner:

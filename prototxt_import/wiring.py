@@ -1,0 +1,152 @@
+"""The rules between layers: who feeds whom, which shapes follow, which parameters are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prototxt_import.errors import CaffeFormatError, complain, nearest
+from prototxt_import.layers.base import MAX_COUNT, LayerType, count, lookup
+from prototxt_import.values import LayerSpec, ParamSpec, Shape
+
+
+def problem(layer: LayerSpec, source: str, what: object) -> CaffeFormatError:
+    """An error about one layer of a net."""
+    return complain(str(what), source=source, line=layer.line, layer=layer.name, type_name=layer.type)
+
+
+@dataclass
+class Wiring:
+    """What inference finds out about a net; shapes are None where only data can tell."""
+
+    blobs: dict[str, Shape | None]
+    param_shapes: dict[str, tuple[Shape, ...]]
+    outputs: tuple[str, ...]
+
+
+def check_shape(shape: Sequence[int]) -> Shape:
+    """`shape` as tuple; ValueError for a negative side or more elements than Caffe can count."""
+    if any(side < 0 for side in shape):
+        raise ValueError(f"shape {list(shape)} has a negative side")
+    if count(max(side, 1) for side in shape) > MAX_COUNT:
+        raise ValueError(f"shape {list(shape)} has more than {MAX_COUNT} elements")
+    return tuple(int(side) for side in shape)
+
+
+def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str, given: Mapping[str, Shape]) -> Wiring:
+    """Walk a net in file order: every bottom must exist, every top be new or in place, every shape fit.
+
+    given: shapes of data layers' tops that are known otherwise. Raises CaffeFormatError naming the layer."""
+    found = Wiring({}, {}, ())
+    loose: dict[str, None] = {}
+    for name, shape in inputs.items():
+        try:
+            found.blobs[name] = check_shape(shape)
+        except ValueError as error:
+            raise complain(f"input {name!r}: {error}", source=source) from None
+        loose[name] = None
+    names: dict[str, LayerSpec] = {}
+    for layer in layers:
+        row = lookup(layer.type)
+        if row is None:
+            raise problem(layer, source, "unknown layer type")
+        if layer.name in names:
+            first = names[layer.name].line
+            where = f", first in line {first}" if first else ""
+            raise problem(layer, source, f"the name is used twice{where}; give every layer a name of its own")
+        names[layer.name] = layer
+        _check_counts(layer, row, source)
+        for bottom in layer.bottoms:
+            if bottom not in found.blobs:
+                raise problem(layer, source, _no_such_blob(bottom, found, layers))
+            loose.pop(bottom, None)
+        bottoms = [found.blobs[one] for one in layer.bottoms]
+        try:
+            tops = _tops(layer, bottoms, given)
+            if layer.options.blob_count(len(bottoms)) and None not in bottoms:
+                shapes = layer.options.params([one for one in bottoms if one is not None])
+                found.param_shapes[layer.name] = tuple(check_shape(one) for one in shapes)
+        except ValueError as error:
+            raise problem(layer, source, error) from None
+        for index, top in enumerate(layer.tops):
+            in_place = index < len(layer.bottoms) and layer.bottoms[index] == top
+            if top in found.blobs and not in_place:
+                raise problem(layer, source, f"top {top!r} exists already; only a layer's own bottom may be reused")
+            found.blobs[top] = tops[index]
+            loose[top] = None
+    found.outputs = tuple(loose)
+    return found
+
+
+def _tops(layer: LayerSpec, bottoms: Sequence[Shape | None], given: Mapping[str, Shape]) -> Sequence[Shape | None]:
+    known = [one for one in bottoms if one is not None]
+    shapes = layer.options.shapes(known, len(layer.tops)) if len(known) == len(bottoms) else None
+    if shapes is None:
+        tops: list[Shape | None] = [None] * len(layer.tops)
+    elif len(shapes) < len(layer.tops):
+        raise ValueError(f"has {len(layer.tops)} tops; it makes {len(shapes)}")
+    else:
+        tops = [check_shape(one) for one in shapes[: len(layer.tops)]]
+    if not layer.bottoms:
+        tops = [check_shape(given[top]) if top in given else tops[i] for i, top in enumerate(layer.tops)]
+    return tops
+
+
+def _check_counts(layer: LayerSpec, row: LayerType, source: str) -> None:
+    for what, names, (least, most) in (("bottom", layer.bottoms, row.bottoms), ("top", layer.tops, row.tops)):
+        if len(names) < least or (most is not None and len(names) > most):
+            wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            raise problem(layer, source, f"has {len(names)} {what}s; it takes {wanted}")
+
+
+def _no_such_blob(bottom: str, found: Wiring, layers: Sequence[LayerSpec]) -> str:
+    later = [one.name for one in layers if bottom in one.tops]
+    if later:
+        return f"bottom {bottom!r} is produced only later, by layer {later[0]!r}; move this layer behind it"
+    return f"bottom {bottom!r} is produced by no layer before this one{nearest(bottom, found.blobs)}"
+
+
+def check_sharing(layers: Sequence[LayerSpec], shapes: Mapping[str, tuple[Shape, ...]], source: str) -> None:
+    """Parameters of one name must agree in shape (PERMISSIVE: in count) and in their multipliers."""
+    owners: dict[str, tuple[LayerSpec, int]] = {}
+    for layer in layers:
+        for index, param in enumerate(layer.params):
+            if not param.name:
+                continue
+            owner, at = owners.setdefault(param.name, (layer, index))
+            first = owner.params[at]
+            for fact in ("lr_mult", "decay_mult"):
+                ours, theirs = getattr(param, fact), getattr(first, fact)
+                if ours != theirs:
+                    raise problem(
+                        layer,
+                        source,
+                        f"param {param.name!r}: {fact} {ours} differs from {theirs} of its owner, layer {owner.name!r}",
+                    )
+            if layer.name in shapes and owner.name in shapes:
+                mine, other = shapes[layer.name][index], shapes[owner.name][at]
+                loose = param.share_mode == "PERMISSIVE"
+                if (count(mine) != count(other)) if loose else (mine != other):
+                    raise problem(
+                        layer,
+                        source,
+                        f"param {param.name!r}: shape {list(mine)} differs from {list(other)} of layer {owner.name!r}",
+                    )
+
+
+def default_loss_weights(layer_type: LayerType, tops: int) -> tuple[float, ...]:
+    """1 for the first top of a loss layer (its anonymous one where it names none), 0 for every other top."""
+    if layer_type.loss:
+        return (1.0,) + (0.0,) * (tops - 1)
+    return (0.0,) * tops
+
+
+def default_param(row: LayerType) -> ParamSpec:
+    """The training facts of a blob for which a file says nothing."""
+    return ParamSpec(lr_mult=0.0) if row.frozen else ParamSpec()
+
+
+def bare_shape(shape: Sequence[int]) -> Shape:
+    """A shape without leading ones: the old formats write a bias as (1, 1, 1, N)."""
+    start = next((index for index, side in enumerate(shape) if side != 1), len(shape))
+    return tuple(shape[start:])
