@@ -28,7 +28,8 @@ from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.data.sets.balance import kept_shares, voided
 from deeplab_repro.data.sets.datasets import SegmentationDataset, open_dataset
 from deeplab_repro.evaluate.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
-from deeplab_repro.files.atomic import check_record, output_folder, write_text
+from deeplab_repro.files.atomic import output_folder, write_text
+from deeplab_repro.files.ledger import check_record
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.predict.segmenter import Segmenter

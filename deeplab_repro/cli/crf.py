@@ -214,7 +214,7 @@ def _refine_folder(
     """Refine this rank's share of a folder; the answer tells of all ranks'."""
     from deeplab_repro.cli.app import one_line
     from deeplab_repro.cli.output import progress
-    from deeplab_repro.evaluate.refine import Job, Notes, check_record, pair_files, refine_all
+    from deeplab_repro.evaluate.refine import Job, check_record, notes_of, pair_files, refine_all
     from deeplab_repro.files.atomic import output_folder
 
     found = [
@@ -225,11 +225,13 @@ def _refine_folder(
     failed: dict[str, str] = {}
     with output_folder(output):
         check_record(output, settings, overwrite)
-        notes = Notes(output)
-        todo = [job for job in progress(own, "comparing") if overwrite or not notes.done(job)]
+        notes = notes_of(output)
+        todo = [
+            job for job in progress(own, "comparing") if overwrite or not notes.done(job.outputs, job.image, job.scores)
+        ]
         for job, error in progress(refine_all(todo, settings, processes), "refining", len(todo)):
             if error is None:
-                notes.add(job)
+                notes.add(job.outputs, job.image, job.scores)
             else:
                 failed[str(job.scores)] = one_line(error)
     parts = ranks.gather((len(todo), failed))

@@ -23,8 +23,8 @@ from deeplab_repro import ops
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.evaluate.metrics import ConfusionMatrix
 from deeplab_repro.evaluate.refine import Job, pair_files, read_problem
-from deeplab_repro.files.atomic import fingerprint, write_text
 from deeplab_repro.files.images import read_labels
+from deeplab_repro.files.ledger import State, fingerprint
 from deeplab_repro.jobs.processes import worker_pool
 
 STATE = "state.json"
@@ -136,7 +136,7 @@ class Search:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
-        self.file = folder / STATE
+        self._state = State(folder / STATE, "a search", plan.record())
         self.baseline: dict[str, float] = {}
         self.results: dict[Setting, dict[str, float]] = {}
         # Where each round of refinement is centred; the best setting may change in its course.
@@ -145,42 +145,29 @@ class Search:
         # Fingerprints by image: of all as they are now, of those in some matrix as they were then.
         self._files = {item.name: fingerprint(item.image, item.scores, item.truth) for item in plan.items}
         self._counted: dict[str, str] = {}
-        if self.file.is_file():
-            self._load()
-
-    def _load(self) -> None:
-        try:
-            state = json.loads(self.file.read_text())
-            known = state["plan"]
-            self.baseline, self._open = state["baseline"], state["open"]
-            self._counted = dict(state["files"])
-            self._centres = [Setting(*centre) for centre in state["centres"]]
-            self.results = {Setting(*row["setting"]): row["scores"] for row in state["results"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.file}: no state of a search, or a damaged one; remove it") from error
-        wanted = self.plan.record()
-        if known != wanted:
-            changed = [key for key in wanted if known.get(key) != wanted[key]]
-            raise ValueError(
-                f"{self.file}: the state of another search ({', '.join(changed)} differ); choose another folder"
-            )
+        self._state.load(self._take)
         for name, digest in self._counted.items():
             if digest != self._files[name]:
                 raise ValueError(
-                    f"{self.file}: image, scores or truth of {name} changed since they were counted; "
+                    f"{self._state.file}: image, scores or truth of {name} changed since they were counted; "
                     "choose another folder"
                 )
 
+    def _take(self, state: dict[str, Any]) -> None:
+        self.baseline, self._open = state["baseline"], state["open"]
+        self._counted = dict(state["files"])
+        self._centres = [Setting(*centre) for centre in state["centres"]]
+        self.results = {Setting(*row["setting"]): row["scores"] for row in state["results"]}
+
     def _save(self) -> None:
         state = {
-            "plan": self.plan.record(),
             "files": self._counted,
             "baseline": self.baseline,
             "results": [{"setting": list(setting), "scores": scores} for setting, scores in self.results.items()],
             "centres": self._centres,
             "open": self._open,
         }
-        write_text(self.file, json.dumps(state))
+        self._state.save(state)
 
     def best(self) -> Setting:
         """The setting of highest mean IoU; of equal ones, the smallest."""

@@ -19,9 +19,8 @@ from deeplab_repro.data.sets.datasets import Sample, SegmentationDataset
 from deeplab_repro.evaluate.label_files import LabelFiles
 from deeplab_repro.evaluate.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
 from deeplab_repro.files.arrays import write_npy
-from deeplab_repro.files.atomic import check_record, fingerprint
 from deeplab_repro.files.images import read_label_map
-from deeplab_repro.files.ledger import Record
+from deeplab_repro.files.ledger import CountedImages, check_record, fingerprint
 from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.predict.segmenter import Segmenter
 
@@ -130,22 +129,22 @@ def evaluate(
     source = from_segmenter(segmenter) if isinstance(segmenter, Segmenter) else segmenter
     stages = (NETWORK,) if crf is None else (NETWORK, REFINED)
     shape = (len(stages), 1 + len(widths), dataset.num_classes, dataset.num_classes + 1)
-    record = None
+    noted = None
     if resume is not None:
         # On every rank: one that does not know of other settings would add its counts to theirs.
         facts = {"stages": stages, "trimap": widths, "boundary": boundary, "classes": dataset.num_classes}
         check_record(resume / "settings.json", {**facts, **(settings or {})})
-        record = Record(resume, rank, shape)
+        noted = CountedImages(resume, rank, shape)
     device = segmenter.device if isinstance(segmenter, Segmenter) else torch.device("cpu")
     total = np.zeros(shape, np.int64)
     own = dataset.samples[rank::world]
     for done, sample in enumerate(own):
         outputs = [] if store_scores is None else [_scores_file(store_scores, sample)]
         outputs += [] if write_labels is None else [write_labels.file(sample)]
-        files = "" if record is None else _fingerprint(sample, source)
+        files = "" if noted is None else _fingerprint(sample, source)
         counts = None
-        if record is not None and all(file.is_file() for file in outputs):
-            counts = record.known(sample.name, files)
+        if noted is not None and all(file.is_file() for file in outputs):
+            counts = noted.known(sample.name, files)
         if counts is None:
             image = dataset.image(sample)
             truth = dataset.truth(sample) if sample.label is not None or not outputs else None
@@ -156,8 +155,8 @@ def evaluate(
                 counts = np.stack([count(labels, truth, dataset, widths, boundary, sample) for labels in answers])
             if write_labels is not None:
                 write_labels.write(sample, answers[-1])
-            if record is not None:
-                record.add(sample.name, files, counts)
+            if noted is not None:
+                noted.add(sample.name, files, counts)
         total += counts
         progress(done + 1, len(own))
     total = Ranks(rank, world).total(torch.from_numpy(total)).numpy()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from numpy.typing import NDArray
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files import images as image_files
 from deeplab_repro.files.arrays import SCORE_SUFFIXES, read_scores, write_bin, write_mat, write_npy
-from deeplab_repro.files.atomic import check_record as check_settings
-from deeplab_repro.files.atomic import fingerprint
+from deeplab_repro.files.ledger import Notes
+from deeplab_repro.files.ledger import check_record as check_settings
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.jobs.processes import worker_pool
 
@@ -128,27 +126,9 @@ def check_record(folder: Path, settings: Settings, overwrite: bool) -> None:
     check_settings(folder / RECORD, settings.record(), overwrite)
 
 
-class Notes:
-    """Which files each result in a folder was made from: crf.jsonl, of which the last line on a result counts."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / NOTES
-        self._known: dict[str, str] = {}
-        for line in self._file.read_text().splitlines() if self._file.is_file() else ():
-            # A line that a kill cut off: its result is made anew.
-            with suppress(ValueError, TypeError):
-                self._known.update(json.loads(line))
-
-    def done(self, job: Job) -> bool:
-        """Whether every output is there, from the image and scores as they are now."""
-        known = {self._known.get(each.name) if each.is_file() else None for each in job.outputs}
-        return None not in known and known == {fingerprint(job.image, job.scores)}
-
-    def add(self, job: Job) -> None:
-        """Note a finished job."""
-        files = fingerprint(job.image, job.scores)
-        with self._file.open("a") as opened:
-            opened.write(f"\n{json.dumps({each.name: files for each in job.outputs})}\n")
+def notes_of(folder: Path) -> Notes:
+    """Which image and scores each result in the folder was made from."""
+    return Notes(folder / NOTES)
 
 
 def refine_all(jobs: Sequence[Job], settings: Settings, processes: int = 1) -> Iterator[tuple[Job, Exception | None]]:

@@ -1,16 +1,13 @@
-"""Output files: written whole under their own name, or not at all; and what they were made from."""
+"""Output files: written whole under their own name, or not at all."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 
 @contextmanager
@@ -54,16 +51,16 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises OSError naming the folder when it cannot be made or written."""
     folder = Path(path)
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = [level for level in (folder, *folder.parents) if not level.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{folder}: the folder cannot be written")
         yield folder
     except BaseException:
-        for each in made:
+        for level in made:
             with suppress(OSError):
-                each.rmdir()
+                level.rmdir()
         raise
 
 
@@ -84,32 +81,3 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def fingerprint(*files: str | os.PathLike[str]) -> str:
-    """sha256 over the contents of files, in hexadecimal digits; OSError for one that cannot be read."""
-    found = hashlib.sha256()
-    for each in files:
-        with open(each, "rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
-    return found.hexdigest()
-
-
-def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False) -> None:
-    """Keep results of different settings apart: note the settings in `file`, or compare with those noted there.
-
-    Raises ValueError when they differ, unless everything is written anew."""
-    asked = json.loads(json.dumps(record))
-    if file.is_file() and not overwrite:
-        try:
-            known = json.loads(file.read_text())
-        except ValueError as error:
-            raise ValueError(f"{file}: no record of settings: {error}") from error
-        if known != asked:
-            changed = [key for key in asked if not isinstance(known, dict) or known.get(key) != asked[key]]
-            raise ValueError(
-                f"{file.parent}: holds results of other settings ({', '.join(changed)} differ); choose another folder, "
-                "or write all of it anew"
-            )
-        return
-    write_text(file, json.dumps(asked, indent=1) + "\n")

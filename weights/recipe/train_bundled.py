@@ -28,8 +28,9 @@ from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.data.scenes.scenes import CLASSES, PALETTE, draw_scene
 from deeplab_repro.data.sets.balance import kept_shares, voided
 from deeplab_repro.evaluate.metrics import ConfusionMatrix
-from deeplab_repro.files.atomic import check_record, output_folder, write_text
+from deeplab_repro.files.atomic import output_folder, write_text
 from deeplab_repro.files.images import write_image
+from deeplab_repro.files.ledger import check_record
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.predict.segmenter import Segmenter

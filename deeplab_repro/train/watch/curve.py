@@ -43,7 +43,7 @@ class Curve(Watcher):
     def started(self, start: Start) -> None:
         self._start = start
         if start.first and self._log is not None:
-            for _, row in logged_before(self._log, start.first):
+            for row in logged_before(self._log, start.first):
                 with suppress(KeyError):
                     self._add_logged(row)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from numpy.typing import NDArray
 
 from deeplab_repro.files.atomic import check_output_file, write_text
+from deeplab_repro.files.ledger import read_rows
 
 if TYPE_CHECKING:
     from deeplab_repro.train.snapshot import Snapshot
@@ -76,16 +77,13 @@ class Watcher:
         """At the end, whatever it was."""
 
 
-def logged_before(path: Path, first: int) -> list[tuple[str, dict[str, Any]]]:
-    """The whole lines of a JsonLog that tell of what came before iteration `first`, each with what it says; none where
-    there is no file."""
+def logged_before(path: Path, first: int) -> list[dict[str, Any]]:
+    """The rows of a JsonLog that tell of what came before iteration `first`; none where there is no file."""
     kept = []
-    with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError, TypeError, AttributeError):
-                row = json.loads(line)
-                if line.endswith("\n") and row.get("iteration", row.get("updates", row.get("start", 0))) < first:
-                    kept.append((line, row))
+    for _, row in read_rows(path):
+        with suppress(TypeError):
+            if row.get("iteration", row.get("updates", row.get("start", 0))) < first:
+                kept.append(row)
     return kept
 
 
@@ -100,10 +98,10 @@ class JsonLog(Watcher):
         self._file: TextIO | None = None
 
     def started(self, start: Start) -> None:
-        kept = [line for line, _ in logged_before(self._path, start.first)] if start.first else []
+        kept = logged_before(self._path, start.first) if start.first else []
         if kept:
             # In one go: a kill must not cost the lines of the days before.
-            write_text(self._path, "".join(kept))
+            write_text(self._path, "".join(f"{json.dumps(row)}\n" for row in kept))
         self._file = self._path.open("a" if kept else "w", encoding="utf-8")
         self._write({"start": start.first, "stop": start.stop, "solver": start.solver, "seed": start.seed,
                      "device": start.device, "processes": start.processes, "notes": list(start.notes)})  # fmt: skip
