@@ -70,7 +70,7 @@ def steps(out: Path, architecture: str) -> list[Step]:
     result[2:2] = (
         # Convolutions first and alone: what a checker takes for all kernels may be more than there is time for.
         _watched("memcheck conv", "memcheck", ("benchmarks.small_run_conv", "cuda")),
-        _watched("racecheck conv", "racecheck", ("benchmarks.small_run_conv", "cuda", "shared")),
+        _watched("racecheck crf", "racecheck", ("benchmarks.small_run_crf", "cuda", "shared")),
         _watched("memcheck", "memcheck", ("benchmarks.small_run",)),
     )
     return result

@@ -1,4 +1,4 @@
-"""Every convolution kernel once on small, odd shapes: what a memory checker watches. Arguments: device, part."""
+"""Every convolution kernel once on small, odd shapes: what a memory checker watches. Argument: device."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ import torch
 from torch import Tensor
 
 from deeplab_repro import ops
-from deeplab_repro.ops import pyramid
 
 
-def run(device: str, part: str = "all") -> None:
-    """Raise AssertionError where a result is not finite; what the checker sees is the point. part: "all" or "shared",
-    the kernels whose threads share memory, for a checker of races."""
+def run(device: str) -> None:
+    """Raise AssertionError where a result is not finite; what the checker sees is the point."""
     torch.manual_seed(0)
     reduced = (torch.half, torch.bfloat16) if device == "cuda" else ()
-    for dtype in (torch.float32, *reduced):
-        _pyramid(device, dtype)
-    if part == "shared":
-        return
     for dtype in (torch.float32, torch.float64, *reduced):
         for method in ("im2col", "direct", "winograd2", "winograd4"):
             _convolution(device, dtype, method)
@@ -42,17 +36,6 @@ def _convolution(device: str, dtype: torch.dtype, method: str) -> None:
     if method in ops.PACKED_METHODS and dtype in (torch.float32, torch.float64):
         packed = ops.pack_weight(weight.detach(), 2, method)
         _finite(ops.atrous_conv2d_packed(x, weight, packed, bias, 1, (7, 5), (3, 4), 2, method=method, relu=True))
-
-
-def _pyramid(device: str, dtype: torch.dtype) -> None:
-    # Channels and filters that fill no stage and no tile, more rows than a tile in one region and fewer in others.
-    rates = [1, 5, 12, 30]
-    x = torch.randn(2, 40, 15, 13).to(device, dtype).requires_grad_()
-    weights = [torch.randn(136, 40, 3, 3).to(device, dtype).requires_grad_() for _ in rates]
-    for summed in (True, False):
-        biases = [torch.randn(136).to(device, dtype) for _ in (rates[:1] if summed else rates)]
-        results = pyramid.pyramid_conv2d([x], weights, biases, rates, summed)
-        _finite(*results, *torch.autograd.grad(sum(y.sum() for y in results), (x, *weights)))
 
 
 def _shifts(device: str, dtype: torch.dtype) -> None:

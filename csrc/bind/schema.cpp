@@ -48,13 +48,6 @@ TORCH_LIBRARY(deeplab, m) {
       "Tensor weight, SymInt[2] stride, SymInt[2] padding, "
       "SymInt[2] dilation, SymInt groups, str method, bool[3] output_mask) "
       "-> (Tensor, Tensor, Tensor)");
-  // Atrous convolutions with odd square kernels that keep the map's size, in
-  // one launch: inputs [N, C, H, W] (one for all or one per branch), weights
-  // [F, C, k, k], a rate each; outputs [N, F, H, W] summed or one per branch,
-  // biases [F] one per output or none; then max(0, .) if relu.
-  m.def(
-      "pyramid_conv2d(Tensor[] inputs, Tensor[] weights, Tensor[] biases, "
-      "int[] rates, bool summed, bool relu) -> Tensor[]");
   // values [N, H, W, T, F] -> [N, F, H, W]: sum over taps t of the value at
   // (y + offset_h[t], x + offset_w[t]), 0 outside.
   m.def("shift_add(Tensor values, int[] offset_h, int[] offset_w) -> Tensor");

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
 from deeplab_repro import ops
-from deeplab_repro.ops import pyramid
 
 
 class AtrousConv2d(nn.Module):
@@ -135,8 +134,7 @@ def aspp(
     x [N, C, H, W]; per branch weights [F, C, k, k] with odd k, biases [F] or None, and a rate. Returns the branches'
     sum [N, F, H, W] if `summed`, as DeepLab's classifiers do (Chen et al. 2016, section 3.3), else a list of them.
     With few filters (`F` at most 32) the sum is one matrix product over all distinct taps, those in the branches'
-    centres added up beforehand, then `ops.shift_add`; otherwise each branch is an `ops.atrous_conv2d` by `method`,
-    or with "fused" all are one `pyramid.pyramid_conv2d` on CUDA, where that takes them, and go by "auto" elsewhere.
+    centres added up beforehand, then `ops.shift_add`; otherwise each branch is an `ops.atrous_conv2d` by `method`.
     Any dtype and device that those take; differentiable.
 
     Raises ValueError where branches do not match each other, RuntimeError where one does not match x.
@@ -155,11 +153,6 @@ def aspp(
         raise ValueError(f"aspp: summed branches need equal filters, got {[weight.shape[0] for weight in weights]}")
     if summed and weights[0].shape[0] <= _MERGED_FILTERS and not torch.is_autocast_enabled(x.device.type):
         return _merged_aspp(x, weights, biases, rates)
-    if method == "fused":
-        if x.is_cuda and pyramid.applies(x, weights, rates, summed):
-            outputs = pyramid.pyramid_conv2d([x], weights, _biases(biases, summed), rates, summed)
-            return outputs[0] if summed else outputs
-        method = "auto"
     branches = [
         ops.atrous_conv2d(x, weight, bias, 1, rate * (weight.shape[2] // 2), rate, method=method)
         for weight, bias, rate in zip(weights, biases, rates, strict=True)
@@ -170,16 +163,6 @@ def aspp(
     for branch in branches[1:]:
         total = total + branch
     return total
-
-
-def _biases(biases: Sequence[Tensor | None], summed: bool) -> list[Tensor]:
-    """One bias per output, or none at all."""
-    given = [bias for bias in biases if bias is not None]
-    if not given:
-        return []
-    if summed:
-        return [torch.stack(given).sum(0)]
-    return [torch.zeros_like(given[0]) if bias is None else bias for bias in biases]
 
 
 # One filter block of a product is then half empty tap by tap, and full over all taps.

@@ -34,7 +34,7 @@ def test_dry_run_lists_the_steps(monkeypatch, capsys, tmp_path):
     assert gpu_gate.main(["--out", str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" (")[0] for line in lines] == [
-        "build", "small run", "memcheck conv", "racecheck conv", "memcheck", "pytest", "crf",
+        "build", "small run", "memcheck conv", "racecheck crf", "memcheck", "pytest", "crf",
         "crf accuracy", "conv", "net",
     ]  # fmt: skip
     assert gpu_gate.main(["--out", str(tmp_path / "out"), "--dry-run", "--only", "build", "conv"]) == 0

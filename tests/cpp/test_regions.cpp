@@ -70,7 +70,7 @@ TEST(AxisRegions, HoldExactlyTheTapsThatMeetTheInput) {
   }
 }
 
-TEST(AxisRegions, AreAsManyAsTapSetsOfAPyramid) {
+TEST(AxisRegions, AreAsManyAsSetsOfTaps) {
   const auto taps = [](std::int64_t rate) {
     std::vector<std::int64_t> counts;
     for (const AxisRegion& region :

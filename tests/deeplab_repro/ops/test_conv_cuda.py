@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from deeplab_repro import AtrousConv2d, ops
 from deeplab_repro.bench.rounding import convolution_products, convolution_tolerance
-from deeplab_repro.ops import pyramid
 from deeplab_repro.ops.atrous import aspp
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("needs_cuda")]
@@ -44,8 +43,7 @@ def error(result: torch.Tensor, expected: torch.Tensor, products: int = 1) -> fl
 
 def bound(dtype: torch.dtype, method: str, products: int) -> float:
     """The largest error of a sum of so many products; where the library chooses, it may choose F(4x4, 3x3)."""
-    own = method in (*OWN, "pyramid")
-    return convolution_tolerance(dtype, products, method if own else "winograd4")
+    return convolution_tolerance(dtype, products, method if method in OWN else "winograd4")
 
 
 def drawn(shape, dtype: torch.dtype) -> torch.Tensor:
@@ -206,72 +204,17 @@ def test_rates_beyond_the_map_meet_the_centre_alone(method):
     assert error(result, F.conv2d(x.double(), weight[:, :, 1:2, 1:2].double())) <= bound(x.dtype, method, 16 * 9)
 
 
-@given(data=st.data())
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_pyramid_agrees_with_its_branches(data):
-    draw = data.draw
-    dtype = draw(st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
-    rates = draw(st.lists(st.integers(1, 24), min_size=1, max_size=4))
-    kernel, summed = draw(st.sampled_from([1, 3, 5])), draw(st.booleans())
-    unit = 16 // torch.empty(0, dtype=dtype).element_size()
-    channels, filters = unit * draw(st.sampled_from([1, 3, 16])), unit * draw(st.sampled_from([1, 5, 34]))
-    x = drawn((draw(st.sampled_from([1, 2, 9])), channels, draw(st.integers(1, 41)), draw(st.integers(1, 41))), dtype)
-    weights = [drawn((filters, channels, kernel, kernel), dtype) for _ in rates]
-    biases = [drawn((filters,), dtype) for _ in (rates[:1] if summed else rates)]
-    assert pyramid.applies(x, weights, rates, summed)
-    leaves = [leaf.requires_grad_() for leaf in (x, *weights, *biases)]
-    result = pyramid.pyramid_conv2d([x], weights, biases, rates, summed)
-    exact = [leaf.detach().cpu().double().requires_grad_() for leaf in leaves]
-    outputs = [F.conv2d(exact[0], w, None, 1, r * (kernel // 2), r) for w, r in zip(exact[1:], rates, strict=False)]
-    outputs = [sum(outputs)] if summed else outputs
-    expected = [y + b.view(-1, 1, 1) for y, b in zip(outputs, exact[1 + len(rates) :], strict=True)]
-    for ours, theirs in zip(result, expected, strict=True):
-        products = kernel**2 * channels * (len(rates) if summed else 1)
-        assert error(ours, theirs.detach()) <= bound(dtype, "pyramid", products)
-    grads = [drawn(tuple(y.shape), dtype) for y in expected]
-    theirs = torch.autograd.grad(expected, exact, [grad.cpu().double() for grad in grads])
-    for ours, gradient in zip(torch.autograd.grad(result, leaves, grads), theirs, strict=True):
-        products = max(len(rates) * kernel**2 * filters, x.shape[0] * x.shape[2] * x.shape[3])
-        assert error(ours, gradient, products) <= 2 * bound(dtype, "pyramid", products)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("use_tf32", [False, True])
-def test_a_pyramid_repeats_to_the_bit(dtype, use_tf32):
-    x, rates = drawn((2, 256, 41, 41), dtype), [6, 12, 18, 24]
-    weights, biases = [drawn((256, 256, 3, 3), dtype) for _ in rates], [drawn((256,), dtype) for _ in rates]
-    branches = zip(weights, biases, rates, strict=True)
-    expected = [F.conv2d(x.double(), w.double(), b.double(), 1, r, r) for w, b, r in branches]
-    with tf32(use_tf32, use_tf32):
-        first = pyramid.pyramid_conv2d([x], weights, biases, rates, summed=False)
-        for _ in range(3):
-            again = pyramid.pyramid_conv2d([x], weights, biases, rates, summed=False)
-            assert all(map(torch.equal, first, again))
-        allowed = convolution_tolerance(dtype, 256 * 9, tf32=use_tf32 and dtype == torch.float32)
-        assert max(map(error, first, expected)) <= allowed
-        relu = pyramid.pyramid_conv2d([x], weights, biases, rates, summed=False, relu=True)
-        assert all(torch.equal(ours, y.relu()) for ours, y in zip(relu, first, strict=True))
-
-
-def test_a_pyramid_reads_odd_addresses():
-    memory = drawn((1 + 8 * 9 * 7,), torch.float32)
-    x = memory[1:].view(1, 9, 7, 8).permute(0, 3, 1, 2)
-    weights = [drawn((8, 8, 3, 3), torch.float32)]
-    result = pyramid.pyramid_conv2d([x], weights, [], [3])[0]
-    assert error(result, F.conv2d(x.double(), weights[0].double(), None, 1, 3, 3)) <= bound(x.dtype, "pyramid", 8 * 9)
-
-
-@pytest.mark.parametrize(("filters", "method"), [(21, "auto"), (128, "auto"), (128, "fused")])
+@pytest.mark.parametrize("filters", [21, 128])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_aspp(filters, method, dtype):
+def test_aspp(filters, dtype):
     x, rates = drawn((2, 64, 33, 33), dtype), (6, 12, 18, 24)
     weights = [drawn((filters, 64, 3, 3), dtype).requires_grad_() for _ in rates]
     biases = [drawn((filters,), dtype) for _ in rates]
     exact = [w.detach().double().requires_grad_() for w in weights]
     expected = sum(F.conv2d(x.double(), w, b.double(), 1, r, r) for w, b, r in zip(exact, biases, rates, strict=True))
-    result = aspp(x, weights, biases, rates, method=method)
+    result = aspp(x, weights, biases, rates)
     # The sum of four results, each rounded to the type.
-    allowed = 2 * bound(dtype, "pyramid", 4 * 64 * 9)
+    allowed = 2 * bound(dtype, "direct", 4 * 64 * 9)
     assert error(result, expected.detach()) <= allowed
     grad = drawn(tuple(expected.shape), dtype)
     theirs = torch.autograd.grad(expected, exact, grad.double())
