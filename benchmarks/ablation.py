@@ -36,7 +36,7 @@ from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, train
 from deeplab_repro.zoo import vgg16_spec
 from deeplab_repro.zoo.normalised import normalised
-from deeplab_repro.zoo.training import MEAN, fed
+from deeplab_repro.zoo.training import MEAN_BGR, fed
 from prototxt_import import NetSpec, write_net, write_weights
 
 CLASSIFIER = "fc8_camvid"
@@ -145,7 +145,7 @@ def folded_model(folder: Path, model: Path) -> NetSpec:
 
 def score(spec: NetSpec, data: SegmentationDataset, device: str, notes: Path) -> dict[str, Any]:
     """Figures on a split by stage ("network", "crf"), each with its trimap curve; bands follow label edges."""
-    segmenter = Segmenter(net=CaffeNet(spec), mean_bgr=MEAN, crf=None, device=device)
+    segmenter = Segmenter(net=CaffeNet(spec), mean_bgr=MEAN_BGR, crf=None, device=device)
     notes.mkdir(exist_ok=True)
     settings = {"net": segmenter.fingerprint()}
     result = evaluate(segmenter, data, CRF, TRIMAP_WIDTHS, boundary="edges", resume=notes, settings=settings)

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from deeplab_repro.data.feeds.feeds import open_feeds
 from deeplab_repro.data.scenes.scenes import benchmark_scene, draw_scene
 from deeplab_repro.files.images import write_image
+from deeplab_repro.zoo.training import MEAN_BGR
 from prototxt_import import NetSpec, read_net
 
-MEAN_BGR = (104.008, 116.669, 122.675)
 SIZE, CROP, BATCH = (375, 500), 321, 10
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 Kind = Literal["thread", "process"]

@@ -58,7 +58,8 @@ def bench(
     from deeplab_repro.bench.run import FAMILIES, main
     from deeplab_repro.cli.output import check_json
     from deeplab_repro.files.atomic import check_output_file
-    from deeplab_repro.predict.opening import nearest, pick_device
+    from deeplab_repro.jobs.devices import pick_device
+    from prototxt_import.errors import nearest
 
     for family in families:
         if family not in FAMILIES:

@@ -49,7 +49,8 @@ def convert(
     """
     from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
     from deeplab_repro.files.atomic import check_output_file
-    from deeplab_repro.predict.opening import require_weights, spec_preprocessing
+    from deeplab_repro.predict.opening import require_weights
+    from deeplab_repro.predict.preprocessing import spec_preprocessing
     from prototxt_import import read_net
 
     check_json(json)

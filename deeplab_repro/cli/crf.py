@@ -123,8 +123,8 @@ def crf(
 
     from deeplab_repro.crf.model import DenseCRF
     from deeplab_repro.evaluate.refine import Settings
-    from deeplab_repro.jobs.ranks import joined, local_device
-    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.jobs.devices import local_device, pick_device
+    from deeplab_repro.jobs.ranks import joined
 
     given = {
         "iterations": iterations,

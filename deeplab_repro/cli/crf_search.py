@@ -74,7 +74,7 @@ def crf_search(
 
     from deeplab_repro.crf.model import CRFParams
     from deeplab_repro.evaluate.crf_search import RANGES, Axis, Plan, Search, find_items
-    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.report.search_plot import save_heat_map
 
     given = {"weight": bilateral_weight, "xy_std": bilateral_xy_std, "rgb_std": bilateral_rgb_std}

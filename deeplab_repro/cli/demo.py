@@ -29,7 +29,7 @@ def demo(
     """
     from deeplab_repro.cli.output import check_json, progress, write_json
     from deeplab_repro.demo.run import run_demo
-    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.jobs.devices import pick_device
 
     check_json(json)
     answer = run_demo(output, device=str(pick_device(device)), scenes=scenes, progress=progress)

@@ -75,8 +75,8 @@ def diff(
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.inspect.diff import diff_net, first_off
     from deeplab_repro.inspect.recording import golden_files, load_parameters, read_recordings
+    from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.net.load import load_caffe
-    from deeplab_repro.predict.opening import pick_device
 
     check_json(json)
     if html is not None:

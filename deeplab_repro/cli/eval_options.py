@@ -98,8 +98,7 @@ def pick_source(
 ) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
     """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
     from deeplab_repro.evaluate.evaluate import from_labels, from_scores, from_segmenter
-    from deeplab_repro.jobs.ranks import local_device
-    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.jobs.devices import local_device, pick_device
 
     if sum(each is not None for each in (model, scores, labels)) > 1:
         raise ValueError("--model, --scores and --labels exclude each other")

@@ -69,8 +69,8 @@ def run(
     from deeplab_repro.cli.output import progress, shape_text
     from deeplab_repro.files.arrays import write_npz
     from deeplab_repro.files.atomic import check_output_file
+    from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.net.load import load_caffe
-    from deeplab_repro.predict.opening import pick_device
     from deeplab_repro.train.masks import DropoutMasks
 
     check_output_file(output)

@@ -73,8 +73,8 @@ def train(
     [dim]torchrun --nproc-per-node 2 --no-python -- deeplab train solver.prototxt --weights init.caffemodel[/dim]
     """
     from deeplab_repro.cli.output import check_json, write_json
-    from deeplab_repro.jobs.ranks import joined, local_device
-    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.jobs.devices import local_device, pick_device
+    from deeplab_repro.jobs.ranks import joined
     from deeplab_repro.train.settings import Settings
     from deeplab_repro.train.trainer import Trainer
     from prototxt_import import read_solver

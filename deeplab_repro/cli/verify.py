@@ -70,8 +70,8 @@ def verify(
     from deeplab_repro.catalog import default_folder
     from deeplab_repro.cli.output import check_json, progress_steps, write_json
     from deeplab_repro.files.atomic import check_output_file
-    from deeplab_repro.jobs.ranks import joined, local_device
-    from deeplab_repro.predict.opening import pick_device
+    from deeplab_repro.jobs.devices import local_device, pick_device
+    from deeplab_repro.jobs.ranks import joined
     from deeplab_repro.verify import run
     from deeplab_repro.verify.answers import DIFFERS, counts
 

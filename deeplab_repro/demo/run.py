@@ -22,7 +22,7 @@ from deeplab_repro.files.images import write_image
 from deeplab_repro.files.palette import colorize, save_label_png
 from deeplab_repro.net.checkpoint import load_checkpoint, save_checkpoint
 from deeplab_repro.net.load import load_caffe
-from deeplab_repro.predict.opening import BUNDLED
+from deeplab_repro.predict.preprocessing import BUNDLED
 from deeplab_repro.predict.segmenter import Segmenter
 from prototxt_import import read_weights
 

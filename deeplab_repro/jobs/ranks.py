@@ -175,12 +175,3 @@ def _variable(name: str) -> str:
     if name not in os.environ:
         raise ValueError(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {name} is not set; torchrun sets them all")
     return os.environ[name]
-
-
-def local_device(device: torch.device) -> torch.device:
-    """The device of this process: with torchrun on CUDA each takes its own."""
-    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
-        return device
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(own)
-    return own

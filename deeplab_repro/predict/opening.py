@@ -1,67 +1,18 @@
-"""From what a user names to what runs: models, their preprocessing, devices."""
+"""From what a user names to what runs: a model, opened with what belongs to its weights."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deeplab_repro.files.shipped import shipped
+from deeplab_repro.predict.preprocessing import BUNDLED, Preprocessing, bundled_preprocessing, spec_preprocessing
 from prototxt_import.errors import nearest
 
 if TYPE_CHECKING:
-    import torch
-
-    from deeplab_repro.crf.model import CRFParams
     from deeplab_repro.net.network import CaffeNet
     from prototxt_import import NetSpec
-
-BUNDLED = shipped("bundled.prototxt")
-# ImageNet's mean in the original release's data layers, BGR.
-MEAN_BGR = (104.008, 116.669, 122.675)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What rides along with weights: the image mean, and where known CRF parameters, class names and colours.
-
-    scale: factor after subtracting the mean; palette: rows of RGB values, or None for the VOC colours."""
-
-    mean_bgr: tuple[float, float, float] = MEAN_BGR
-    scale: float = 1.0
-    crf: CRFParams | None = None
-    class_names: tuple[str, ...] = ()
-    palette: tuple[tuple[int, int, int], ...] | None = None
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any], source: str = "preprocessing") -> Preprocessing:
-        """From a JSON record with any of mean_bgr, scale, crf, class_names, palette; ValueError for a malformed one."""
-        from deeplab_repro.crf.model import CRFParams
-
-        try:
-            crf = facts.get("crf")
-            palette = facts.get("palette")
-            return cls(
-                _three(facts.get("mean_bgr") or MEAN_BGR),
-                float(facts.get("scale", 1.0)),
-                CRFParams(**crf) if isinstance(crf, Mapping) else None,
-                tuple(facts.get("class_names") or facts.get("classes") or ()),
-                tuple(tuple(map(int, colour)) for colour in palette) if palette else None,
-            )
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{source}: not a record of preprocessing: {error}") from error
-
-
-def _three(values: Iterable[float]) -> tuple[float, float, float]:
-    numbers = [float(value) for value in values]
-    if len(numbers) == 1:
-        numbers *= 3
-    if len(numbers) != 3:
-        raise ValueError(f"the mean needs 3 values (blue, green, red), got {len(numbers)}")
-    return numbers[0], numbers[1], numbers[2]
 
 
 def model_names() -> tuple[str, ...]:
@@ -69,33 +20,6 @@ def model_names() -> tuple[str, ...]:
     from deeplab_repro.zoo import models
 
     return ("bundled", *sorted(models.__all__))
-
-
-def pick_device(name: str | torch.device) -> torch.device:
-    """The device of --device; 'auto' is CUDA where this build and this machine have it.
-
-    Raises ValueError for CUDA without either, or an unknown name."""
-    import torch
-
-    if str(name) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() and _built_with_cuda() else "cpu")
-    try:
-        device = torch.device(str(name))
-    except RuntimeError as error:
-        raise ValueError(f"device {name}: unknown; choose auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name}: torch {torch.__version__} finds no CUDA device here; choose cpu or auto")
-    if device.type == "cuda" and not _built_with_cuda():
-        raise ValueError(f"device {name}: the extension was built without CUDA; build it again where nvcc is present")
-    return device
-
-
-def _built_with_cuda() -> bool:
-    from deeplab_repro import ops  # noqa: F401 - loads the extension, with clear errors where it cannot be
-
-    from deeplab_repro.ops import _C  # isort: skip
-
-    return "cuda" in _C.devices()
 
 
 def check_model(model: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> str:
@@ -140,10 +64,10 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     folder = default_folder()
-    found = Store(folder).find(os.fspath(name))
-    if found is None:
+    kept = Store(folder).find(os.fspath(name))
+    if kept is None:
         raise FileNotFoundError(f"{name}: no such file, and no such name in {folder} (`deeplab weights` fills it)")
-    return found
+    return kept
 
 
 def open_model(
@@ -181,18 +105,3 @@ def require_weights(spec: NetSpec, weights: object, model: object, remedy: str =
     if spec.missing_weights:
         layers = ", ".join(spec.missing_weights)
         raise ValueError(f"{weights}: holds no weights for the layers {layers} of {model}{remedy}")
-
-
-def bundled_preprocessing() -> Preprocessing:
-    """The preprocessing recorded beside the bundled model."""
-    path = BUNDLED.with_suffix(".json")
-    return Preprocessing.of(json.loads(path.read_text()), str(path))
-
-
-def spec_preprocessing(spec: NetSpec) -> Preprocessing:
-    """Mean (BGR) and scale of the net's first data layer that states a mean; the original release's where none does."""
-    for layer in spec.layers:
-        transform = getattr(layer.options, "transform", None)
-        if transform is not None and transform.mean_value:
-            return Preprocessing(mean_bgr=_three(transform.mean_value), scale=float(transform.scale))
-    return Preprocessing()

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files.palette import overlay, voc_palette
+from deeplab_repro.jobs.devices import pick_device
 from deeplab_repro.layers.resize import interpolate
 from deeplab_repro.net.graph import Graph
-from deeplab_repro.predict.opening import Preprocessing, open_model, pick_device
+from deeplab_repro.predict.opening import open_model
+from deeplab_repro.predict.preprocessing import Preprocessing
 from prototxt_import import NetSpec
 from prototxt_import.layers.base import is_source
 

@@ -11,7 +11,7 @@ from prototxt_import import NetSpec, layer, make_net
 from prototxt_import.layers.data import TransformOptions
 
 # BGR, as every data layer of the releases has it.
-MEAN = (104.008, 116.669, 122.675)
+MEAN_BGR = (104.008, 116.669, 122.675)
 # The releases' own placeholders: the data set's folder, the experiment's, and the list of images.
 ROOT_FOLDER = "${DATA_ROOT}"
 SOURCE = "${EXP}/list/${TRAIN_SET}.txt"
@@ -54,7 +54,7 @@ def fed(net: NetSpec, source: str, root_folder: str = "", scales: Sequence[float
         batch_size=batch,
         shuffle=True,
         label_type="PIXEL",
-        transform=TransformOptions(mirror=True, crop_size=side, mean_value=MEAN, scale_factors=tuple(scales)),
+        transform=TransformOptions(mirror=True, crop_size=side, mean_value=MEAN_BGR, scale_factors=tuple(scales)),
     )
     return make_net(net.name, {}, [data, *net.layers], "TRAIN", net.dialect)
 

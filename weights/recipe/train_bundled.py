@@ -38,7 +38,7 @@ from deeplab_repro.train.scratch import LOG, TRAIN_NET, folded, solver_text, tra
 from deeplab_repro.zoo import vgg16_spec
 from deeplab_repro.zoo.normalised import normalised
 from deeplab_repro.zoo.parts import IGNORE_LABEL
-from deeplab_repro.zoo.training import MEAN, fed
+from deeplab_repro.zoo.training import MEAN_BGR, fed
 from prototxt_import import NetSpec, layer, make_net, net_text, read_net, write_net, write_weights
 from prototxt_import.binary.weights import with_weights
 
@@ -156,7 +156,7 @@ Scored = list[tuple[np.ndarray, np.ndarray, Tensor]]
 
 def scored(net: CaffeNet, seeds: Sequence[int]) -> Scored:
     """Image, truth and scores [L, H, W] of each scene."""
-    segmenter = Segmenter(net=net, mean_bgr=MEAN, crf=None, device="cpu")
+    segmenter = Segmenter(net=net, mean_bgr=MEAN_BGR, crf=None, device="cpu")
     scenes = (draw_scene(seed) for seed in seeds)
     return [(image, truth, torch.from_numpy(segmenter(image).scores)) for image, truth in scenes]
 
@@ -215,7 +215,7 @@ def write(spec: NetSpec, crf: CRFParams, record: dict[str, object], folder: Path
     facts = {
         "class_names": CLASSES,
         "palette": PALETTE.tolist(),
-        "mean_bgr": MEAN,
+        "mean_bgr": MEAN_BGR,
         "crf": values,
         **record,
     }

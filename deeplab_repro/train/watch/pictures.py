@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deeplab_repro.files.palette import colorize
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.predict.opening import spec_preprocessing
+from deeplab_repro.predict.preprocessing import spec_preprocessing
 
 
 @torch.no_grad()

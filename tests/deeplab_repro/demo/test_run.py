@@ -8,7 +8,7 @@ from PIL import Image
 
 from deeplab_repro.data.scenes.scenes import CLASSES, PALETTE, draw_scene
 from deeplab_repro.demo.run import RECORDED_TOLERANCE, run_demo
-from deeplab_repro.predict.opening import BUNDLED
+from deeplab_repro.predict.preprocessing import BUNDLED
 from prototxt_import import read_net, read_weights
 
 

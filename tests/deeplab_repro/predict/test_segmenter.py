@@ -8,8 +8,6 @@ import torch
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files import palette
 from deeplab_repro.net.load import load_caffe
-from deeplab_repro.predict import opening
-from deeplab_repro.predict.opening import pick_device
 from deeplab_repro.predict.segmenter import Segmenter, find_scores
 from prototxt_import import read_net
 
@@ -202,19 +200,3 @@ def test_weights_that_leave_layers_empty_are_refused(toy, tmp_path):
     write_weights({"conv1": toy.weights["conv1"]}, toy.spec, tmp_path / "w.caffemodel", "v2")
     with pytest.raises(ValueError, match=r"w\.caffemodel.*fc"):
         Segmenter((toy.prototxt, tmp_path / "w.caffemodel"))
-
-
-def test_cuda_is_refused_where_it_is_not(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match="no CUDA device"):
-        pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(opening, "_built_with_cuda", lambda: False)
-    assert pick_device("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match="built without CUDA"):
-        pick_device("cuda")
-
-
-def test_this_build_says_whether_it_has_cuda():
-    assert opening._built_with_cuda() in (True, False)

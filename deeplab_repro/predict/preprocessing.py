@@ -1,0 +1,72 @@
+"""What rides along with weights: mean, scale, CRF parameters, class names and colours, and where they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deeplab_repro.files.shipped import shipped
+from deeplab_repro.zoo.training import MEAN_BGR
+
+if TYPE_CHECKING:
+    from deeplab_repro.crf.model import CRFParams
+    from prototxt_import import NetSpec
+
+BUNDLED = shipped("bundled.prototxt")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What rides along with weights: the image mean, and where known CRF parameters, class names and colours.
+
+    scale: factor after subtracting the mean; palette: rows of RGB values, or None for the VOC colours."""
+
+    mean_bgr: tuple[float, float, float] = MEAN_BGR
+    scale: float = 1.0
+    crf: CRFParams | None = None
+    class_names: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], source: str = "preprocessing") -> Preprocessing:
+        """From a JSON record with any of mean_bgr, scale, crf, class_names, palette; ValueError for a malformed one."""
+        from deeplab_repro.crf.model import CRFParams
+
+        try:
+            crf = facts.get("crf")
+            palette = facts.get("palette")
+            return cls(
+                _three(facts.get("mean_bgr") or MEAN_BGR),
+                float(facts.get("scale", 1.0)),
+                CRFParams(**crf) if isinstance(crf, Mapping) else None,
+                tuple(facts.get("class_names") or facts.get("classes") or ()),
+                tuple(tuple(map(int, colour)) for colour in palette) if palette else None,
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: not a record of preprocessing: {error}") from error
+
+
+def _three(values: Iterable[float]) -> tuple[float, float, float]:
+    numbers = [float(value) for value in values]
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3:
+        raise ValueError(f"the mean needs 3 values (blue, green, red), got {len(numbers)}")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def bundled_preprocessing() -> Preprocessing:
+    """The preprocessing recorded beside the bundled model."""
+    path = BUNDLED.with_suffix(".json")
+    return Preprocessing.of(json.loads(path.read_text()), str(path))
+
+
+def spec_preprocessing(spec: NetSpec) -> Preprocessing:
+    """Mean (BGR) and scale of the net's first data layer that states a mean; the original release's where none does."""
+    for layer in spec.layers:
+        transform = getattr(layer.options, "transform", None)
+        if transform is not None and transform.mean_value:
+            return Preprocessing(mean_bgr=_three(transform.mean_value), scale=float(transform.scale))
+    return Preprocessing()
