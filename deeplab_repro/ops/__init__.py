@@ -5,21 +5,17 @@ RuntimeError naming operator, rule and value found."""
 
 from deeplab_repro.ops.conv import (
     PACKED_METHODS,
-    Lattice,
     add_bias_,
     atrous_conv2d,
     atrous_conv2d_packed,
     col2im,
     im2col,
-    lattice_build,
-    lattice_filter,
-    meanfield,
-    meanfield_exact,
     pack_weight,
     plan,
     shift_add,
-    spatial_order,
 )
+from deeplab_repro.ops.lattice import Lattice, lattice_build, lattice_filter, spatial_order
+from deeplab_repro.ops.meanfield import meanfield, meanfield_exact
 from deeplab_repro.ops.unrolled import meanfield_unrolled
 
 __all__ = [

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from deeplab_repro.ops.lattice import lattice_build, lattice_filter
+
 
 class NormalizedFilter:
     """The filter of one kernel, features [P, d], divided by its filtered ones as `normalization` says.
@@ -20,7 +22,7 @@ class NormalizedFilter:
     """
 
     def __init__(self, features: Tensor, normalization: str) -> None:
-        self.lattice = torch.ops.deeplab.lattice_build(features)
+        self.lattice = lattice_build(features)
         self.before: Tensor | None = None
         self.after: Tensor | None = None
         if normalization == "no":
@@ -37,7 +39,7 @@ class NormalizedFilter:
         return filtered if self.after is None else filtered * self.after
 
     def _filter(self, values: Tensor) -> Tensor:
-        return torch.ops.deeplab.lattice_filter(values.contiguous(), *self.lattice, False)
+        return lattice_filter(values.contiguous(), self.lattice)
 
 
 def messages(q: Tensor, filters: Sequence[NormalizedFilter], weights: Sequence[float] | Tensor) -> Tensor:
@@ -110,36 +112,3 @@ def meanfield_unrolled(
 
 def _meta(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if each is None else each.detach().to("meta") for each in tensors]
-
-
-def save_problem(ctx, inputs, output) -> None:
-    """Keep the arguments of the operator `meanfield` for its gradient."""
-    unary, features, ctx.weights, compatibility, ctx.normalization, ctx.iterations, ctx.storage = inputs
-    ctx.save_for_backward(unary, compatibility, *features)
-
-
-def meanfield_backward(ctx, grad: Tensor):
-    """Gradients of the operator `meanfield`: the unrolled steps, run again, one set of marginals kept an iteration.
-
-    In full precision also where the operator stored half."""
-    unary, compatibility, *features = ctx.saved_tensors
-    for_unary, for_features, _, for_compatibility, *_ = ctx.needs_input_grad
-    if any(for_features):
-        raise RuntimeError("meanfield: no gradient to the features is implemented; detach them")
-    twice = torch.is_grad_enabled()
-    with torch.enable_grad():
-        q = meanfield_unrolled(
-            unary, features, ctx.weights, compatibility, ctx.normalization, ctx.iterations, recompute=not twice
-        )
-        wanted = [each for each, needed in ((unary, for_unary), (compatibility, for_compatibility)) if needed]
-        found = list(torch.autograd.grad(q, wanted, grad, create_graph=twice, materialize_grads=True))
-    return (
-        found.pop(0) if for_unary else None,
-        [None] * len(features),
-        None,
-        found.pop(0) if for_compatibility else None,
-        None,
-        None,
-        # The dispatcher leaves an argument with its default value out of what autograd counts.
-        *([] if ctx.storage == "same" else [None]),
-    )

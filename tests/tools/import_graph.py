@@ -21,10 +21,12 @@ MOST_ROOMS = 24
 
 
 def modules(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Path]:
-    """Every module of the packages by its dotted name."""
+    """Every module of the packages by its dotted name; a compiled one by its stub, which imports nothing of ours."""
     found = {}
     for package in packages:
-        for path in sorted((root / package).rglob("*.py")):
+        for path in sorted((root / package).rglob("*.py*")):
+            if path.suffix not in (".py", ".pyi"):
+                continue
             parts = path.relative_to(root).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found

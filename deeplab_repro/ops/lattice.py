@@ -1,0 +1,79 @@
+"""The permutohedral lattice: built, filtered over, and an order of points for those who do without it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from deeplab_repro.ops.extension import register_autograd
+
+__all__ = ["Lattice", "lattice_build", "lattice_filter", "spatial_order"]
+
+
+class Lattice(NamedTuple):
+    """A permutohedral lattice over N points of d features, as ``lattice_build`` returns it."""
+
+    vertices: Tensor  # [N, d + 1] int32: the vertex of each corner of a point's simplex
+    weights: Tensor  # [N, d + 1]: its barycentric weight
+    neighbors: Tensor  # [N (d + 1), d + 1, 2] int32: before and after along each axis, -1 for none
+    entries: Tensor  # [N (d + 1)] int32: corners grouped by vertex
+    offsets: Tensor  # [N (d + 1) + 1] int32: each vertex's group
+    count: Tensor  # [1] int64: vertices V; rows past V hold -1, or N (d + 1) in offsets
+
+
+def lattice_build(features: Tensor) -> Lattice:
+    """Build the lattice of ``features`` [N, d], float32 or float64, already divided by their standard deviations.
+
+    Vertices are numbered by first appearance, on every device and for any number of threads. Raises RuntimeError for
+    features that are not finite or lie beyond 1e9 lattice units, for d outside 1..64 and for N (d + 1) >= 2^30.
+    Source: Adams, Baek and Davis 2010; the rounding of Kraehenbuehl's dense CRF code.
+    """
+    return Lattice(*torch.ops.deeplab.lattice_build(features))
+
+
+def lattice_filter(values: Tensor, lattice: Lattice, reverse: bool = False) -> Tensor:
+    """Splat ``values`` [N, C], blur along axes 0..d (d..0 when ``reverse``) and slice: [N, C], not normalised.
+
+    Same dtype and device as the lattice's weights. Differentiable in ``values``: the reverse-order filter is the
+    exact adjoint. A neighbour that no point splats to counts as 0, as in the reference. Raises RuntimeError for another
+    number of points, another dtype or device, or tables that are no lattice's.
+    """
+    return torch.ops.deeplab.lattice_filter(values, *lattice, reverse)
+
+
+def _lattice_filter_setup(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[1:7])
+    ctx.reverse = inputs[7]
+
+
+def _lattice_filter_backward(ctx, grad: Tensor):
+    grad_values = torch.ops.deeplab.lattice_filter(grad.contiguous(), *ctx.saved_tensors, not ctx.reverse)
+    return grad_values, None, None, None, None, None, None, None
+
+
+register_autograd("lattice_filter", _lattice_filter_backward, _lattice_filter_setup)
+
+
+def spatial_order(features: Tensor, block: int = 64) -> Tensor:
+    """An order of ``features`` [P, d] in which blocks of ``block`` consecutive points lie close together: [P] int64.
+
+    The leaves of a k-d tree: every part is split near the median of its widest feature, at a multiple of a block.
+    """
+    points, d = features.shape
+    order = torch.arange(points, device=features.device)
+    parts = [points]
+    while max(parts) > block:
+        node = torch.arange(len(parts), device=order.device).repeat_interleave(
+            torch.tensor(parts, device=order.device), output_size=points
+        )
+        index, values = node[:, None].expand(-1, d), features[order]
+        high = values.new_full((len(parts), d), -torch.inf).scatter_reduce(0, index, values, "amax")
+        low = values.new_full((len(parts), d), torch.inf).scatter_reduce(0, index, values, "amin")
+        widest = (high - low).argmax(1)
+        by_value = values.gather(1, widest[node][:, None])[:, 0].argsort(stable=True)
+        order = order[by_value[node[by_value].argsort(stable=True)]]
+        halves = [(-(-part // (2 * block)) * block, part) if part > block else (part, part) for part in parts]
+        parts = [size for left, part in halves for size in (left, part - left) if size]
+    return order
