@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from deeplab_repro.ops.unrolled import NormalizedFilter, energies, messages
+from deeplab_repro.ops.unrolled import NormalizedFilter, pairwise_energies, steps
 
 
 class Trace(NamedTuple):
@@ -45,17 +46,15 @@ def trace_meanfield(
     marginals, courses, changes = [], [], []
     for image, energy in enumerate(unary.transpose(1, 2)):
         filters = [NormalizedFilter(kernel[min(image, len(kernel) - 1)], normalization) for kernel in features]
-        q = torch.softmax(-energy, 1)
+        pairwise = pairwise_energies(filters, kernel_weights, compatibility)
         course, change = [], []
-        for iteration in range(iterations + 1):
-            pairwise = energies(messages(q, filters, kernel_weights), compatibility)
-            course.append(free_energy(q, energy, pairwise))
-            if iteration < iterations:
-                before, q = q, torch.softmax(-energy - pairwise, 1)
-                change.append((q - before).abs().amax() if q.numel() else q.new_zeros(()))
-        marginals.append(q.T)
+        # The last step's marginals are one iteration too far; its energies are those of the result.
+        for step in islice(steps(energy, pairwise), iterations + 1):
+            course.append(free_energy(step.before, energy, step.pairwise))
+            change.append((step.after - step.before).abs().amax() if energy.numel() else energy.new_zeros(()))
+        marginals.append(step.before.T)
         courses.append(torch.stack(course))
-        changes.append(torch.stack(change) if change else unary.new_zeros(0))
+        changes.append(torch.stack(change[:-1]) if iterations else unary.new_zeros(0))
     if not marginals:
         return Trace(
             torch.empty_like(unary),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from deeplab_repro import ops
 from deeplab_repro.crf.model import bilateral_features, position_features
 from deeplab_repro.layers.base import CaffeLayer, module
+from deeplab_repro.ops.unrolled import iterate
 
 FLT_MIN = float(np.finfo(np.float32).tiny)
 
@@ -70,9 +71,7 @@ class DenseCRF(CaffeLayer):
         ]
         # v1 starts from log softmax(scores): the same but for a constant per pixel, which mean field does not see.
         logits = scores.flatten(1).t().contiguous()
-        q = logits.softmax(1)
-        for _ in range(o.max_iter):
-            q = sum((kernel(q) for kernel in kernels), start=logits).softmax(1)
+        q = iterate(-logits, lambda q: -sum((kernel(q) for kernel in kernels), start=torch.zeros_like(q)), o.max_iter)
         if not o.output_probability:
             # The forks' exponential is exactly 0 below e^-20, which only the logarithm brings to light.
             vanished = q < q.amax(1, keepdim=True) * exp(-20)

@@ -62,13 +62,13 @@ def _meanfield_backward(ctx, grad: Tensor):
         q = meanfield_unrolled(
             unary, features, ctx.weights, compatibility, ctx.normalization, ctx.iterations, recompute=not twice
         )
-        wanted = [each for each, needed in ((unary, for_unary), (compatibility, for_compatibility)) if needed]
-        found = list(torch.autograd.grad(q, wanted, grad, create_graph=twice, materialize_grads=True))
+        wanted = [leaf for leaf, needed in ((unary, for_unary), (compatibility, for_compatibility)) if needed]
+        grads = list(torch.autograd.grad(q, wanted, grad, create_graph=twice, materialize_grads=True))
     return (
-        found.pop(0) if for_unary else None,
+        grads.pop(0) if for_unary else None,
         [None] * len(features),
         None,
-        found.pop(0) if for_compatibility else None,
+        grads.pop(0) if for_compatibility else None,
         None,
         None,
         # The dispatcher leaves an argument with its default value out of what autograd counts.

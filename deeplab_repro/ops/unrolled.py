@@ -1,12 +1,13 @@
-"""The mean field of a dense CRF as a chain of differentiable steps: the fused operator's gradient, and its oracle.
+"""The mean field of a dense CRF step by step, each differentiable: the fused operator's gradient, and its oracle.
 
 Built from `lattice_filter`, whose adjoint is the filter in reverse order, and torch's own functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,14 +58,58 @@ def energies(message: Tensor, compatibility: Tensor | None) -> Tensor:
     return message * compatibility if compatibility.dim() == 1 else message @ compatibility.T
 
 
-def _step(
-    q: Tensor,
-    unary: Tensor,
-    weights: Sequence[float] | Tensor,
-    compatibility: Tensor | None,
-    filters: Sequence[NormalizedFilter],
-) -> Tensor:
-    return torch.softmax(-unary - energies(messages(q, filters, weights), compatibility), 1)
+def pairwise_energies(
+    filters: Sequence[NormalizedFilter], weights: Sequence[float] | Tensor, compatibility: Tensor | None
+) -> Callable[[Tensor], Tensor]:
+    """What marginals [P, L] add to the energies, as a function of them: for `steps`."""
+    return lambda q: energies(messages(q, filters, weights), compatibility)
+
+
+class Step(NamedTuple):
+    """One iteration of the mean field over P points: marginals [P, L] before and after.
+
+    pairwise [P, L]: what the messages of `before` add to the energies."""
+
+    before: Tensor
+    pairwise: Tensor
+    after: Tensor
+
+
+def start(unary: Tensor) -> Tensor:
+    """The marginals [P, L] that the mean field starts from: without any message."""
+    return torch.softmax(-unary, 1)
+
+
+def steps(
+    unary: Tensor, pairwise: Callable[[Tensor], Tensor], q: Tensor | None = None, recompute: bool = False
+) -> Iterator[Step]:
+    """The iterations of a mean field, one after the other without end.
+
+    Args:
+        unary: energies [P, L].
+        pairwise: what marginals [P, L] add to them, such as `energies` of `messages`.
+        q: the marginals to go on from; None for `start`.
+        recompute: keep the marginals alone for the gradient and compute the rest of a step again.
+
+    Source: Kraehenbuehl and Koltun 2011, algorithm 1; the self term counts."""
+
+    def step(q: Tensor) -> tuple[Tensor, Tensor]:
+        added = pairwise(q)
+        return added, torch.softmax(-unary - added, 1)
+
+    q = start(unary) if q is None else q
+    while True:
+        added, after = checkpoint(step, q, use_reentrant=False) if recompute else step(q)
+        yield Step(q, added, after)
+        q = after
+
+
+def iterate(unary: Tensor, pairwise: Callable[[Tensor], Tensor], iterations: int, recompute: bool = False) -> Tensor:
+    """The marginals [P, L] after that many `steps`."""
+    q = start(unary)
+    for step in islice(steps(unary, pairwise, q, recompute), iterations):
+        q = step.after
+    return q
 
 
 def meanfield_unrolled(
@@ -99,16 +144,10 @@ def meanfield_unrolled(
             for known, kernel in zip(shared, features, strict=True)
         ]
         weights = kernel_weights[image * kernels : (image + 1) * kernels] if own else kernel_weights
-        q = torch.softmax(-energy, 1)
-        step = partial(_step, filters=filters)
-        for _ in range(iterations):
-            if recompute:
-                q = checkpoint(step, q, energy, weights, compatibility, use_reentrant=False)
-            else:
-                q = step(q, energy, weights, compatibility)
-        marginals.append(q.T)
+        pairwise = pairwise_energies(filters, weights, compatibility)
+        marginals.append(iterate(energy, pairwise, iterations, recompute).T)
     return torch.stack(marginals) if marginals else torch.empty_like(unary)
 
 
 def _meta(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if each is None else each.detach().to("meta") for each in tensors]
+    return [None if tensor is None else tensor.detach().to("meta") for tensor in tensors]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplab_repro import ops
-from deeplab_repro.ops.unrolled import NormalizedFilter, energies
+from deeplab_repro.ops.unrolled import NormalizedFilter, Step, energies, iterate, start, steps
 
 __all__ = [
     "CONST_KERNEL",
@@ -219,10 +219,7 @@ class DenseCRF:
                 max(niter, 0),
             )[0]
             return q.cpu().numpy()
-        q = torch.softmax(-self._unary, 1)
-        for _ in range(niter):
-            q = self._step(q)
-        return _numpy(q)
+        return _numpy(iterate(self._unary, self._added, max(niter, 0)))
 
     def map(self, niter: int) -> NDArray[np.int16]:
         """The most probable label [N] of each variable after niter iterations; the first where several are."""
@@ -230,26 +227,27 @@ class DenseCRF:
 
     def startInference(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """(Q, tmp1, tmp2) for `stepInference`: the softmax of the negative energies [L, N], and two of its shape."""
-        q = _numpy(torch.softmax(-self._unary, 1))
+        q = _numpy(start(self._unary))
         return q, np.zeros_like(q), np.zeros_like(q)
 
     def stepInference(self, Q: NDArray[np.float32], tmp1: NDArray[np.float32], tmp2: NDArray[np.float32]) -> None:
         """Run one iteration on Q, in place; the other two stay as they are."""
         Q = _inplace("Q", Q, (self._nlabels, self._nvar))
-        Q[...] = _numpy(self._step(self._tensor(Q)))
+        Q[...] = _numpy(self._step(Q).after)
 
     def klDivergence(self, Q: NDArray[np.float32]) -> float:
         """Negative entropy plus unary and pairwise energies of Q, as pydensecrf sums them: every pair twice."""
-        q = self._tensor(_inplace("Q", Q, (self._nlabels, self._nvar)))
-        pairwise = sum((pair.apply(q) for pair in self._pairwise), start=torch.zeros_like(q))
+        q, pairwise, _ = self._step(_inplace("Q", Q, (self._nlabels, self._nvar)))
         entropy = q.double() * q.clamp(min=1e-20).double().log()
         return float((entropy + q.double() * (self._unary.double() + pairwise.double())).sum())
 
-    def _step(self, q: Tensor) -> Tensor:
-        return torch.softmax(-self._unary - sum(pair.apply(q) for pair in self._pairwise), 1)
+    def _added(self, q: Tensor) -> Tensor:
+        """What q [N, L] adds to the energies."""
+        return sum((pair.apply(q) for pair in self._pairwise), start=torch.zeros_like(q))
 
-    def _tensor(self, q: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(q.T.copy()).to(self._device)
+    def _step(self, q: NDArray[np.float32]) -> Step:
+        """The iteration from marginals [L, N]."""
+        return next(steps(self._unary, self._added, torch.from_numpy(q.T.copy()).to(self._device)))
 
 
 class DenseCRF2D(DenseCRF):
