@@ -40,8 +40,8 @@ def test_without_data_and_weights_every_row_is_answered(verify, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
-def test_walks_the_whole_path_with_data_and_stand_in_weights(verify, voc, weights_folder, tmp_path):
-    result, rows = verify("--data", voc.folder, "--weights", weights_folder, "--html", tmp_path / "v.html")
+def test_walks_the_whole_path_with_data_and_stand_in_weights(verify, voc_devkit, weights_folder, tmp_path):
+    result, rows = verify("--data", voc_devkit.folder, "--weights", weights_folder, "--html", tmp_path / "v.html")
     assert result.exit_code == 0, result.output
     for name in ("R001", "R002", "R007", "R008", "R110", "R130"):
         assert rows[name]["verdict"] == "needs weights"
@@ -68,16 +68,16 @@ def test_a_number_that_differs_is_exit_code_1(verify, monkeypatch, tmp_path):
     assert rows["N01"]["verdict"] == "differs"
 
 
-def test_refusals_are_one_line(refused, voc, tmp_path):
+def test_refusals_are_one_line(refused, voc_devkit, tmp_path):
     options = ("verify", "--no-timings")
     refused("no such folder", *options, "--data", tmp_path / "gone")
     refused("no such folder", *options, "--weights", tmp_path / "gone")
-    refused("no such data set", *options, "--data", f"KITTI={voc.folder}")
-    refused("named twice", *options, "--data", voc.folder, "--data", voc.folder)
+    refused("no such data set", *options, "--data", f"KITTI={voc_devkit.folder}")
+    refused("named twice", *options, "--data", voc_devkit.folder, "--data", voc_devkit.folder)
     refused("does not exist", *options, "--html", tmp_path / "gone" / "v.html")
 
 
-def test_ranks_share_the_images_and_the_first_answers(voc, weights_folder, tmp_path):
+def test_ranks_share_the_images_and_the_first_answers(voc_devkit, weights_folder, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -87,7 +87,7 @@ def test_ranks_share_the_images_and_the_first_answers(voc, weights_folder, tmp_p
         "verify",
         "--no-timings",
         "--data",
-        voc.folder,
+        voc_devkit.folder,
         "--weights",
         weights_folder,
         "--json",

@@ -7,9 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deeplab_repro.files.atomic import output_folder
-from deeplab_repro.files.images import write_image
-from deeplab_repro.files.palette import save_label_png
 from prototxt_import import read_solver, read_weights
 
 NET = """\
@@ -103,16 +100,3 @@ def same():
             assert all(np.array_equal(a, b) for a, b in zip(ours[name], theirs[name], strict=True)), name
 
     return check
-
-
-@pytest.fixture
-def voc(tmp_path):
-    """A folder for a recipe, with five images and both lists."""
-    random = np.random.default_rng(0)
-    with output_folder(tmp_path / "recipe" / "list") as lists:
-        for i in range(5):
-            write_image(random.integers(0, 255, (50, 60, 3), np.uint8), tmp_path / f"{i}.png")
-            save_label_png(random.integers(0, 21, (50, 60), np.uint8), tmp_path / f"{i}_label.png")
-        for name in ("train_aug", "trainval_aug"):
-            (lists / f"{name}.txt").write_text("".join(f"/{i}.png /{i}_label.png\n" for i in range(5)))
-    return tmp_path

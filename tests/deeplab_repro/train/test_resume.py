@@ -42,11 +42,11 @@ def test_own_state_continues_bit_for_bit(tiny, same, kind, form):
 
 
 @pytest.mark.parametrize("name", ["deeplab_largefov", "deeplab_vgg16_aspp"])
-def test_images_and_masks_go_on_where_they_were(name, voc, same, tmp_path):
+def test_images_and_masks_go_on_where_they_were(name, recipe_folder, same, tmp_path):
     """v1 draws a seed a batch from the generator that Dropout uses; v2 one at the beginning."""
-    nets, texts = recipe_files(name, str(voc), size=(65, 65), batch=2, width=1 / 32)
-    write_forms(nets, voc / "recipe", texts=texts)
-    solver = replace(read_solver(voc / "recipe" / "solver.prototxt"), random_seed=4, snapshot=0)
+    nets, texts = recipe_files(name, str(recipe_folder), size=(65, 65), batch=2, width=1 / 32)
+    write_forms(nets, recipe_folder / "recipe", texts=texts)
+    solver = replace(read_solver(recipe_folder / "recipe" / "solver.prototxt"), random_seed=4, snapshot=0)
 
     def train(prefix, **settings):
         chosen = Settings(snapshot_prefix=str(tmp_path / prefix), **settings)

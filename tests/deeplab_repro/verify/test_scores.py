@@ -13,20 +13,20 @@ from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.verify import read_published, scores
 from deeplab_repro.verify.stand_in import fitting_net
 from prototxt_import import CaffeFormatError, read_weights, write_weights
-from tests.deeplab_repro.verify.conftest import ANSWER, NAMES
+from tests.deeplab_repro.conftest import ANSWER, VOC_NAMES
 
 RECORDS = read_published().records
 
 
 @pytest.fixture
-def runs(voc, weights_folder):
-    found = scores.plan(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc.folder})
+def runs(voc_devkit, weights_folder):
+    found = scores.plan(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc_devkit.folder})
     return {run.weights: (run, group) for run, group in found}
 
 
-def _expected(voc, width=0):
+def _expected(voc_devkit, width=0):
     matrix = ConfusionMatrix(21)
-    for truth in voc.truths.values():
+    for truth in voc_devkit.truths.values():
         kept = trimap_band(truth, width) if width else np.ones(truth.shape, bool)
         matrix.update(np.full(kept.sum(), ANSWER, np.uint8), truth[kept])
     return matrix
@@ -41,7 +41,7 @@ def test_one_run_gives_all_numbers_of_its_weights(runs):
     assert sum(record.width > 0 for record in group) == 240
 
 
-def test_scores_and_boundaries_are_those_of_the_labels(runs, voc, tmp_path):
+def test_scores_and_boundaries_are_those_of_the_labels(runs, voc_devkit, tmp_path):
     run, group = runs["v1_deeplab_train"]
     scores.count(run, tmp_path / "work")
     found = scores.gather(run, tmp_path / "work")
@@ -50,14 +50,14 @@ def test_scores_and_boundaries_are_those_of_the_labels(runs, voc, tmp_path):
     for name, width in (("R001", 0), ("R002", 0), ("R110", 1), ("R115", 30)):
         record = next(record for record in group if record.id == name)
         value, per_class = found.value(record)
-        matrix = _expected(voc, width)
+        matrix = _expected(voc_devkit, width)
         assert value == pytest.approx(100 * matrix.miou("nan" if width else "zero"))
         assert per_class["person"] == pytest.approx(100 * matrix.per_class()[ANSWER])
         assert per_class["bird"] is None
     accuracy = next(record for record in group if record.metric == "trimap_pixel_acc" and record.width == 5)
-    assert found.value(accuracy)[0] == pytest.approx(100 * _expected(voc, 5).pixel_accuracy())
+    assert found.value(accuracy)[0] == pytest.approx(100 * _expected(voc_devkit, 5).pixel_accuracy())
     classes = next(record for record in group if record.metric == "trimap_class_acc" and record.width == 5)
-    assert found.value(classes)[0] == pytest.approx(100 * _expected(voc, 5).mean_accuracy())
+    assert found.value(classes)[0] == pytest.approx(100 * _expected(voc_devkit, 5).mean_accuracy())
 
 
 def test_finished_images_are_not_counted_again(runs, tmp_path, monkeypatch):
@@ -94,10 +94,10 @@ def test_other_weights_have_other_counts(runs, weights_folder):
     assert run.folder(work) == replace(run, path=weights_folder / "elsewhere").folder(work)
 
 
-def test_labels_that_are_no_classes_name_their_file(runs, voc, tmp_path):
+def test_labels_that_are_no_classes_name_their_file(runs, voc_devkit, tmp_path):
     run, _ = runs["v1_largefov_train"]
-    save_label_png(np.full((30, 41), 77, np.uint8), voc.root / "SegmentationClass" / f"{NAMES[0]}.png")
-    with pytest.raises(ValueError, match=rf"{NAMES[0]}\.png: .*77"):
+    save_label_png(np.full((30, 41), 77, np.uint8), voc_devkit.root / "SegmentationClass" / f"{VOC_NAMES[0]}.png")
+    with pytest.raises(ValueError, match=rf"{VOC_NAMES[0]}\.png: .*77"):
         scores.count(run, tmp_path)
 
 
@@ -117,27 +117,27 @@ def test_images_are_padded_to_the_size_of_the_released_test_nets(runs):
     assert segmenter.padded_size(600, 500) == (609, 513)
 
 
-def test_split_is_found_in_the_folder_or_below_it(voc):
-    for folder in (voc.folder, voc.root):
-        assert [each.name for each in scores.open_split(folder, "VOC2012", "val").samples] == list(NAMES)
-    listing = voc.root / "ImageSets" / "Segmentation" / "val.txt"
-    listing.write_text("".join(f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png\n" for name in NAMES))
-    found = scores.open_split(voc.folder, "VOC2012", "val")
-    assert found.samples[0].label == voc.root / "SegmentationClass" / f"{NAMES[0]}.png"
+def test_split_is_found_in_the_folder_or_below_it(voc_devkit):
+    for folder in (voc_devkit.folder, voc_devkit.root):
+        assert [each.name for each in scores.open_split(folder, "VOC2012", "val").samples] == list(VOC_NAMES)
+    listing = voc_devkit.root / "ImageSets" / "Segmentation" / "val.txt"
+    listing.write_text("".join(f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png\n" for name in VOC_NAMES))
+    found = scores.open_split(voc_devkit.folder, "VOC2012", "val")
+    assert found.samples[0].label == voc_devkit.root / "SegmentationClass" / f"{VOC_NAMES[0]}.png"
 
 
-def test_folder_without_class_names_gets_the_data_sets_number(voc):
-    assert scores.open_split(voc.folder, "VOC2012", "val", "context").num_classes == 60
+def test_folder_without_class_names_gets_the_data_sets_number(voc_devkit):
+    assert scores.open_split(voc_devkit.folder, "VOC2012", "val", "context").num_classes == 60
 
 
-def test_what_the_list_names_must_be_there(voc):
-    (voc.root / "JPEGImages" / f"{NAMES[1]}.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{NAMES[1]}\.jpg"):
-        scores.open_split(voc.folder, "VOC2012", "val")
-    with pytest.raises(FileNotFoundError, match=rf"Aug.{NAMES[0]}\.png"):
-        scores.open_split(voc.folder, "VOC2012", "val", labels="SegmentationClassAug")
+def test_what_the_list_names_must_be_there(voc_devkit):
+    (voc_devkit.root / "JPEGImages" / f"{VOC_NAMES[1]}.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{VOC_NAMES[1]}\.jpg"):
+        scores.open_split(voc_devkit.folder, "VOC2012", "val")
+    with pytest.raises(FileNotFoundError, match=rf"Aug.{VOC_NAMES[0]}\.png"):
+        scores.open_split(voc_devkit.folder, "VOC2012", "val", labels="SegmentationClassAug")
     with pytest.raises(ValueError, match=r"test\.txt: no such list"):
-        scores.open_split(voc.folder, "VOC2012", "test")
+        scores.open_split(voc_devkit.folder, "VOC2012", "test")
 
 
 def test_stand_in_channels_are_read_off_the_file(weights_folder):

@@ -128,8 +128,8 @@ def test_other_sets_than_voc_are_trained_on_train_once():
 
 
 @pytest.mark.parametrize("name", ["deeplab_msc_largefov", "deeplab_resnet101"])
-def test_recipe_runs_as_written(name, voc, deeplab, scripted, monkeypatch):
-    folder = voc / "recipe"
+def test_recipe_runs_as_written(name, recipe_folder, deeplab, scripted, monkeypatch):
+    folder = recipe_folder / "recipe"
     small = {"depths": (1, 1, 1, 1)} if name == "deeplab_resnet101" else {}
     nets, texts = recipe_files(name, size=(65, 65), batch=1, width=1 / 32, **small)
     # Two updates a phase, with the names that follow from that.
@@ -141,7 +141,7 @@ def test_recipe_runs_as_written(name, voc, deeplab, scripted, monkeypatch):
     first = nets[0][1]
     write_weights(net_arrays(fresh_net(first)), first, folder / "init.caffemodel")
     monkeypatch.chdir(folder)
-    calls = scripted(folder, "--device", "cpu", data=voc)
+    calls = scripted(folder, "--device", "cpu", data=recipe_folder)
     assert len(calls) == len(phases(name))
     for empty in folder.glob("*_iter_2.caffemodel"):
         empty.unlink()
