@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deeplab_repro.cli.crf import Normalization, NormalizationOption, ProbabilitiesOption
 from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOption
-
-if TYPE_CHECKING:
-    from deeplab_repro.evaluate.crf_search import Search
 
 
 class Ranges(StrEnum):
@@ -74,8 +71,9 @@ def crf_search(
 
     from deeplab_repro.crf.model import CRFParams
     from deeplab_repro.evaluate.crf_search import RANGES, Axis, Plan, Search, find_items
+    from deeplab_repro.evaluate.search_report import heat_maps, search_facts
     from deeplab_repro.jobs.devices import pick_device
-    from deeplab_repro.report.search_plot import save_heat_map
+    from deeplab_repro.report.plots import save_heat_maps
 
     given = {"weight": bilateral_weight, "xy_std": bilateral_xy_std, "rgb_std": bilateral_rgb_std}
     plan = Plan(
@@ -96,9 +94,10 @@ def crf_search(
         search = Search(plan, output)
         for _ in progress(search.run(jobs), "searching", search.total()):
             pass
-        answer = _answer(search)
+        answer = search_facts(search)
         write_json(answer, str(output / "search.json"))
-        save_heat_map(search.results, search.best(), output / "heatmap.png")
+        panels = heat_maps(search.results, search.best())
+        save_heat_maps(panels, output / "heatmap.png", "weight", "xy std, pixels", "mean IoU")
     if write_json(answer, json):
         rows = [(f"{r['weight']:g}", f"{r['xy_std']:g}", f"{r['rgb_std']:g}", f"{100 * r['miou']:.2f}",
                  f"{100 * r['pixel_accuracy']:.2f}") for r in answer["settings"][:10]]  # fmt: skip
@@ -108,14 +107,3 @@ def crf_search(
         console().print(
             table(columns, rows, title=f"best of {len(search.results)} settings on {len(plan.items)} images")
         )
-
-
-def _answer(search: Search) -> dict[str, Any]:
-    best = search.best()
-    ranked = sorted(search.results, key=lambda setting: (-search.results[setting]["miou"], setting))
-    return {
-        "best": {**best._asdict(), **search.results[best]},
-        "without_crf": search.baseline,
-        "search": search.plan.record(),
-        "settings": [{**setting._asdict(), **search.results[setting]} for setting in ranked],
-    }

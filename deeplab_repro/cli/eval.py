@@ -144,7 +144,7 @@ def _params(params: Any) -> dict[str, Any] | None:
 
 def _report(answer: dict[str, Any], result: Result, output: Path | None, json: str | None) -> None:
     from deeplab_repro.cli.output import console, table, write_json
-    from deeplab_repro.report.score_plots import save_confusion
+    from deeplab_repro.report.plots import save_confusion
 
     if output is not None:
         for name, counts in result.counts.items():

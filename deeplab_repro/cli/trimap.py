@@ -124,12 +124,14 @@ def _figures(matrix: Any) -> dict[str, float]:
 
 def _report(answer: dict[str, Any], output: Any, json: str | None) -> None:
     from deeplab_repro.cli.output import console, table, write_json
-    from deeplab_repro.report.score_plots import save_trimap
+    from deeplab_repro.evaluate.evaluate import STAGE_LABELS
+    from deeplab_repro.report.plots import save_curves
 
     curves = {name: [each["miou"] for each in rows] for name, rows in answer["curves"].items()}
     if output is not None:
         write_json(answer, str(output / "trimap.json"))
-        save_trimap(answer["widths"], curves, output / "trimap.png", "mean IoU")
+        named = {STAGE_LABELS[stage]: values for stage, values in curves.items()}
+        save_curves(answer["widths"], named, output / "trimap.png", "width of the trimap, pixels", "mean IoU")
     if write_json(answer, json):
         rows = [
             (width, *(f"{100 * values[i]:.2f}" for values in curves.values()))

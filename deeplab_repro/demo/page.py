@@ -61,14 +61,15 @@ def render_report(report: ScoreReport) -> str:
          "before": old, "after": new}
         for name, colour, count, old, new in zip(report.classes, report.palette, pixels, before, after, strict=True)
     ]  # fmt: skip
+    scenes = [(row.name, row.before, row.after) for row in report.scenes]
     return render(
         __package__,
         "report.html.j2",
         {"png": png_address, "percent": _percent, "points": _points},
         report=report,
         rows=rows,
-        class_plot=svg_address(plots.class_bars(report.classes, before, after)),
-        scene_plot=svg_address(plots.scene_changes([(row.name, row.before, row.after) for row in report.scenes])),
+        class_plot=svg_address(plots.paired_bars(report.classes, {"before CRF": before, "after CRF": after}, "IoU")),
+        scene_plot=svg_address(plots.changes(scenes, "mean IoU of the scene")),
     )
 
 

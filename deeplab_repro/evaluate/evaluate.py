@@ -42,6 +42,7 @@ class Stored:
 
 # Stages of an answer, in this order.
 NETWORK, REFINED = "network", "crf"
+STAGE_LABELS = {NETWORK: "without CRF", REFINED: "with CRF"}
 # Absent classes: the rule's name for people, and what `ConfusionMatrix` calls it.
 ABSENT_RULES: dict[str, Absent] = {"devkit": "zero", "drop": "nan", "segaccuracy": "one"}
 

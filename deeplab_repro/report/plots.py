@@ -1,54 +1,145 @@
-"""The report's plots as SVG."""
+"""Plots of arrays and labels, which know nothing of what they show: SVG for pages, or files by their suffix."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-_BEFORE, _AFTER, _INK = "#9fb3c8", "#1f5f8b", "#334e68"
+from deeplab_repro.files.atomic import replacing
+
+PALE, STRONG, INK, GRID = "#9fb3c8", "#1f5f8b", "#334e68", "#d9e2ec"
+MOST_NUMBERED = 30
+PANELS_A_ROW = 4
+Floats = NDArray[np.float64]
+PathLike = str | os.PathLike[str]
 
 
-def class_bars(classes: Sequence[str], before: NDArray[np.float64], after: NDArray[np.float64]) -> bytes:
-    """IoU of each class before and after, paired bars; the best class comes first, absent ones (NaN) last."""
-    order = np.argsort(-np.nan_to_num(after, nan=-1.0), kind="stable")
+def paired_bars(names: Sequence[str], values: Mapping[str, Floats], axis: str) -> bytes:
+    """Two shares (0..1) of each name as paired bars, SVG; the highest second one comes first, absent ones (NaN) last.
+
+    values: by what the legend calls them. axis: what they are."""
+    (first, pale), (second, strong) = values.items()
+    order = np.argsort(-np.nan_to_num(strong, nan=-1.0), kind="stable")
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(order))
-    axes.bar(place - 0.2, 100 * before[order], 0.38, label="before CRF", color=_BEFORE)
-    axes.bar(place + 0.2, 100 * after[order], 0.38, label="after CRF", color=_AFTER)
-    axes.set_xticks(place, [classes[index] for index in order], rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_ylabel("IoU, %")
+    axes.bar(place - 0.2, 100 * pale[order], 0.38, label=first, color=PALE)
+    axes.bar(place + 0.2, 100 * strong[order], 0.38, label=second, color=STRONG)
+    axes.set_xticks(place, [names[index] for index in order], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_ylabel(f"{axis}, %")
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _svg(figure)
 
 
-def scene_changes(scenes: Sequence[tuple[str, float, float]]) -> bytes:
-    """Mean IoU (name, before, after) of each scene: a line from before to after, sorted by the score before."""
-    ordered = sorted(scenes, key=lambda scene: scene[1])
+def changes(rows: Sequence[tuple[str, float, float]], axis: str) -> bytes:
+    """Shares (name, before, after), a line from one to the other, SVG, by the one before. axis: what they are."""
+    ordered = sorted(rows, key=lambda row: row[1])
     figure = Figure(figsize=(7.2, 0.6 + 0.19 * max(len(ordered), 3)), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(ordered))
-    before, after = (np.array([100 * scene[index] for scene in ordered]) for index in (1, 2))
-    axes.hlines(place, before, after, color=_BEFORE, linewidth=2)
-    axes.plot(before, place, "o", color=_BEFORE, markersize=5)
-    axes.plot(after, place, "o", color=_AFTER, markersize=5)
-    axes.set_yticks(place, [scene[0] for scene in ordered], fontsize=7)
-    axes.set_xlabel("mean IoU of the scene, %")
+    before, after = (np.array([100 * row[index] for row in ordered]) for index in (1, 2))
+    axes.hlines(place, before, after, color=PALE, linewidth=2)
+    axes.plot(before, place, "o", color=PALE, markersize=5)
+    axes.plot(after, place, "o", color=STRONG, markersize=5)
+    axes.set_yticks(place, [row[0] for row in ordered], fontsize=7)
+    axes.set_xlabel(f"{axis}, %")
     return _svg(figure)
+
+
+def save_confusion(matrix: NDArray[np.int64], names: Sequence[str], path: PathLike, title: str = "") -> None:
+    """The share of each true class predicted as each class, from counts [C, C], as a picture (.png, .svg, .pdf).
+
+    Classes that do not occur are empty rows. OSError when the file cannot be written."""
+    rows = matrix.sum(1, keepdims=True)
+    shares = np.divide(matrix, rows, out=np.full(matrix.shape, np.nan), where=rows > 0)
+    side = min(4 + 0.28 * len(matrix), 40)
+    figure = Figure(figsize=(side, side * 0.92), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    places = np.arange(len(matrix))
+    axes.set_xticks(places, names, rotation=90, fontsize=7)
+    axes.set_yticks(places, names, fontsize=7)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize=9)
+    if len(matrix) <= MOST_NUMBERED:
+        for y, x in zip(*np.nonzero(np.nan_to_num(shares) >= 0.005), strict=True):
+            colour = "white" if shares[y, x] > 0.6 else INK
+            axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=5, color=colour)
+    figure.colorbar(image, shrink=0.7, label="share of the true class")
+    _save(figure, path)
+
+
+def save_curves(
+    places: Sequence[float], curves: Mapping[str, Sequence[float]], path: PathLike, across: str, axis: str
+) -> None:
+    """Curves of shares (0..1) by what the legend calls them, as a picture. across, axis: what places and shares are."""
+    figure = Figure(figsize=(5.6, 4), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, values) in enumerate(curves.items()):
+        colour = (PALE, STRONG)[index] if index < 2 else None
+        axes.plot(places, 100 * np.asarray(values), label=name, color=colour, marker=".")
+    axes.set_xlabel(across)
+    axes.set_ylabel(f"{axis}, %")
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One heat map: shares (0..1) [rows, columns] with the values that rows (from below) and columns stand for; NaN
+    stays empty. ring: the (row, column) to mark, or None."""
+
+    title: str
+    rows: Sequence[float]
+    columns: Sequence[float]
+    shares: ArrayLike
+    ring: tuple[int, int] | None = None
+
+
+def save_heat_maps(panels: Sequence[Panel], path: PathLike, down: str, across: str, axis: str) -> None:
+    """Heat maps beside each other on one scale of colours, as a picture.
+
+    down, across, axis: what rows, columns and shares are."""
+    shares = [100 * np.asarray(panel.shares, np.float64) for panel in panels]
+    low, high = min(map(np.nanmin, shares)), max(map(np.nanmax, shares))
+    columns = min(PANELS_A_ROW, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(1.2 + 2.6 * columns, 0.6 + 2.4 * rows), layout="constrained")
+    drawn = figure.subplots(rows, columns, squeeze=False)
+    for axes in drawn.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, panel, values in zip(drawn.flat, panels, shares, strict=False):
+        # Values need not be evenly spaced: one cell each, labelled by its value.
+        picture = axes.imshow(values, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="viridis")
+        axes.set_xticks(range(len(panel.columns)), [f"{value:g}" for value in panel.columns], rotation=90, fontsize=7)
+        axes.set_yticks(range(len(panel.rows)), [f"{value:g}" for value in panel.rows], fontsize=7)
+        axes.set_title(panel.title, fontsize=9)
+        if panel.ring is not None:
+            ring = {"markerfacecolor": "none", "markeredgecolor": "white", "markeredgewidth": 2}
+            axes.plot(*panel.ring[::-1], "o", markersize=11, **ring)
+    figure.supxlabel(across, fontsize=9)
+    figure.supylabel(down, fontsize=9)
+    figure.colorbar(picture, ax=drawn, label=f"{axis}, %", shrink=0.9)
+    _save(figure, path)
 
 
 def _svg(figure: Figure) -> bytes:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(colors=_INK, length=0)
-        axes.grid(axis="y" if axes.get_ylim() == (0, 100) else "x", color="#d9e2ec", linewidth=0.6)
+        axes.tick_params(colors=INK, length=0)
+        axes.grid(axis="y" if axes.get_ylim() == (0, 100) else "x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
     FigureCanvasSVG(figure)
     buffer = io.BytesIO()
@@ -56,3 +147,9 @@ def _svg(figure: Figure) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "deeplab"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def _save(figure: Figure, path: PathLike) -> None:
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)

@@ -13,6 +13,7 @@ import torch
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.evaluate.crf_search import RANGES, Axis, Setting
 from deeplab_repro.evaluate.metrics import ConfusionMatrix
+from deeplab_repro.evaluate.search_report import heat_maps
 from deeplab_repro.files.arrays import write_npy
 from deeplab_repro.files.images import read_image, read_labels, write_image
 from deeplab_repro.files.palette import save_label_png
@@ -177,6 +178,18 @@ def test_bad_inputs_of_a_search(tmp_path, refused, deeplab, folders):
 )
 def test_ranges_are_written_as_in_matlab(text, values, step):
     assert Axis.parse(text) == Axis(values, step)
+
+
+def test_heat_maps_have_a_panel_for_each_of_the_best_colour_reaches():
+    results = {
+        Setting(w, xy, 2 * c): {"miou": w * xy * c / 1e4} for w in (1, 2) for xy in (10, 20) for c in range(1, 15)
+    }
+    best = max(results, key=lambda setting: results[setting]["miou"])
+    panels = heat_maps(results, best)
+    assert [panel.title for panel in panels] == [f"rgb std {2 * c}" for c in range(3, 15)]
+    assert (panels[-1].rows, panels[-1].columns, panels[-1].ring) == ([1, 2], [10, 20], (1, 1))
+    np.testing.assert_allclose(panels[-1].shares, np.outer((1, 2), (10, 20)) * 14 / 1e4)
+    assert all(panel.ring is None for panel in panels[:-1])
 
 
 def test_ranges_of_the_papers():
