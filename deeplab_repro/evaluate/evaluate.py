@@ -23,6 +23,7 @@ from deeplab_repro.files.images import read_label_map
 from deeplab_repro.files.ledger import CountedImages, check_record, fingerprint
 from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.predict.segmenter import Segmenter
+from deeplab_repro.predict.tiles import tiled_scores
 
 Counts = NDArray[np.int64]
 # What an image is turned into: scores float [L, H, W], or labels, integers [H, W].
@@ -236,15 +237,12 @@ def _count(labels: NDArray[Any], truth: NDArray[np.uint8], dataset: Segmentation
 def from_segmenter(
     segmenter: Segmenter, tile: tuple[int, int] | None = None, overlap: tuple[int, int] = (0, 0)
 ) -> Source:
-    """Scores by a segmenter, of the whole image or of overlapping tiles of (height, width). Its CRF is switched off."""
-    from deeplab_repro.predict.tiles import tiled_scores
-
-    segmenter.crf = None
+    """Scores by a segmenter, of the whole image or of overlapping tiles of (height, width), without its CRF."""
 
     def scores(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
         if tile is not None:
             return tiled_scores(segmenter, image, tile, overlap)
-        return segmenter(image).scores
+        return segmenter.scores(image)
 
     return scores
 

@@ -119,11 +119,7 @@ class Segmenter:
 
     def __call__(self, image: NDArray[np.uint8]) -> Segmentation:
         """Segment an RGB image uint8 [H, W, 3] of any size. Raises ValueError for anything else."""
-        image = np.asarray(image)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"Segmenter: an image is RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
-        if not image.size:
-            raise ValueError(f"Segmenter: the image is empty, of shape {list(image.shape)}")
+        image = _checked(image)
         with torch.no_grad():
             scores = self._all_scores(image)
             if scores.shape[0] > 256:
@@ -140,6 +136,11 @@ class Segmenter:
             self.class_names,
             image,
         )
+
+    def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The network's scores [L, H, W] of an image, without the CRF; errors as of a call."""
+        with torch.no_grad():
+            return self._all_scores(_checked(image)).float().cpu().numpy()
 
     def _all_scores(self, image: NDArray[np.uint8]) -> Tensor:
         """Scores [L, H, W], fused over scales and mirror images."""
@@ -197,6 +198,15 @@ class Segmenter:
             padded = _next_size(height), _next_size(width)
             self._sizes[height, width] = _own_size(self.net.spec, self.image_blob, self.score_blob, padded) or padded
         return self._sizes[height, width]
+
+
+def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"Segmenter: an image is RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+    if not image.size:
+        raise ValueError(f"Segmenter: the image is empty, of shape {list(image.shape)}")
+    return image
 
 
 def _next_size(size: int) -> int:

@@ -23,7 +23,7 @@ def tiled_scores(
     total: NDArray[np.float32] | None = None
     count = np.zeros((height, width), np.float32)
     for window in tile_windows(height, width, size, overlap):
-        scores = segmenter(np.ascontiguousarray(image[window])).scores
+        scores = segmenter.scores(np.ascontiguousarray(image[window]))
         if total is None:
             total = np.zeros((scores.shape[0], height, width), np.float32)
         total[(slice(None), *window)] += scores

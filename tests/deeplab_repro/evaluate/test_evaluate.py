@@ -10,10 +10,11 @@ import pytest
 from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.data.scenes.scenes import draw_scene
 from deeplab_repro.data.sets.datasets import open_dataset, read_classes
-from deeplab_repro.evaluate.evaluate import count, evaluate, from_labels, from_scores
+from deeplab_repro.evaluate.evaluate import count, evaluate, from_labels, from_scores, from_segmenter
 from deeplab_repro.evaluate.metrics import ConfusionMatrix, trimap_band
 from deeplab_repro.files.images import write_image
 from deeplab_repro.files.palette import save_label_png
+from deeplab_repro.predict.segmenter import Segmenter
 
 CLASSES = 10
 CRF = CRFParams(iterations=1)
@@ -95,6 +96,22 @@ def test_trimap_bands_are_the_squares_around_void(folder, dataset, boundary):
 def test_truth_without_void_has_empty_void_bands(dataset):
     truth = np.zeros((5, 6), np.uint8)
     assert count(truth, truth, dataset, (1, 40))[1:].sum() == 0
+
+
+@pytest.mark.parametrize("tile", [None, (33, 33)])
+def test_the_segmenter_is_as_it_was_handed_over(folder, dataset, tile):
+    segmenter = Segmenter(crf=CRF, device="cpu")
+    before = {name: value for name, value in vars(segmenter).items() if name != "_sizes"}  # its memory of padded sizes
+    weights = segmenter.fingerprint()
+    image = dataset.image(dataset.samples[0])
+    answer = segmenter(image)
+    evaluate(segmenter if tile is None else from_segmenter(segmenter, tile, (8, 8)), dataset, CRFParams(iterations=2))
+    after = vars(segmenter)
+    assert all(after[name] is value for name, value in before.items())
+    assert before.keys() | {"_sizes"} == after.keys()
+    assert segmenter.fingerprint() == weights
+    np.testing.assert_array_equal(segmenter(image).probabilities, answer.probabilities)
+    np.testing.assert_array_equal(segmenter.scores(image), answer.scores)
 
 
 def test_parts_of_the_set_add_up_to_the_whole(folder, dataset, monkeypatch):
