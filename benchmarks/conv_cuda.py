@@ -24,7 +24,7 @@ from deeplab_repro.bench.machine import machine_record
 from deeplab_repro.bench.run import write_json
 from deeplab_repro.bench.timing import alternate
 from deeplab_repro.ops import plan
-from deeplab_repro.ops.atrous import aspp
+from deeplab_repro.ops.aspp import aspp
 
 Row = dict[str, Any]
 

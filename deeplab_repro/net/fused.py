@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeplab_repro import ops
+from deeplab_repro.ops.aspp import distinct_taps, sum_of_taps
 
 Pair = tuple[int, int]
 _Name = TypeVar("_Name")
@@ -206,18 +207,13 @@ class SummedConvolutions(_Fused):
         super().__init__(slope)
         self.branches = nn.ModuleList(branches)
         first = branches[0].weights.weight
-        taps: dict[Pair, Tensor] = {}
-        for branch in branches:
-            weight, (pad, rate) = branch.weights.weight, branch.window[1:3]
-            for i in range(weight.shape[2]):
-                for j in range(weight.shape[3]):
-                    offset = (i * rate[0] - pad[0], j * rate[1] - pad[1])
-                    tap = weight[:, :, i, j].t().double()
-                    taps[offset] = taps[offset] + tap if offset in taps else tap
+        taps = distinct_taps(
+            (branch.weights.weight.double() for branch in branches), [branch.window[1:3] for branch in branches]
+        )
         self.offsets = tuple(taps)
         kernel, (pad, rate) = first.shape[2:], branches[0].window[1:3]
         self._keeps_size = all(2 * p == r * (k - 1) for p, r, k in zip(pad, rate, kernel, strict=True))
-        self.register_buffer("taps", torch.cat(list(taps.values()), 1).to(first.dtype), persistent=False)
+        self.register_buffer("taps", torch.cat([tap.t() for tap in taps.values()], 1).to(first.dtype), persistent=False)
         # Sums in bfloat16 would lose what its products have.
         wide = torch.promote_types(first.dtype, torch.float32)
         self.register_buffer("bias", torch.stack([b.weights.bias.to(wide) for b in branches]).sum(0), persistent=False)
@@ -236,8 +232,7 @@ class SummedConvolutions(_Fused):
         return y
 
     def _merged(self, x: Tensor) -> Tensor:
-        products = torch.mm(_rows(x), self.taps).to(self.bias.dtype)
-        y = ops.shift_add(products.view(x.shape[0], *x.shape[2:], len(self.offsets), -1), self.offsets)
+        y = sum_of_taps(x, self.taps, self.offsets, self.bias.dtype)
         return ops.add_bias_(y, self.bias).to(x.dtype)
 
 

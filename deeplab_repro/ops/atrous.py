@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from deeplab_repro import ops
+from deeplab_repro.ops.conv import PACKED_METHODS, atrous_conv2d, atrous_conv2d_packed, pack_weight, plan
 
 
 class AtrousConv2d(nn.Module):
@@ -68,11 +68,11 @@ class AtrousConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         window = self.stride, self.padding, self.dilation, self.groups
         if self._may_pack(x):
-            method = ops.plan(x, self.weight, *window, method=self.method, packed=True)
-            if method in ops.PACKED_METHODS:
+            method = plan(x, self.weight, *window, method=self.method, packed=True)
+            if method in PACKED_METHODS:
                 packed = self._packed_weight(method)
-                return ops.atrous_conv2d_packed(x, self.weight, packed, self.bias, *window, method, self.relu)
-        y = ops.atrous_conv2d(x, self.weight, self.bias, *window, self.method)
+                return atrous_conv2d_packed(x, self.weight, packed, self.bias, *window, method, self.relu)
+        y = atrous_conv2d(x, self.weight, self.bias, *window, self.method)
         return torch.relu(y) if self.relu else y
 
     def repack(self) -> None:
@@ -99,7 +99,7 @@ class AtrousConv2d(nn.Module):
         state = weight.data_ptr(), version, weight.dtype, weight.device, weight.stride()
         kept = self._packed.get(method)
         if kept is None or kept.state != state:
-            kept = _Packed(state, ops.pack_weight(weight, self.groups, method))
+            kept = _Packed(state, pack_weight(weight, self.groups, method))
             self._packed[method] = kept
         return kept.weight
 
@@ -119,78 +119,6 @@ class AtrousConv2d(nn.Module):
         if self.relu:
             text += ", relu=True"
         return f"{text}, method={self.method!r}"
-
-
-def aspp(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor | None],
-    rates: Sequence[int],
-    summed: bool = True,
-    method: str = "auto",
-) -> Tensor | list[Tensor]:
-    """Atrous spatial pyramid pooling: parallel atrous convolutions of one input that keep its size.
-
-    x [N, C, H, W]; per branch weights [F, C, k, k] with odd k, biases [F] or None, and a rate. Returns the branches'
-    sum [N, F, H, W] if `summed`, as DeepLab's classifiers do (Chen et al. 2016, section 3.3), else a list of them.
-    With few filters (`F` at most 32) the sum is one matrix product over all distinct taps, those in the branches'
-    centres added up beforehand, then `ops.shift_add`; otherwise each branch is an `ops.atrous_conv2d` by `method`.
-    Any dtype and device that those take; differentiable.
-
-    Raises ValueError where branches do not match each other, RuntimeError where one does not match x.
-    """
-    if not weights or not len(weights) == len(biases) == len(rates):
-        raise ValueError(
-            f"aspp: needs a weight, a bias or None, and a rate per branch, got {len(weights)}, {len(biases)}, "
-            f"{len(rates)}"
-        )
-    for weight, rate in zip(weights, rates, strict=True):
-        if weight.dim() != 4 or weight.shape[2] != weight.shape[3] or weight.shape[2] % 2 == 0 or rate < 1:
-            raise ValueError(
-                f"aspp: weights must be [F, C, k, k] with odd k, rates positive, got {list(weight.shape)}, {rate}"
-            )
-    if summed and len({weight.shape[0] for weight in weights}) > 1:
-        raise ValueError(f"aspp: summed branches need equal filters, got {[weight.shape[0] for weight in weights]}")
-    if summed and weights[0].shape[0] <= _MERGED_FILTERS and not torch.is_autocast_enabled(x.device.type):
-        return _merged_aspp(x, weights, biases, rates)
-    branches = [
-        ops.atrous_conv2d(x, weight, bias, 1, rate * (weight.shape[2] // 2), rate, method=method)
-        for weight, bias, rate in zip(weights, biases, rates, strict=True)
-    ]
-    if not summed:
-        return branches
-    total = branches[0]
-    for branch in branches[1:]:
-        total = total + branch
-    return total
-
-
-# One filter block of a product is then half empty tap by tap, and full over all taps.
-_MERGED_FILTERS = 32
-
-
-def _merged_aspp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], rates: Sequence[int]) -> Tensor:
-    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
-        # As `ops.atrous_conv2d` does: one rounding, not one per tap.
-        wide = [weight.float() for weight in weights], [None if bias is None else bias.float() for bias in biases]
-        return _merged_aspp(x.float(), *wide, rates).to(x.dtype)
-    taps: dict[tuple[int, int], Tensor] = {}
-    for weight, rate in zip(weights, rates, strict=True):
-        side = weight.shape[2]
-        for i in range(side):
-            for j in range(side):
-                offset = ((i - side // 2) * rate, (j - side // 2) * rate)
-                tap = weight[:, :, i, j]
-                taps[offset] = taps[offset] + tap if offset in taps else tap
-    batch, channels, height, width = x.shape
-    # A tap that never meets the map adds nothing.
-    met = [offset for offset in taps if abs(offset[0]) < height and abs(offset[1]) < width]
-    merged = torch.stack([taps[offset] for offset in met])  # [T, F, C]
-    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
-    values = pixels @ merged.flatten(0, 1).T
-    y = ops.shift_add(values.view(batch, height, width, *merged.shape[:2]), met)
-    given = [bias for bias in biases if bias is not None]
-    return y + torch.stack(given).sum(0).view(-1, 1, 1) if given else y
 
 
 class _Packed(NamedTuple):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_repro import ops
-from deeplab_repro.ops.atrous import aspp
+from deeplab_repro.ops.aspp import aspp
 
 
 def branches(filters: int, rates: tuple[int, ...], sides: tuple[int, ...] | None = None, dtype=torch.float64):

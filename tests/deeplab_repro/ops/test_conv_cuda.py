@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deeplab_repro import AtrousConv2d, ops
 from deeplab_repro.bench.rounding import convolution_products, convolution_tolerance
-from deeplab_repro.ops.atrous import aspp
+from deeplab_repro.ops.aspp import aspp
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("needs_cuda")]
 
