@@ -1,5 +1,6 @@
 """The fully connected CRF of Kraehenbuehl and Koltun (2011) as DeepLab uses it, and its permutohedral lattice."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 
 from deeplab_repro import ops
 from deeplab_repro.crf.presets import PRESETS, find_preset
-from deeplab_repro.crf.prune import infer_pruned
 from deeplab_repro.crf.trace import Trace, trace_meanfield
 
 __all__ = ["CRFParams", "DenseCRF", "PermutohedralLattice"]
@@ -70,7 +70,7 @@ class CRFParams:
 
     @staticmethod
     def preset_names() -> tuple[str, ...]:
-        """Names that `preset` knows; their sources stand in `crf_presets`."""
+        """Names that `preset` knows; their sources stand in `crf/presets.py`."""
         return tuple(PRESETS)
 
 
@@ -179,8 +179,8 @@ class DenseCRF(nn.Module):
 
         image: [H, W, 3] or [N, H, W, 3] RGB, values 0..255 (uint8 or floating point); uint8 also [3, H, W] or
         [N, 3, H, W], where the sizes fit no other reading.
-        scores: [L, H, W] or [N, L, H, W] logits, float32 or float64; the unary energy is -scores. `crf_unary` makes
-        them of probabilities or labels.
+        scores: [L, H, W] or [N, L, H, W] logits, float32 or float64; the unary energy is -scores. `crf/unary.py`
+        makes them of probabilities or labels.
 
         Arrays are taken as well. Raises ValueError when the sizes do not belong together, or for scores of another
         dtype; RuntimeError for pixels that are not finite.
@@ -292,3 +292,31 @@ def symmetrized(compatibility: Tensor | None, like: Tensor) -> Tensor | None:
         return None
     compatibility = compatibility.to(like)
     return compatibility if compatibility.dim() == 1 else (compatibility + compatibility.T) / 2
+
+
+def infer_pruned(
+    infer: Callable[..., Tensor],
+    bound: float,
+    unary: Tensor,
+    features: Sequence[Tensor],
+    weights: Sequence[float] | Tensor,
+    compatibility: Tensor | None,
+) -> Tensor:
+    """`infer` on each image's labels whose softmax of -unary exceeds `bound` at some pixel; the others get 0.
+
+    Arguments as `ops.meanfield`. Which labels stay depends on the image, so the result is an approximation that no
+    bound on the marginals comes with; the most probable label of each pixel at the start always stays."""
+    marginals = []
+    for image, energy in enumerate(unary):
+        start = torch.softmax(-energy, 0)
+        highest = start.amax(1) if start.numel() else start.new_ones(len(start))
+        kept = highest > bound
+        kept[start.argmax(0).unique()] = True
+        labels = kept.nonzero()[:, 0]
+        own = [kernel[min(image, len(kernel) - 1)][None] for kernel in features]
+        among = compatibility
+        if among is not None:
+            among = among[labels] if among.dim() == 1 else among[labels][:, labels]
+        refined = infer(energy[labels][None], own, weights, among)[0]
+        marginals.append(torch.zeros_like(energy).index_copy(0, labels, refined))
+    return torch.stack(marginals) if marginals else torch.empty_like(unary)

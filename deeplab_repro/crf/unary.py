@@ -1,4 +1,4 @@
-"""Scores for the dense CRF from what is at hand: probabilities or labels. Logits are scores already.
+"""Scores for the dense CRF from what is at hand: probabilities, labels or score files. Logits are scores already.
 
 The unary energy is -scores. Source of the choices: pydensecrf's unaries and the original densecrf programs.
 """
@@ -6,11 +6,45 @@ The unary energy is -scores. Source of the choices: pydensecrf's unaries and the
 from __future__ import annotations
 
 from math import log
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["scores_from_labels", "scores_from_probabilities"]
+from deeplab_repro.files.arrays import Scores
+
+__all__ = ["log_probabilities", "scores_from_file", "scores_from_labels", "scores_from_probabilities"]
+
+_Values = TypeVar("_Values", Tensor, NDArray)
+
+
+def log_probabilities(
+    probabilities: _Values,
+    least: float | None = None,
+    most: float | None = None,
+    certainty: float | None = None,
+    dim: int = -3,
+) -> _Values:
+    """log p of a tensor or an array as it is, unchecked; every score made of probabilities is made here.
+
+    Args:
+        probabilities: floating point, labels along `dim`.
+        least: what smaller probabilities are raised to.
+        most: what larger ones are lowered to.
+        certainty: c mixes in the uniform distribution first: c p + (1 - c) / L. With an array the mixture is in
+            float64, as pydensecrf computes."""
+    if certainty is not None:
+        labels = probabilities.shape[dim]
+        if isinstance(probabilities, Tensor):
+            probabilities = certainty * probabilities + (1 - certainty) / labels
+        else:
+            uniform = np.full([1] * probabilities.ndim, 1 / labels)
+            probabilities = certainty * probabilities + (1 - certainty) * uniform
+    if least is not None or most is not None:
+        probabilities = probabilities.clip(least, most)
+    return probabilities.log() if isinstance(probabilities, Tensor) else np.log(probabilities)
 
 
 def scores_from_probabilities(
@@ -28,15 +62,20 @@ def scores_from_probabilities(
         raise ValueError(f"scores_from_probabilities: must be floating point, got {probabilities.dtype}")
     if probabilities.numel() and not bool(((probabilities >= 0) & (probabilities <= 1.001)).all()):
         raise ValueError("scores_from_probabilities: probabilities must lie in 0..1; are they logits?")
-    if certainty is not None:
-        if not 0 < certainty <= 1:
-            raise ValueError(f"scores_from_probabilities: certainty must lie in (0, 1], got {certainty}")
-        probabilities = certainty * probabilities + (1 - certainty) / probabilities.shape[dim]
-    if clip is not None:
-        if not 0 <= clip <= 1:
-            raise ValueError(f"scores_from_probabilities: clip must lie in [0, 1], got {clip}")
-        probabilities = probabilities.clamp(clip, 1)
-    return probabilities.log()
+    if certainty is not None and not 0 < certainty <= 1:
+        raise ValueError(f"scores_from_probabilities: certainty must lie in (0, 1], got {certainty}")
+    if clip is not None and not 0 <= clip <= 1:
+        raise ValueError(f"scores_from_probabilities: clip must lie in [0, 1], got {clip}")
+    return log_probabilities(probabilities, clip, None if clip is None else 1, certainty, dim)
+
+
+def scores_from_file(scores: Scores) -> NDArray[np.float32]:
+    """float32 [L, H, W]: what a file holds, or the log of it where these are probabilities.
+
+    Probability 0 becomes the log of the smallest normal float32, which no pairwise term outweighs."""
+    if not scores.probabilities:
+        return np.ascontiguousarray(scores.values)
+    return log_probabilities(scores.values, least=np.finfo(np.float32).tiny)
 
 
 def scores_from_labels(

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.crf.unary import scores_from_file
 from deeplab_repro.data.sets.datasets import Sample, SegmentationDataset
 from deeplab_repro.evaluate.label_files import LabelFiles
 from deeplab_repro.evaluate.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
@@ -259,7 +260,9 @@ def from_scores(folder: Path, probabilities: bool | None = None) -> Stored:
             raise ValueError(f"{folder}: no scores of {sample.name}")
         return files[sample.name]
 
-    return Stored(file, lambda path, image: read_scores(path, probabilities).cropped(*image.shape[:2]).logits())
+    return Stored(
+        file, lambda path, image: scores_from_file(read_scores(path, probabilities).cropped(*image.shape[:2]))
+    )
 
 
 def from_labels(folder: Path, dataset: SegmentationDataset) -> Stored:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.crf.unary import scores_from_file
 from deeplab_repro.files import images as image_files
 from deeplab_repro.files.arrays import SCORE_SUFFIXES, read_scores, write_bin, write_mat, write_npy
 from deeplab_repro.files.ledger import Notes
@@ -56,7 +57,7 @@ class Job:
 def read_problem(job: Job, probabilities: bool | None = None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Image [H, W, 3] and logits [L, H, W] of a job; errors of `read_image`, `read_scores` and `Scores.cropped`."""
     pixels = image_files.read_image(job.image)
-    return pixels, read_scores(job.scores, probabilities).cropped(*pixels.shape[:2]).logits()
+    return pixels, scores_from_file(read_scores(job.scores, probabilities).cropped(*pixels.shape[:2]))
 
 
 def refine(job: Job, settings: Settings) -> None:

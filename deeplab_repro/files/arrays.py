@@ -42,14 +42,6 @@ class Scores:
             )
         return Scores(self.values[:, :height, :width], self.probabilities, self.source)
 
-    def logits(self) -> np.ndarray:
-        """The values whose negative is the unary energy: as they are, or the log of probabilities.
-
-        Probability 0 becomes the log of the smallest normal float32, which no pairwise term outweighs."""
-        if not self.probabilities:
-            return np.ascontiguousarray(self.values)
-        return np.log(np.maximum(self.values, np.finfo(np.float32).tiny), dtype=np.float32)
-
 
 def read_scores(path: str | os.PathLike[str], probabilities: bool | None = None) -> Scores:
     """Scores from .npy or .npz ([L, H, W] or [1, L, H, W]), .mat or .bin.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from deeplab_repro import ops
 from deeplab_repro.crf.model import bilateral_features, position_features
+from deeplab_repro.crf.unary import log_probabilities
 from deeplab_repro.layers.base import CaffeLayer, module
 from deeplab_repro.ops.unrolled import iterate
 
@@ -75,7 +76,7 @@ class DenseCRF(CaffeLayer):
         if not o.output_probability:
             # The forks' exponential is exactly 0 below e^-20, which only the logarithm brings to light.
             vanished = q < q.amax(1, keepdim=True) * exp(-20)
-            q = q.masked_fill(vanished, FLT_MIN).clamp(min=FLT_MIN).log()
+            q = log_probabilities(q.masked_fill(vanished, FLT_MIN), least=FLT_MIN)
         return q.t().reshape(scores.shape)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab_repro.crf.unary import log_probabilities
+
 __all__ = [
     "compute_unary",
     "create_pairwise_bilateral",
@@ -47,13 +49,9 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     scale s first mixes in the uniform distribution: s sm + (1 - s) / L; clip raises smaller probabilities to it.
     Raises AssertionError unless 0 < scale <= 1.
     """
-    count = sm.shape[0]
-    if scale is not None:
-        assert 0 < scale <= 1, "`scale` needs to be in (0,1]"
-        sm = scale * sm + (1 - scale) * (np.ones(sm.shape) / count)
-    if clip is not None:
-        sm = np.clip(sm, clip, 1.0)
-    return -np.log(sm).reshape([count, -1]).astype(np.float32)
+    assert scale is None or 0 < scale <= 1, "`scale` needs to be in (0,1]"
+    scores = log_probabilities(np.asarray(sm), clip, None if clip is None else 1.0, scale, dim=0)
+    return -scores.reshape([sm.shape[0], -1]).astype(np.float32)
 
 
 def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray[np.float32]:

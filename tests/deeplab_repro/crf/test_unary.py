@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from deeplab_repro import CRFParams, DenseCRF
-from deeplab_repro.crf.unary import scores_from_labels, scores_from_probabilities
+from deeplab_repro.crf.unary import log_probabilities, scores_from_file, scores_from_labels, scores_from_probabilities
+from deeplab_repro.files.arrays import Scores
 
 
 def test_probabilities_and_logits_refine_alike() -> None:
@@ -29,6 +31,22 @@ def test_probability_zero_is_never_chosen_unless_clipped() -> None:
 def test_certainty_mixes_in_the_uniform_distribution() -> None:
     scores = scores_from_probabilities(torch.tensor([1.0, 0.0]).reshape(2, 1, 1), certainty=0.8)
     torch.testing.assert_close(scores.exp().flatten(), torch.tensor([0.9, 0.1]))
+
+
+def test_a_file_of_probabilities_gives_their_logarithm_and_others_what_they_hold() -> None:
+    p = np.array([0.25, 0, 0.75, 1], np.float32).reshape(2, 1, 2)
+    scores = scores_from_file(Scores(p, True, "a.bin"))
+    np.testing.assert_allclose(scores.flatten()[[0, 2, 3]], np.log([0.25, 0.75, 1]), rtol=1e-6)
+    assert scores[0, 0, 1] == np.log(np.finfo(np.float32).tiny)
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores_from_file(Scores(p, False, "a.npy")), p)
+
+
+def test_arrays_and_tensors_have_the_same_logarithms() -> None:
+    p = torch.rand(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    options = {"least": 0.2, "most": 0.9, "certainty": 0.7}
+    of_array = log_probabilities(p.numpy(), **options)
+    torch.testing.assert_close(log_probabilities(p, **options), torch.from_numpy(of_array))
 
 
 def test_labels_share_the_rest_and_unknown_is_uniform() -> None:
