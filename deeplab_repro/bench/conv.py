@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_repro.bench.cases import ConvCase
+from deeplab_repro.bench.gate import judge, remarks
 from deeplab_repro.bench.memory import extra_mib
 from deeplab_repro.bench.rounding import convolution_tolerance
 from deeplab_repro.bench.timing import Timing, alternate, peak_gflops
@@ -20,6 +23,8 @@ from deeplab_repro.ops.atrous import AtrousConv2d
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DIRECTIONS = ("forward", "backward")
+# torch's convolution in both layouts: what ours are measured by, not answered for.
+PEERS = ("nchw", "nhwc")
 
 Call = Callable[[], tuple[Tensor, ...]]
 
@@ -32,8 +37,9 @@ def bench_conv(
     seconds: float = 5.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """One row per case, precision and direction: errors against float64, then times; no times where an error is
-    beyond its tolerance. "tf32" exists on CUDA only; `im2col` on the CPU takes float32 only."""
+    """One row per case, precision and direction: errors against float64, then times of what is within its tolerance.
+
+    A row passes unless one of ours is wrong. "tf32" exists on CUDA only; `im2col` on the CPU takes float32 only."""
     rows = []
     for precision in precisions:
         with settings(precision):
@@ -49,17 +55,19 @@ def bench_conv(
 def format_row(row: dict[str, Any]) -> str:
     """One line: the case, each variant's time and its speed relative to F.conv2d NCHW."""
     head = f"{row['case']:<36} {row['precision']:<5} {row['direction']:<8}"
-    if not row["passed"]:
-        return f"{head} WRONG: {', '.join(row['wrong'])}"
     times, speed = row["times"], row["speed_over_nchw"]
-    cells = [f"{name} {times[name]['median_ms']:9.3f} ms {speed[name]:5.2f}x" for name in times]
+    cells = [
+        f"{name} {time['median_ms']:9.3f} ms" + (f" {speed[name]:5.2f}x" if name in speed else "")
+        for name, time in times.items()
+    ]
     cells += [
         f"{method} chose {choice['chosen']}, {choice['best']} is {choice['slower']:.2f}x as fast"
         for method, choice in row.get("choices", {}).items()
         if choice["slower"] > _CHOSE_WRONG
     ]
-    cells += [f"auto at {row['of_peak']['auto']:.0%} of {row['peak_gflops']:.0f} GFLOP/s"]
-    return f"{head} valid {row['valid']:.2f}  " + "  ".join(cells)
+    if "auto" in times:
+        cells.append(f"auto at {row['of_peak']['auto']:.0%} of {row['peak_gflops']:.0f} GFLOP/s")
+    return f"{head} valid {row['valid']:.2f}  " + "  ".join(cells + remarks(row))
 
 
 # Beyond what times differ by from run to run.
@@ -83,12 +91,13 @@ def _bench_case(
     with settings(precision):
         grad = torch.randn(case.batch, case.filters, case.size, case.size, generator=generator).to(tensors[0])
         calls = _variants(case, tensors, grad, device, precision, direction)
-        errors = _errors(case, calls, tensors, grad, direction)
-        wrong = [
-            f"{name} {error:.1e}"
-            for name, error in errors.items()
-            if not error <= tolerance(name, case, device, precision, direction)
-        ]
+        error = _error_of(case, tensors, grad, direction)
+        calls, verdict = judge(calls, PEERS, error, lambda name: tolerance(name, case, device, precision, direction))
+        times = alternate(calls, device, seconds=seconds)
+        products = 2 * case.multiplies * (1 if direction == "forward" else 2)
+        gflops = {name: products / timing.median_ms / 1e6 for name, timing in times.items()}
+        # A peer that is left out is no measure of others.
+        base = times["nchw"].median_ms if "nchw" in times else None
         row: dict[str, Any] = {
             "case": case.name,
             "shape": asdict(case),
@@ -96,38 +105,38 @@ def _bench_case(
             "precision": precision,
             "direction": direction,
             "valid": round(case.valid, 3),
-            "errors": errors,
-            "passed": not wrong,
-            "wrong": wrong,
+            **verdict.row(),
+            "times": {name: asdict(timing) for name, timing in times.items()},
+            "speed_over_nchw": {name: base / timing.median_ms for name, timing in times.items() if base is not None},
+            "gflops": gflops,
+            "peak_gflops": peak,
+            "of_peak": {name: case.valid * reached / peak for name, reached in gflops.items()},
         }
-        if not wrong:
-            times = alternate(calls, device, seconds=seconds)
-            products = 2 * case.multiplies * (1 if direction == "forward" else 2)
-            row["times"] = {name: asdict(timing) for name, timing in times.items()}
-            row["speed_over_nchw"] = {name: times["nchw"].median_ms / t.median_ms for name, t in times.items()}
-            if "direct" in times and direction == "forward":
-                row["choices"] = _choices(case, *tensors[:2], times)
-            row["gflops"] = {name: products / t.median_ms / 1e6 for name, t in times.items()}
-            row["peak_gflops"] = peak
-            row["of_peak"] = {name: case.valid * each / peak for name, each in row["gflops"].items()}
-            if device == "cpu":
-                row["extra_mib"] = {name: extra_mib(call) for name, call in calls.items()}
+        if "direct" in times and direction == "forward":
+            row["choices"] = _choices(case, *tensors[:2], times)
+        if device == "cpu":
+            row["extra_mib"] = {name: extra_mib(call) for name, call in calls.items()}
     return row
 
 
-def _errors(
-    case: ConvCase, calls: dict[str, Call], tensors: list[Tensor], grad: Tensor, direction: str
-) -> dict[str, float]:
-    """Largest error of each call relative to the largest exact value. Outputs of a batch: its first and last image."""
+def _error_of(
+    case: ConvCase, tensors: list[Tensor], grad: Tensor, direction: str
+) -> Callable[[tuple[Tensor, ...]], float]:
+    """The largest error of a call's results relative to the largest exact value, as a function of them.
+
+    Of a batch's outputs the first and last image count."""
     ends = slice(None)
     if direction == "forward" and case.batch > 2:
         ends = slice(None, None, case.batch - 1)
     exact = _calls(case, F.conv2d, [tensors[0][ends].double(), *(t.double() for t in tensors[1:])], grad, direction)()
-    return {
-        name: max(relative_error(result[ends] if direction == "forward" else result, want)
-                  for result, want in zip(call(), exact, strict=True))
-        for name, call in calls.items()
-    }  # fmt: skip
+
+    def error(results: tuple[Tensor, ...]) -> float:
+        compared = [result[ends] if direction == "forward" else result for result in results]
+        errors = [relative_error(result, want) for result, want in zip(compared, exact, strict=True)]
+        # Not a number in one of them makes the largest so: max alone would pass it over.
+        return max(errors, key=lambda value: (math.isnan(value), value))
+
+    return error
 
 
 # Ways that "auto" may choose, and "fast" besides.
@@ -183,6 +192,8 @@ def _choices(case: ConvCase, x: Tensor, weight: Tensor, times: dict[str, Timing]
     for method, allowed in (("auto", _EXACT_WAYS), ("fast", _WAYS)):
         chosen = plan(x, weight, 1, case.padding, case.rate, method=method, packed=True)
         measured = {way: times[way].median_ms for way in allowed if way in times}
+        if chosen not in measured:
+            continue
         best = min(measured, key=lambda way: measured[way])
         result[method] = {"chosen": chosen, "best": best, "slower": measured[chosen] / measured[best]}
     return result
@@ -201,9 +212,18 @@ def _calls(
 
         return forward
     leaves = [tensor.detach().requires_grad_() for tensor in tensors[:2]]
-    output = function(*leaves, tensors[2], *options)
-    grad = grad.to(output.dtype).contiguous(memory_format=_format(output))
-    return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)
+
+    @cache
+    def graph() -> tuple[Tensor, Tensor]:
+        """Output and gradient; built at the first call, which is not timed."""
+        output = function(*leaves, tensors[2], *options)
+        return output, grad.to(output.dtype).contiguous(memory_format=_format(output))
+
+    def backward() -> tuple[Tensor, ...]:
+        output, given = graph()
+        return torch.autograd.grad(output, leaves, given, retain_graph=True)
+
+    return backward
 
 
 def _format(tensor: Tensor) -> torch.memory_format:
@@ -217,7 +237,7 @@ def relative_error(result: Tensor, exact: Tensor) -> float:
 
 
 # Peers whose library chooses the algorithm, and our methods that may: on CUDA that can be F(4x4, 3x3).
-_CHOSEN = ("auto", "fast", "library", "nchw", "nhwc")
+_CHOSEN = ("auto", "fast", "library", *PEERS)
 
 
 def tolerance(name: str, case: ConvCase, device: str, precision: str, direction: str) -> float:

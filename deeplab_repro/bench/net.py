@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deeplab_repro.bench.cases import NetCase
 from deeplab_repro.bench.conv import settings
+from deeplab_repro.bench.gate import judge, remarks
 from deeplab_repro.bench.net_peers import TorchNet, onnx_peers
 from deeplab_repro.bench.timing import alternate
 from deeplab_repro.net.network import CaffeNet
@@ -38,7 +39,7 @@ def bench_net(
 ) -> list[dict[str, Any]]:
     """One row per case, precision and batch: errors against float64, then times and images a second.
 
-    A row has no times where one of ours is beyond its bound; a peer that is wrong or fails is named and left out."""
+    What is wrong or fails is named and not timed; a row passes unless that is one of ours."""
     rows = []
     for case in cases:
         net = build(case)
@@ -52,12 +53,9 @@ def bench_net(
 def format_row(row: dict[str, Any]) -> str:
     """One line: the case, each program's time, and ours against the best of the others."""
     head = f"{row['case']:<28} {row['precision']:<5}"
-    if not row["passed"]:
-        return f"{head} WRONG: {', '.join(row['wrong'])}"
     cells = [f"{name} {time['median_ms']:8.1f} ms" for name, time in row["times"].items()]
     ratios = [f"{name} {ratio:.2f}x of the best peer" for name, ratio in row["speed_over_best_peer"].items()]
-    dropped = [f"{name} left out ({reason})" for name, reason in row["left_out"].items()]
-    return f"{head} {'  '.join(cells)}  {', '.join([*ratios, *dropped])}"
+    return f"{head} {'  '.join(cells)}  {', '.join([*ratios, *remarks(row)])}"
 
 
 def build(case: NetCase) -> CaffeNet:
@@ -89,49 +87,39 @@ def _bench_case(case: NetCase, net: CaffeNet, device: str, precision: str, secon
     with settings(precision), torch.inference_mode():
         plain = TorchNet(net, case.scores).eval().to(device)
         exact = plain.double()(data.to(device).double()).float().cpu()
-        calls, left_out = _calls(case, net, plain.float(), data, device, precision)
-        errors, wrong = {}, []
-        for name, call in list(calls.items()):
-            try:
-                errors[name] = _error(call(), exact)
-            except Exception as failure:  # whatever a foreign runtime or compiler raises, the others go on
-                if name in BOUNDS:
-                    raise
-                left_out[name] = str(failure).strip().partition("\n")[0][:120]
-                del calls[name]
-                continue
-            bound = BOUNDS["tf32" if precision == "tf32" else name] if name in BOUNDS else PEER_BOUND[precision]
-            if not errors[name] <= bound:
-                if name in BOUNDS:
-                    wrong.append(f"{name} {errors[name]:.1e}")
-                else:
-                    left_out[name] = f"error {errors[name]:.1e}"
-                    del calls[name]
+        calls = _calls(case, net, plain.float(), data, device, precision)
+        calls, verdict = judge(
+            calls,
+            [name for name in calls if name not in BOUNDS],
+            lambda scores: _error(scores, exact),
+            lambda name: _bound(name, precision),
+        )
+        times = alternate(calls, device, seconds=seconds)
+        peers = [timing.median_ms for name, timing in times.items() if name not in BOUNDS]
         row: dict[str, Any] = {
             "case": case.name,
             "shape": asdict(case),
             "device": device,
             "precision": precision,
-            "errors": errors,
-            "passed": not wrong,
-            "wrong": wrong,
-            "left_out": left_out,
+            **verdict.row(),
+            "times": {name: asdict(timing) for name, timing in times.items()},
+            "images_per_second": {name: case.batch * 1e3 / timing.median_ms for name, timing in times.items()},
+            "speed_over_best_peer": {
+                name: min(peers) / timing.median_ms for name, timing in times.items() if peers and name in BOUNDS
+            },
         }
-        if not wrong:
-            times = alternate(calls, device, seconds=seconds)
-            best = min(time.median_ms for name, time in times.items() if name not in BOUNDS)
-            row["times"] = {name: asdict(time) for name, time in times.items()}
-            row["images_per_second"] = {name: case.batch * 1e3 / time.median_ms for name, time in times.items()}
-            row["speed_over_best_peer"] = {
-                name: best / time.median_ms for name, time in times.items() if name in BOUNDS
-            }
     return row
 
 
-def _calls(
-    case: NetCase, net: CaffeNet, plain: TorchNet, data: Tensor, device: str, precision: str
-) -> tuple[dict[str, Call], dict[str, str]]:
-    """Everything that is timed, and what could not be built and why."""
+def _bound(name: str, precision: str) -> float:
+    """The largest error that counts as right."""
+    if name not in BOUNDS:
+        return PEER_BOUND[precision]
+    return BOUNDS["tf32" if precision == "tf32" else name]
+
+
+def _calls(case: NetCase, net: CaffeNet, plain: TorchNet, data: Tensor, device: str, precision: str) -> dict[str, Call]:
+    """Everything that is to be timed."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     here = data.to(device)
     peer, x = plain.to(device, dtype), here.to(dtype)
@@ -144,11 +132,10 @@ def _calls(
     for name in OURS[precision]:
         ready = moved.prepare(here, name)
         calls[name] = lambda ready=ready: ready(data=here, blobs=[case.scores])[case.scores]
-    left_out: dict[str, str] = {}
     if device == "cpu" and precision == "fp32":
         with _quiet():
             calls |= onnx_peers(net, case.scores, data)
-    return calls, left_out
+    return calls
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def _panels(report: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]
     for family in FAMILIES:
         groups = defaultdict(list)
         for row in report.get(family, ()):
-            if "times" in row or family == "crf_accuracy":
+            if row.get("times") or family == "crf_accuracy":
                 groups[_group(family, row)].append(row)
         panels += [(family, title, rows) for title, rows in groups.items()]
         if family == "crf" and groups:

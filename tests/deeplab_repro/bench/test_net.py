@@ -49,7 +49,8 @@ def test_a_wrong_prepared_net_is_not_timed(monkeypatch, uncompiled):
     monkeypatch.setitem(net.BOUNDS, "exact", 0.0)
     (row,) = net.bench_net([TINY], "cpu", seconds=0)
     assert not row["passed"]
-    assert "times" not in row
+    assert "exact" not in row["times"]
+    assert set(row["speed_over_best_peer"]) == {"fast"}
     assert "WRONG: exact" in net.format_row(row)
 
 
@@ -92,4 +93,4 @@ def test_bench_verb_draws_and_writes_what_it_timed(tmp_path, monkeypatch, uncomp
 
 def test_nothing_timed_is_nothing_to_draw(tmp_path):
     with pytest.raises(ValueError, match="nothing was timed"):
-        plot.plot({"machine": {}, "net": [{"passed": False}]}, tmp_path / "no.png")
+        plot.plot({"machine": {}, "net": [{"passed": False, "times": {}}]}, tmp_path / "no.png")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import small_run
-from deeplab_repro.bench import conv, crf, crf_accuracy, data, importer, run, timing
+from deeplab_repro.bench import crf, crf_accuracy, data, importer, run, timing
 from deeplab_repro.bench.cases import CONV_CASES, CRF_GPU_CASES, MOST_ENERGIES, ConvCase, CrfCase, conv_cases, crf_cases
 
 TINY = ConvCase("tiny", 8, 6, 3, 2, 7)
@@ -24,27 +24,6 @@ def test_alternate_takes_turns():
 
 def test_alternate_stops_after_its_seconds():
     assert timing.alternate({"a": lambda: None}, "cpu", rounds=50, seconds=0)["a"].samples == 3
-
-
-@pytest.mark.parametrize("direction", conv.DIRECTIONS)
-def test_conv_row_holds_errors_and_times(direction):
-    (row,) = conv.bench_conv([TINY], "cpu", directions=[direction], seconds=0)
-    assert row["passed"]
-    assert set(row["times"]) == set(row["errors"]) >= {"nchw", "nhwc", "auto", "fast", "direct", "im2col"}
-    assert ("choices" in row) == (direction == "forward")
-    assert row["speed_over_nchw"]["nchw"] == 1
-    assert json.loads(json.dumps(row)) == row
-    assert "im2col" in conv.format_row(row)
-
-
-def test_a_wrong_result_is_not_timed(monkeypatch):
-    monkeypatch.setattr(conv, "atrous_conv2d", lambda *a, method: torch.full((1, 6, 7, 7), float("nan")))
-    monkeypatch.setattr(conv, "layer_call", lambda *a: lambda: (torch.zeros(1, 6, 7, 7),))
-    (row,) = conv.bench_conv([TINY], "cpu", seconds=0)
-    assert not row["passed"]
-    assert "times" not in row
-    assert "WRONG: auto 1.0e+00" in conv.format_row(row)
-    assert "im2col nan" in conv.format_row(row)
 
 
 def test_crf_row_holds_times():
