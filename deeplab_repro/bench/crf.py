@@ -107,9 +107,9 @@ def _check(problem: CrfProblem, calls: dict[str, Call], device: str) -> tuple[di
         others["cpu"] = lambda: DenseCRF(problem.params)(problem.images, problem.scores)
     differing: dict[str, float] = {}
     for name, call in others.items():
-        found = call()
-        found = found.cpu().numpy() if isinstance(found, torch.Tensor) else found
-        differing[name] = float((found.argmax(1) != labels).mean())
+        marginals = call()
+        marginals = marginals.cpu().numpy() if isinstance(marginals, torch.Tensor) else marginals
+        differing[name] = float((marginals.argmax(1) != labels).mean())
         if not differing[name] <= LOOSE_TOLERANCE.get(name, LABEL_TOLERANCE):
             wrong.append(f"{differing[name]:.1e} of the labels differ from {name}")
     return differing, wrong

@@ -91,7 +91,7 @@ def _errors(
 def _crops(images: Path | None, count: int, size: int) -> tuple[list[NDArray[np.uint8]], str]:
     """RGB crops [<= size, <= size, 3], and where they are from."""
     folder = images if images is not None else PHOTOGRAPHS
-    files = sorted(each for each in folder.glob("*") if each.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if images is not None and not files:
         raise ValueError(f"{images}: no .jpg or .png image to measure the accuracy on")
     pictures = [read_image(file) for file in files[:count]]

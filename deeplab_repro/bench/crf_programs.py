@@ -113,4 +113,4 @@ def _pydensecrf(case: CrfCase, problem: CrfProblem) -> Call | None:
         )
         return np.array(crf.inference(case.iterations)).reshape(scores.shape[1:])
 
-    return lambda: np.stack([infer_one(*each) for each in zip(images, energies, strict=True)])
+    return lambda: np.stack([infer_one(*problem) for problem in zip(images, energies, strict=True)])

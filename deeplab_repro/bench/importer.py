@@ -41,7 +41,7 @@ def format_row(row: dict[str, object]) -> str:
     """One line: the file, each reader's time and its multiple of reading and copying the bytes, and peak memory."""
     times: dict[str, dict[str, float]] = row["times"]  # type: ignore[assignment]
     base = times["bytes"]["median_ms"]
-    cells = [f"{name} {each['median_ms']:.0f} ms {each['median_ms'] / base:.2f}x" for name, each in times.items()]
+    cells = [f"{name} {time['median_ms']:.0f} ms {time['median_ms'] / base:.2f}x" for name, time in times.items()]
     memory = "not measured" if row["peak_mib"] is None else f"{row['peak_mib']:.0f} MiB"
     wrong = f"  WRONG: {', '.join(row['wrong'])}" if row["wrong"] else ""  # type: ignore[arg-type]
     return f"{row['file_mib']:.0f} MiB, {row['blobs']} blobs  {'  '.join(cells)}  peak {memory}{wrong}"
@@ -57,14 +57,14 @@ def _bench(folder: Path, seconds: float, stages: tuple[tuple[int, int, int], ...
     }
     write_weights(blobs, spec, path, "v2")
     write_net(spec, net, "v2")
-    found = load(path)
-    same = found.keys() == blobs.keys() and all(
+    loaded = load(path)
+    same = loaded.keys() == blobs.keys() and all(
         np.array_equal(ours.numpy(), theirs)
         for name in blobs
-        for ours, theirs in zip(found[name], blobs[name], strict=True)
+        for ours, theirs in zip(loaded[name], blobs[name], strict=True)
     )
     count = sum(map(len, blobs.values()))
-    del found, blobs
+    del loaded, blobs
     calls: dict[str, Callable[[], object]] = {
         "bytes": lambda: copied_bytes(path),
         "ours": lambda: load(path),
@@ -85,7 +85,7 @@ def _bench(folder: Path, seconds: float, stages: tuple[tuple[int, int, int], ...
         "case": "resnet101.caffemodel",
         "file_mib": round(file_mib, 1),
         "blobs": count,
-        "times": {name: asdict(each) for name, each in times.items()},
+        "times": {name: asdict(timing) for name, timing in times.items()},
         "peak_mib": peak,
         "passed": not wrong,
         "wrong": wrong,
@@ -94,7 +94,7 @@ def _bench(folder: Path, seconds: float, stages: tuple[tuple[int, int, int], ...
 
 def load(path: Path) -> dict[str, list[torch.Tensor]]:
     """A model's blobs as tensors of their own."""
-    return {name: [own_tensor(one) for one in blobs] for name, blobs in read_weights(path).items()}
+    return {name: [own_tensor(blob) for blob in blobs] for name, blobs in read_weights(path).items()}
 
 
 def own_tensor(array: Array) -> torch.Tensor:

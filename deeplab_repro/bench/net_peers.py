@@ -28,7 +28,7 @@ class TorchNet(nn.Module):
         self.convolutions = nn.ModuleList()
         for stage in fold(layers, net.spec.param_shapes, net.spec.phase, [blob]):
             merged, options = stage.merged(), stage.layer.options
-            relu = any(one.type == "ReLU" for one in stage.after)
+            relu = any(layer.type == "ReLU" for layer in stage.after)
             if merged.type == "Convolution":
                 weight, bias = folder.convolution(stage)
                 made = nn.Conv2d(weight.shape[1], weight.shape[0], options.kernel, options.stride, options.pad,
@@ -72,13 +72,13 @@ def onnx_peers(net: CaffeNet, blob: str, data: Tensor) -> dict[str, Callable[[],
         content = onnx_model(net, {"data": tuple(data.shape)}, [blob]).SerializeToString()
     except ImportError:
         return {}
-    found = {}
+    calls = {}
     for name, make in (("onnxruntime", _onnxruntime), ("openvino", _openvino), ("opencv", _opencv)):
         try:
-            found[name] = make(content, data.numpy())
+            calls[name] = make(content, data.numpy())
         except ImportError:
             continue
-    return found
+    return calls
 
 
 def _onnxruntime(content: bytes, data: np.ndarray) -> Callable[[], np.ndarray]:

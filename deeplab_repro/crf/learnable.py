@@ -50,7 +50,7 @@ class LearnableCRF(DenseCRF):
         """Marginals [B, L, P] of a `Problem`, by the fused operator where no gradient is asked."""
         params = self.params
         rest = (compatibility, params.normalization, params.iterations)
-        wanted = any(each.requires_grad for each in (unary, weights, compatibility))
+        wanted = any(tensor.requires_grad for tensor in (unary, weights, compatibility))
         if not (torch.is_grad_enabled() and wanted):
             return ops.meanfield(unary, features, weights.tolist(), *rest)
         return ops.meanfield_unrolled(unary, features, weights, *rest, recompute=self.recompute)

@@ -198,7 +198,7 @@ class DenseCRF(nn.Module):
             raise ValueError(f"DenseCRF: trace follows the lattice's mean field, not method {self.method!r}")
         traced = trace_meanfield(*self.problem(image, scores), self.params.normalization, self.params.iterations)
         if len(scores.shape) == 3:
-            traced = Trace(*(each[0] for each in traced))
+            traced = Trace(*(of_batch[0] for of_batch in traced))
         return traced._replace(marginals=traced.marginals.reshape(scores.shape))
 
     def infer(

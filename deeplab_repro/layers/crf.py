@@ -82,11 +82,13 @@ class DenseCRF(CaffeLayer):
 
 def _listed(layer: CaffeLayer, labels: Tensor, channels: int, ignored: tuple[int, ...] = ()) -> list[int]:
     """The labels in a list, -1 and the ignored left out; ValueError for one that is no channel."""
-    found = [one for one in labels.detach().reshape(-1).to(torch.int64).tolist() if one != -1 and one not in ignored]
-    strange = [one for one in found if not 0 <= one < channels]
+    listed = [
+        index for index in labels.detach().reshape(-1).to(torch.int64).tolist() if index != -1 and index not in ignored
+    ]
+    strange = [index for index in listed if not 0 <= index < channels]
     if strange:
         raise layer.fail(f"label {strange[0]} is none of the {channels} channels")
-    return found
+    return listed
 
 
 @module("BiasChannel")
@@ -99,13 +101,13 @@ class BiasChannel(CaffeLayer):
         bias = torch.zeros_like(scores[..., :1, :1] if o.label_type == "IMAGE" else scores)
         if o.label_type == "IMAGE":
             for i, item in enumerate(label):
-                for one in _listed(self, item, channels, o.ignore_label):
-                    bias[i, one] += o.bg_bias if one == 0 else o.fg_bias
+                for channel in _listed(self, item, channels, o.ignore_label):
+                    bias[i, channel] += o.fg_bias if channel else o.bg_bias
             return scores + bias
         wanted = label.detach().to(torch.int64)
         skipped = wanted == -1
-        for one in o.ignore_label:
-            skipped |= wanted == one
+        for ignored in o.ignore_label:
+            skipped |= wanted == ignored
         _listed(self, wanted[~skipped].unique(), channels)
         foreground = ~skipped if o.background_label is None else ~skipped & (wanted != o.background_label)
         bias.scatter_add_(1, wanted.masked_fill(skipped, 0), foreground.to(scores.dtype) * o.fg_bias)
@@ -135,16 +137,16 @@ class AdaptiveBiasChannel(CaffeLayer):
         o = self.options
         if o.suppress_others:
             least = planes[listed].amin(0)
-            others = [one for one in range(len(planes)) if one not in listed]
+            others = [channel for channel in range(len(planes)) if channel not in listed]
             planes[others] = torch.where(planes[others] > least, least - o.margin_others, planes[others])
         highest = planes[listed].amax(0)
         mean, pixels = highest.double().mean(), planes.shape[1]
         for _ in range(o.num_iter):
-            for one in listed:
+            for channel in listed:
                 # The product is taken in single precision, then truncated.
-                rank = int(np.float32(o.fg_portion if one else o.bg_portion) * np.float32(pixels))
-                planes[one] += (highest - planes[one]).kthvalue(min(rank, pixels - 1) + 1).values
-                highest = torch.maximum(highest, planes[one])
+                rank = int(np.float32(o.fg_portion if channel else o.bg_portion) * np.float32(pixels))
+                planes[channel] += (highest - planes[channel]).kthvalue(min(rank, pixels - 1) + 1).values
+                highest = torch.maximum(highest, planes[channel])
         planes += (mean - highest.double().mean()).to(planes.dtype)
 
 
@@ -159,8 +161,8 @@ class UniqueLabel(CaffeLayer):
         o = self.options
         top = label.new_full((label.shape[0], o.max_labels, 1, 1), -1)
         for i, item in enumerate(label):
-            found = sorted({*item.to(torch.int64).unique().tolist()} - {*o.ignore_label} | {*o.force_label})
-            if len(found) > o.max_labels:
-                raise self.fail(f"item {i} has {len(found)} labels, max_labels is {o.max_labels}")
-            top[i, : len(found), 0, 0] = top.new_tensor(found)
+            labels = sorted({*item.to(torch.int64).unique().tolist()} - {*o.ignore_label} | {*o.force_label})
+            if len(labels) > o.max_labels:
+                raise self.fail(f"item {i} has {len(labels)} labels, max_labels is {o.max_labels}")
+            top[i, : len(labels), 0, 0] = top.new_tensor(labels)
         return top

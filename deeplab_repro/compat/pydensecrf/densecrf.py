@@ -306,9 +306,9 @@ def _numbers(value: Any, count: int) -> list[float]:
     if isinstance(value, Number):
         return [float(value)] * count
     numbers = [value[i] for i in range(count)]
-    if not all(isinstance(each, Number) for each in numbers):
+    if not all(isinstance(number, Number) for number in numbers):
         raise TypeError(f"must be real number, not {type(value).__name__}")
-    return [float(each) for each in numbers]
+    return [float(number) for number in numbers]
 
 
 def _numpy(q: Tensor) -> NDArray[np.float32]:

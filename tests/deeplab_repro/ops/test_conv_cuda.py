@@ -1,4 +1,4 @@
-"""The convolution kernels of CUDA against float64; test_batched_conv.py follows their code on the CPU."""
+"""The convolution kernels of CUDA against float64; test_conv_batched.py follows their code on the CPU."""
 
 import contextlib
 
