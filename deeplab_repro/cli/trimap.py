@@ -90,7 +90,7 @@ def trimap(
         settings = {**facts, "data": str(dataset), "split": split, "crf": repr(params)}
         with progress_steps("evaluating") as progress:
             result = evaluate(
-                source, data, params, bands, ranks.rank, ranks.world, boundary=boundary.value, resume=output,
+                source, data, params, bands, ranks, boundary=boundary.value, resume=output,
                 settings=settings, progress=progress,
             )  # fmt: skip
     if ranks.first:

@@ -100,8 +100,7 @@ def evaluate(
     dataset: SegmentationDataset,
     crf: CRFParams | None = None,
     trimap_widths: Iterable[int] = (),
-    rank: int = 0,
-    world: int = 1,
+    ranks: Ranks = Ranks(),
     *,
     boundary: Literal["void", "edges"] = "void",
     resume: Path | None = None,
@@ -115,8 +114,8 @@ def evaluate(
     segmenter: a Segmenter (its own CRF is left aside), or a function from sample and RGB image to scores or labels.
     crf: refine scores by it and count both answers. trimap_widths: also count within so many pixels of the boundaries,
     which `boundary` takes from void pixels (VOC) or from where labels change.
-    rank, world: this process takes every world-th image; the counts are summed over an initialised torch.distributed
-    group and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
+    ranks: this process among those of the job, each of which takes every world-th image; the counts are summed over
+    them and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
     not change (`Segmenter.fingerprint` tells other weights apart); an image whose files changed since, or that lacks a
     file asked for, is counted anew.
     store_scores: folder for ID.npy, the network's scores. write_labels: where each image's final labels go. With
@@ -137,10 +136,10 @@ def evaluate(
         # On every rank: one that does not know of other settings would add its counts to theirs.
         facts = {"stages": stages, "trimap": widths, "boundary": boundary, "classes": dataset.num_classes}
         check_record(resume / "settings.json", {**facts, **(settings or {})})
-        noted = CountedImages(resume, rank, shape)
+        noted = CountedImages(resume, ranks.rank, shape)
     device = segmenter.device if isinstance(segmenter, Segmenter) else torch.device("cpu")
     total = np.zeros(shape, np.int64)
-    own = dataset.samples[rank::world]
+    own = dataset.samples[ranks.rank :: ranks.world]
     for done, sample in enumerate(own):
         outputs = [] if store_scores is None else [_scores_file(store_scores, sample)]
         outputs += [] if write_labels is None else [write_labels.file(sample)]
@@ -162,7 +161,7 @@ def evaluate(
                 noted.add(sample.name, files, counts)
         total += counts
         progress(done + 1, len(own))
-    total = Ranks(rank, world).total(torch.from_numpy(total)).numpy()
+    total = ranks.total(torch.from_numpy(total)).numpy()
     return Result(dataset.class_names, len(dataset), widths, dict(zip(stages, total, strict=True)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -29,10 +29,14 @@ class LostRank(RuntimeError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world`; a job of one process talks to nobody."""
+    """This process among `world`; a job of one process talks to nobody.
+
+    lifeline: of the job this process has joined, which knows why a collective fails. It rides here, on the object that
+    every caller of a collective has anyway, so that the module keeps no state of a job."""
 
     rank: int = 0
     world: int = 1
+    lifeline: Lifeline | None = field(default=None, compare=False, repr=False)
 
     @property
     def first(self) -> bool:
@@ -46,7 +50,7 @@ class Ranks:
         if self.world == 1:
             return value
         result = value.detach().clone()
-        with _told():
+        with self._told():
             dist.all_reduce(result)
         return result
 
@@ -54,7 +58,7 @@ class Ranks:
         """What every rank has, in their order; picklable, for a few facts. LostRank as in `total`."""
         parts = [part] * self.world
         if self.world > 1:
-            with _told():
+            with self._told():
                 dist.all_gather_object(parts, part)
         return parts
 
@@ -65,45 +69,42 @@ class Ranks:
         bucket: list[Tensor] = []
         for at, tensor in enumerate(tensors):
             bucket.append(tensor)
-            if at + 1 == len(tensors) or sum(each.numel() for each in bucket) >= BUCKET:
-                flat = torch.cat([each.reshape(-1) for each in bucket])
-                with _told():
+            if at + 1 == len(tensors) or sum(gradient.numel() for gradient in bucket) >= BUCKET:
+                flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+                with self._told():
                     dist.all_reduce(flat)
-                for each, part in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
-                    each.copy_(part.view_as(each))
+                for gradient, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+                    gradient.copy_(part.view_as(gradient))
                 bucket = []
 
     @contextmanager
     def rescued(self, save: Callable[[], str]) -> Iterator[None]:
         """In the block, what `save` does, from another thread, before this process is ended because it is stuck in a
         collective; it returns what to say of it."""
-        if _lifeline is not None:
-            _lifeline.rescue = save
+        if self.lifeline is None:
+            yield
+            return
+        self.lifeline.rescue = save
         try:
             yield
         finally:
-            if _lifeline is not None:
-                _lifeline.rescue = None
+            self.lifeline.rescue = None
 
     def follow(self, tensors: Sequence[Tensor]) -> None:
         """Take over rank 0's tensors; LostRank as in `total`."""
         if self.world > 1:
-            with _told():
+            with self._told():
                 for tensor in tensors:
                     dist.broadcast(tensor, 0)
 
-
-# That of the job, once this process has joined one: torch.distributed keeps one job a process, too.
-_lifeline: Lifeline | None = None
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        cause = "" if _lifeline is None else _lifeline.cause()
-        raise LostRank(lost(cause or str(error).split("\n")[0][:200])) from error
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A collective that fails in the block tells which process is lost."""
+        try:
+            yield
+        except RuntimeError as error:
+            cause = "" if self.lifeline is None else self.lifeline.cause()
+            raise LostRank(lost(cause or str(error).split("\n")[0][:200])) from error
 
 
 @contextmanager
@@ -113,13 +114,12 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     nccl on CUDA, gloo on the CPU. The block ends for all ranks together: when every one is through it, or, within a
     minute, when one has failed or is gone; two where this one is stuck and has something to save.
     Raises LostRank where that is another, or one does not come, and ValueError for half an environment."""
-    global _lifeline
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield Ranks()
         return
     ranks = Ranks(int(_variable("RANK")), int(_variable("WORLD_SIZE")))
     store, own = _meeting(ranks)
-    lifeline = _lifeline = Lifeline(own, ranks.rank, ranks.world)
+    lifeline = Lifeline(own, ranks.rank, ranks.world)
     try:
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
@@ -128,7 +128,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             world_size=ranks.world,
             timeout=PATIENCE,
         )
-        yield ranks
+        yield replace(ranks, lifeline=lifeline)
         lifeline.finish(store)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and lifeline.reason:
@@ -139,7 +139,6 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if dist.is_initialized():
             dist.destroy_process_group()
         lifeline.close()
-        _lifeline = None
 
 
 def _meeting(ranks: Ranks) -> tuple[dist.Store, dist.Store]:

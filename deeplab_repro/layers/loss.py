@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_repro.layers.base import CaffeLayer, module
-from deeplab_repro.layers.shares import whole, whole_sum
+from deeplab_repro.layers.shares import BatchLayer, Share
 from prototxt_import import LayerSpec, NetSpec
 from prototxt_import.paths import named_file
 
@@ -31,16 +31,16 @@ def descending(x: Tensor, dim: int, count: int) -> tuple[Tensor, Tensor]:
     return values.narrow(dim, 0, count), x.shape[dim] - 1 - index.narrow(dim, 0, count)
 
 
-def normalizer(rule: str, weight: Tensor, items: int) -> Tensor | int:
+def normalizer(rule: str, weight: Tensor, items: int, share: Share) -> Tensor | int:
     """What a loss over labels that count `weight` each (0 where ignored) is divided by."""
     if rule == "WEIGHTED":
-        return whole_sum(weight.sum())
+        return share.whole_sum(weight.sum())
     if rule == "VALID":
-        return whole_sum(weight.sum()).clamp(min=1)
-    return max({"FULL": whole(weight.numel()), "BATCH_SIZE": whole(items), "NONE": 1}[rule], 1)
+        return share.whole_sum(weight.sum()).clamp(min=1)
+    return max({"FULL": share.whole(weight.numel()), "BATCH_SIZE": share.whole(items), "NONE": 1}[rule], 1)
 
 
-class _Labelled(CaffeLayer):
+class _Labelled(BatchLayer):
     """A layer that compares scores with integer labels."""
 
     @torch.compiler.disable  # looks at values, which a compiled graph cannot
@@ -110,7 +110,7 @@ class SoftmaxWithLoss(_Labelled):
             if self.class_weight.numel() != classes:
                 raise self.fail(f"weight_source has {self.class_weight.numel()} numbers for {classes} classes")
             weight = weight * self.class_weight.to(weight)[target.where(valid, 0)]
-        loss = (value * weight).sum() / normalizer(o.normalization, weight, scores.shape[:axis].numel())
+        loss = (value * weight).sum() / normalizer(o.normalization, weight, scores.shape[:axis].numel(), self.share)
         return (loss, F.softmax(scores, axis)) if len(self.layer.tops) > 1 else loss
 
 
@@ -121,7 +121,8 @@ class MultinomialLogisticLoss(_Labelled):
     def forward(self, p: Tensor, label: Tensor) -> Tensor:
         rows = p.flatten(1)
         target, _ = self.labels(label, rows.shape[0], rows.shape[1])
-        return -rows.gather(1, target.unsqueeze(1)).clamp(min=LOG_THRESHOLD).log().sum() / whole(rows.shape[0])
+        log_p = rows.gather(1, target.unsqueeze(1)).clamp(min=LOG_THRESHOLD).log()
+        return -log_p.sum() / self.share.whole(rows.shape[0])
 
 
 @module("InfogainLoss")
@@ -137,7 +138,7 @@ class InfogainLoss(_Labelled):
         rows = p.flatten(1)
         target, _ = self.labels(label, rows.shape[0], rows.shape[1])
         gain = matrix.detach().reshape(rows.shape[1], rows.shape[1])[target]
-        return -(gain * rows.clamp(min=LOG_THRESHOLD).log()).sum() / whole(rows.shape[0])
+        return -(gain * rows.clamp(min=LOG_THRESHOLD).log()).sum() / self.share.whole(rows.shape[0])
 
 
 @module("HingeLoss")
@@ -149,11 +150,11 @@ class HingeLoss(_Labelled):
         target, _ = self.labels(label, rows.shape[0], rows.shape[1])
         sign = 1 - 2 * F.one_hot(target, rows.shape[1]).to(rows.dtype)
         margin = F.relu(1 + sign * rows)
-        return (margin * margin if self.options.norm == "L2" else margin).sum() / whole(rows.shape[0])
+        return (margin * margin if self.options.norm == "L2" else margin).sum() / self.share.whole(rows.shape[0])
 
 
 @module("EuclideanLoss")
-class EuclideanLoss(CaffeLayer):
+class EuclideanLoss(BatchLayer):
     """Half the sum of squared differences, over the items, or with normalization FULL (v1) over all numbers.
 
     With square_root (v1's L2sqrt) the root of that mean instead, not halved."""
@@ -161,14 +162,15 @@ class EuclideanLoss(CaffeLayer):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         o = self.options
         difference = a - b.reshape(a.shape)
-        mean = (difference * difference).sum() / whole(a.numel() if o.normalization == "FULL" else a.shape[0])
-        if o.square_root and whole(1) > 1:
+        items = a.numel() if o.normalization == "FULL" else a.shape[0]
+        mean = (difference * difference).sum() / self.share.whole(items)
+        if o.square_root and self.share.count > 1:
             raise self.fail("the root over a batch cannot be taken share by share; train it in one process")
         return mean.sqrt() if o.square_root else mean / 2
 
 
 @module("SigmoidCrossEntropyLoss")
-class SigmoidCrossEntropyLoss(CaffeLayer):
+class SigmoidCrossEntropyLoss(BatchLayer):
     """Cross entropy of sigmoid(x) and targets in [0, 1], summed over those not ignored, divided as in SoftmaxWithLoss.
 
     A second top holds sigmoid(x)."""
@@ -179,12 +181,12 @@ class SigmoidCrossEntropyLoss(CaffeLayer):
         for value in self.options.ignore_labels:
             valid = valid * (target.to(torch.int64) != value)
         value = F.binary_cross_entropy_with_logits(x, target, weight=valid, reduction="sum")
-        loss = value / normalizer(self.options.normalization, valid, x.shape[0])
+        loss = value / normalizer(self.options.normalization, valid, x.shape[0], self.share)
         return (loss, torch.sigmoid(x)) if len(self.layer.tops) > 1 else loss
 
 
 @module("ContrastiveLoss")
-class ContrastiveLoss(CaffeLayer):
+class ContrastiveLoss(BatchLayer):
     """Over pairs at distance d, half the mean of d^2 (similar) or max(0, margin - d)^2 (not similar).
 
     With legacy_version, always in v1, dissimilar pairs count max(0, margin - d^2)."""
@@ -195,7 +197,7 @@ class ContrastiveLoss(CaffeLayer):
         gap = F.relu(o.margin - (square if o.legacy_version else _Distance.apply(square)))
         apart = gap if o.legacy_version else gap**2
         pairs = torch.where(similar.detach().reshape(-1).to(torch.int64) != 0, square, apart)
-        return pairs.sum() / (2 * whole(a.shape[0]))
+        return pairs.sum() / (2 * self.share.whole(a.shape[0]))
 
 
 class _Distance(torch.autograd.Function):
@@ -245,11 +247,11 @@ class Accuracy(_Labelled):
         target, valid = self.labels(label, rows.shape[0], classes, o.ignore_labels)
         _, best = descending(rows, 1, min(o.top_k, classes))
         hit = ((best == target.unsqueeze(1)).any(1) & valid).to(scores.dtype)
-        total = whole_sum(hit.sum()) / whole_sum(valid.sum())
+        total = self.share.whole_sum(hit.sum()) / self.share.whole_sum(valid.sum())
         if len(self.layer.tops) < 2:
             return total
         truth = F.one_hot(target.where(valid, 0), classes).to(scores.dtype) * valid.unsqueeze(1)
-        count, hits = whole_sum(truth.sum(0)), whole_sum((truth * hit.unsqueeze(1)).sum(0))
+        count, hits = self.share.whole_sum(truth.sum(0)), self.share.whole_sum((truth * hit.unsqueeze(1)).sum(0))
         return total, torch.where(count > 0, hits / count.clamp(min=1), 0)
 
 
@@ -270,7 +272,7 @@ class SegAccuracy(_Labelled):
         _, index = descending(scores, 1, 1)
         target, valid = self.labels(label, index.numel(), classes, self.options.ignore_labels)
         pairs = target[valid] * classes + index.reshape(-1)[valid]
-        matrix = whole_sum(torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes))
+        matrix = self.share.whole_sum(torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes))
         if not self.options.reset:
             matrix = self.confusion = matrix if self.confusion is None else self.confusion.to(matrix.device) + matrix
         matrix = matrix.double()

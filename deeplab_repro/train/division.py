@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeplab_repro.jobs.ranks import Ranks
-from deeplab_repro.layers.shares import shared_batch
+from deeplab_repro.layers.shares import Share, shared_batch
 from prototxt_import import NetSpec, SolverSpec
 from prototxt_import.layers.base import is_source
 
@@ -62,9 +63,14 @@ class Division:
         shapes = {name: (value.shape[0] * world, *value.shape[1:]) for name, value in batch.items()}
         return shapes, slice(rank * count, (rank + 1) * count)
 
-    def losses(self) -> AbstractContextManager[None]:
-        """Losses in the block are divided by the whole batch's count."""
-        return shared_batch(self.ranks.world, self.ranks.total) if self.in_parts else nullcontext()
+    def losses(self, net: nn.Module) -> AbstractContextManager[None]:
+        """Losses of `net` in the block are divided by the whole batch's count."""
+        return shared_batch(net, self._counted) if self.in_parts else nullcontext()
+
+    @cached_property
+    def _counted(self) -> Share:
+        # One object for the whole run, so that a compiled net meets the same one in every pass.
+        return Share(self.ranks.world, self.ranks.total)
 
 
 def _check_statistics(spec: NetSpec, world: int) -> None:

@@ -244,16 +244,11 @@ class Trainer:
         batch = nets.to_device(batch, self.settings.device)
         masks = nets.to_device(masks, self.settings.device)
         debug = self._debug if debugged else None
-        with nullcontext() if debug is None else debug.forward():
-            blobs = self._forward(batch, masks, None if displayed or debugged else ())
-        if blobs.loss is None:
-            raise ValueError(f"{self.net.spec.source}: has no loss in phase TRAIN; there is nothing to train for")
-        loss = blobs.loss.item()
-        if not math.isfinite(loss):
-            self._suspect = batch, masks
-        if not blobs.loss.requires_grad:
-            raise ValueError(f"{self.net.spec.source}: no learnable blob with lr_mult above 0 leads to its loss")
-        blobs.loss.backward()
+        with self._division.losses(self.net):  # backward, too: it computes losses again between kept activations
+            with nullcontext() if debug is None else debug.forward(), self._autocast():
+                blobs = self._runner(**batch, masks=masks, blobs=None if displayed or debugged else ())
+            loss = self._checked(blobs, batch, masks)
+            blobs.loss.backward()
         if debug is not None:
             debug.backward(self.optimizer.learnables)
         if index + 1 == passes and self._picture_due():
@@ -264,9 +259,16 @@ class Trainer:
         wanted = self.ranks.first and any(one.wants_pictures for one in self._watchers)
         return wanted and self.updates % max(1, self.stop_at // PICTURES) == 0
 
-    def _forward(self, batch: Mapping[str, Tensor], masks: Mapping[str, Tensor], blobs: Any) -> Blobs:
-        with self._autocast(), self._division.losses():
-            return self._runner(**batch, masks=masks, blobs=blobs)
+    def _checked(self, blobs: Blobs, batch: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> float:
+        """The loss as a number; ValueError where there is none that anything can learn from."""
+        if blobs.loss is None:
+            raise ValueError(f"{self.net.spec.source}: has no loss in phase TRAIN; there is nothing to train for")
+        loss = blobs.loss.item()
+        if not math.isfinite(loss):
+            self._suspect = batch, masks
+        if not blobs.loss.requires_grad:
+            raise ValueError(f"{self.net.spec.source}: no learnable blob with lr_mult above 0 leads to its loss")
+        return loss
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.settings.amp is None:

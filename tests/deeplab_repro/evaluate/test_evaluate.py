@@ -14,6 +14,7 @@ from deeplab_repro.evaluate.evaluate import count, evaluate, from_labels, from_s
 from deeplab_repro.evaluate.metrics import ConfusionMatrix, trimap_band
 from deeplab_repro.files.images import write_image
 from deeplab_repro.files.palette import save_label_png
+from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.predict.segmenter import Segmenter
 
 CLASSES = 10
@@ -120,7 +121,7 @@ def test_parts_of_the_set_add_up_to_the_whole(folder, dataset, monkeypatch):
     parts = []
     monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: parts.append(tensor.numpy().copy()))
     for rank in range(3):
-        evaluate(source, dataset, None, (1, 2), rank, 3)
+        evaluate(source, dataset, None, (1, 2), Ranks(rank, 3))
     np.testing.assert_array_equal(sum(parts)[0], whole.counts["network"])
 
 
@@ -200,7 +201,7 @@ def test_weights_that_changed_under_their_name_are_other_settings(toy, deeplab, 
 def test_no_rank_adds_to_counts_of_other_settings(folder, dataset, tmp_path):
     evaluate(from_scores(folder / "scores"), dataset, resume=tmp_path)
     with pytest.raises(ValueError, match="other settings"):
-        evaluate(from_scores(folder / "scores"), dataset, CRF, rank=1, world=2, resume=tmp_path)
+        evaluate(from_scores(folder / "scores"), dataset, CRF, ranks=Ranks(1, 2), resume=tmp_path)
     assert [file.name for file in tmp_path.glob("counts.*")] == ["counts.0.jsonl"]
 
 
