@@ -167,19 +167,11 @@ def parameter_count(spec: NetSpec) -> int:
 
 def multiply_accumulates(layer: LayerSpec, spec: NetSpec) -> int:
     """Multiply-accumulates of one forward pass of a layer with a matrix product; 0 for all others."""
-    shapes = spec.param_shapes.get(layer.name, ())
-    if not shapes or not layer.tops:
+    bottoms, tops = ([spec.blobs.get(name) for name in names] for names in (layer.bottoms, layer.tops))
+    # A shape that only data can tell leaves the count open.
+    if not tops or None in bottoms or None in tops:
         return 0
-    weight, top = shapes[0], spec.blobs.get(layer.tops[0], ())
-    passes = len(layer.tops)  # a convolution of several bottoms treats them alike
-    if layer.type == "Convolution" and len(top) == 4:
-        return passes * top[0] * math.prod(top[2:]) * math.prod(weight)
-    if layer.type == "Deconvolution" and len(spec.blobs.get(layer.bottoms[0], ())) == 4:
-        bottom = spec.blobs[layer.bottoms[0]]
-        return passes * bottom[0] * math.prod(bottom[2:]) * math.prod(weight)
-    if layer.type == "InnerProduct" and top:
-        return math.prod(top[:-1]) * math.prod(weight)
-    return 0
+    return layer.options.multiply_accumulates(bottoms, tops)
 
 
 def activation_bytes(spec: NetSpec) -> tuple[int, int]:

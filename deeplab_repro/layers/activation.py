@@ -16,6 +16,8 @@ from prototxt_import import LayerSpec, NetSpec
 class ReLU(CaffeLayer):
     """max(0, x) + negative_slope * min(0, x); at exactly 0 the gradient is the slope."""
 
+    any_layout = low_precision = True
+
     def forward(self, x: Tensor) -> Tensor:
         slope = self.options.negative_slope
         return F.leaky_relu(x, slope) if slope else F.relu(x)
@@ -24,6 +26,8 @@ class ReLU(CaffeLayer):
 @module("PReLU")
 class PReLU(CaffeLayer):
     """max(0, x) + slope * min(0, x) with a learned slope per channel, or one for all."""
+
+    any_layout = True
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
@@ -45,6 +49,8 @@ class ELU(CaffeLayer):
 class Sigmoid(CaffeLayer):
     """1 / (1 + e^-x)."""
 
+    any_layout = True
+
     def forward(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
 
@@ -52,6 +58,8 @@ class Sigmoid(CaffeLayer):
 @module("TanH")
 class TanH(CaffeLayer):
     """Hyperbolic tangent."""
+
+    any_layout = True
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
@@ -132,6 +140,8 @@ class Dropout(CaffeLayer):
     """Identity in phase TEST; in TRAIN keeps each value with probability 1 - ratio and scales it by 1 / (1 - ratio).
 
     mask: zeros and ones in place of random draws, as many as x has values."""
+
+    any_layout = True
 
     takes_mask = True
 

@@ -32,9 +32,16 @@ class CaffeLayer(nn.Module):
     one tensor per bottom and returns one tensor, or a tuple with one per top. It never writes into a bottom, and
     `train()` and `eval()` mean nothing to it: Caffe fixes the phase when a net is built.
 
-    takes_mask: whether `forward` accepts the keyword `mask`, as Dropout does."""
+    takes_mask: whether `forward` accepts the keyword `mask`, as Dropout does.
+    What a prepared net may do with the module (False is always right):
+    fresh_top: its tops are memory of its own, so that what follows may work on them in place.
+    any_layout: it takes and gives channels_last memory as well as contiguous.
+    low_precision: bfloat16 is good enough for it."""
 
     takes_mask = False
+    fresh_top = False
+    any_layout = False
+    low_precision = False
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__()
@@ -74,6 +81,20 @@ class CaffeLayer(nn.Module):
             with torch.no_grad():
                 np.copyto(blob.numpy(), np.asarray(array).reshape(blob.shape), casting="same_kind")
 
+    def channel_map(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Factor and summand per channel, float64, of an affine layer with one bottom (LayerType.affine).
+
+        Example:
+            >>> import torch
+            >>> from deeplab_repro.layers import build_module
+            >>> from prototxt_import import layer, make_net
+            >>> net = make_net("n", {"x": (1, 2, 4, 4)}, [layer("Scale", "s", "x", "y")])
+            >>> scale = build_module(net.layers[0], net)
+            >>> scale.reset_parameters()
+            >>> [each.tolist() for each in scale.channel_map()]
+            [[1.0, 1.0], [0.0, 0.0]]"""
+        raise self.fail("its module does not say its channel_map(), which an affine type needs")
+
     def fail(self, what: str) -> ValueError:
         """A ValueError about this layer, to be raised."""
         return ValueError(f"layer {self.layer.name!r} ({self.layer.type}): {what}")
@@ -98,6 +119,11 @@ def module(*types: str) -> Callable[[_Class], _Class]:
 def has_module(type_name: str) -> bool:
     """Whether layers of this Caffe type can run."""
     return type_name in _MODULES
+
+
+def module_class(type_name: str) -> type[CaffeLayer]:
+    """The class that runs layers of this Caffe type; CaffeLayer itself, which promises nothing, where there is none."""
+    return _MODULES.get(type_name, CaffeLayer)
 
 
 def require_modules(layers: Iterable[LayerSpec]) -> None:

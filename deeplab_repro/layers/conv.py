@@ -34,6 +34,8 @@ class _Weighted(CaffeLayer):
 class Convolution(_Weighted):
     """Atrous convolution; weight [Cout, Cin/group, kh, kw]. Several bottoms give as many tops, by the same weights."""
 
+    fresh_top = any_layout = low_precision = True
+
     def apply_to(self, x: Tensor) -> Tensor:
         o = self.options
         return ops.atrous_conv2d(x, self.weight, self.bias, o.stride, o.pad, o.dilation, o.group)
@@ -43,6 +45,8 @@ class Convolution(_Weighted):
 class Deconvolution(_Weighted):
     """Transposed convolution; weight [Cin, Cout/group, kh, kw]."""
 
+    fresh_top = any_layout = True
+
     def apply_to(self, x: Tensor) -> Tensor:
         o = self.options
         return F.conv_transpose2d(x, self.weight, self.bias, o.stride, o.pad, 0, o.group, o.dilation)
@@ -51,6 +55,8 @@ class Deconvolution(_Weighted):
 @module("InnerProduct")
 class InnerProduct(_Weighted):
     """x flattened from `axis`, times the weight [N, K] ([K, N] with transpose), plus the bias."""
+
+    fresh_top = True
 
     def apply_to(self, x: Tensor) -> Tensor:
         o = self.options

@@ -33,6 +33,8 @@ class Eltwise(CaffeLayer):
     At equal maxima the gradient goes where Caffe's CPU code sends it: bottom 1 beats bottom 0, a later bottom has to
     be strictly greater. (Its GPU code lets any later bottom win a tie; the values agree.)"""
 
+    fresh_top = any_layout = low_precision = True
+
     def forward(self, *bottoms: Tensor) -> Tensor:
         o = self.options
         first, *rest = bottoms
@@ -61,6 +63,8 @@ class Eltwise(CaffeLayer):
 class Concat(CaffeLayer):
     """Bottoms joined along an axis."""
 
+    fresh_top = any_layout = low_precision = True
+
     def forward(self, *bottoms: Tensor) -> Tensor:
         return torch.cat(bottoms, self.options.axis)
 
@@ -68,6 +72,8 @@ class Concat(CaffeLayer):
 @module("Slice")
 class Slice(CaffeLayer):
     """One bottom cut along an axis at slice_points, or into equal parts."""
+
+    any_layout = low_precision = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         axis = self.options.axis
@@ -78,6 +84,8 @@ class Slice(CaffeLayer):
 @module("Split")
 class Split(CaffeLayer):
     """The bottom under several names."""
+
+    any_layout = low_precision = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(x.view_as(x) for _ in self.layer.tops)

@@ -27,6 +27,8 @@ class BatchNorm(_Broadcast):
     never take gradients. Without use_global_stats mu and var are the batch's, and every pass folds them into the
     blobs as BVLC Caffe does; DeepLab v2's own fork cannot do that, its published nets use the stored statistics."""
 
+    fresh_top = any_layout = low_precision = True
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         for name in ("mean", "variance", "factor"):
@@ -38,12 +40,18 @@ class BatchNorm(_Broadcast):
     def forward(self, x: Tensor) -> Tensor:
         if not self.options.use_global_stats:
             return self._batch_norm(x)
-        factor = self.factor.detach()
-        share = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
-        scale = torch.rsqrt(self.variance.detach() * share + self.options.eps)
-        shift = self.mean.detach() * share * -scale
+        scale, shift = self._stored(self.mean.detach(), self.variance.detach(), self.factor.detach())
         # F.batch_norm would keep x for a gradient of the statistics that nobody asks for.
         return torch.addcmul(self.spread(shift, x, 1), x, self.spread(scale, x, 1))
+
+    def channel_map(self) -> tuple[Tensor, Tensor]:
+        return self._stored(*(blob.detach().double() for blob in self.blobs()))
+
+    def _stored(self, mean: Tensor, variance: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """Factor and summand per channel from the stored statistics."""
+        share = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
+        scale = torch.rsqrt(variance * share + self.options.eps)
+        return scale, mean * share * -scale
 
     def _batch_norm(self, x: Tensor) -> Tensor:
         # With a momentum of 1 the running statistics are the batch's, the variance unbiased as Caffe keeps it: one
@@ -62,6 +70,8 @@ class BatchNorm(_Broadcast):
 class Scale(_Broadcast):
     """x * gamma (+ beta). gamma is the blob `weight`, or the second bottom where there is one; beta the blob `bias`."""
 
+    fresh_top = any_layout = low_precision = True
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         if len(layer.bottoms) == 1:
@@ -76,10 +86,16 @@ class Scale(_Broadcast):
         gamma = self.spread(self.weight if gamma is None else gamma, x, axis)
         return x * gamma if self.bias is None else torch.addcmul(self.spread(self.bias, x, axis), x, gamma)
 
+    def channel_map(self) -> tuple[Tensor, Tensor]:
+        gamma, *beta = (blob.detach().double() for blob in self.blobs())
+        return gamma, beta[0] if beta else torch.zeros_like(gamma)
+
 
 @module("Bias")
 class Bias(_Broadcast):
     """x + beta; beta is the blob `bias`, or the second bottom where there is one."""
+
+    fresh_top = any_layout = low_precision = True
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
@@ -88,6 +104,10 @@ class Bias(_Broadcast):
 
     def forward(self, x: Tensor, beta: Tensor | None = None) -> Tensor:
         return x + self.spread(self.bias if beta is None else beta, x, self.options.axis)
+
+    def channel_map(self) -> tuple[Tensor, Tensor]:
+        beta = self.bias.detach().double()
+        return torch.ones_like(beta), beta
 
 
 @module("LRN")

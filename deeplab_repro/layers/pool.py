@@ -90,6 +90,8 @@ def pooled(x: Tensor, options: PoolingOptions) -> tuple[Tensor, Tensor | None]:
 class Pooling(CaffeLayer):
     """MAX or AVE pooling; with MAX a second top holds the flat index of each maximum as a number."""
 
+    fresh_top = any_layout = low_precision = True
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         if self.options.method not in ("MAX", "AVE"):

@@ -49,6 +49,8 @@ def interpolate(x: Tensor, height: int, width: int) -> Tensor:
 class Interp(CaffeLayer):
     """Crop by pad_beg and pad_end (<= 0), then resize bilinearly with corners aligned. Labels are blended too."""
 
+    any_layout = True
+
     def forward(self, x: Tensor) -> Tensor:
         o = self.options
         h, w = x.shape[-2:]
@@ -59,6 +61,8 @@ class Interp(CaffeLayer):
 class Padding(CaffeLayer):
     """Zeros added at the top and left (pad_beg) and bottom and right (pad_end); both negative: cropped."""
 
+    any_layout = True
+
     def forward(self, x: Tensor) -> Tensor:
         beg, end = self.options.pad_beg, self.options.pad_end
         return F.pad(x, (beg, end, beg, end))
@@ -67,6 +71,8 @@ class Padding(CaffeLayer):
 @module("Crop")
 class Crop(CaffeLayer):
     """The first bottom cut to the second's size in every dimension from `axis` on, at the given offsets."""
+
+    any_layout = True
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         offsets = self.options.offsets([tuple(x.shape), tuple(like.shape)])

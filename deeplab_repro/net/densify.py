@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -23,13 +22,6 @@ _LARGER = 64
 # One layer for each tap of a maximum that has a rate.
 _MOST_TAPS = 32
 
-# Each position by itself, or positions around it across channels only: the same at every rate.
-_POINTWISE = frozenset(
-    (
-        "AbsVal", "BNLL", "BatchNorm", "Bias", "Concat", "Dropout", "ELU", "Eltwise", "Exp", "Log", "PReLU", "Power",
-        "ReLU", "Scale", "Sigmoid", "Silence", "Slice", "Softmax", "Split", "Swish", "TanH", "Threshold",
-    )
-)  # fmt: skip
 _FROZEN = ParamSpec(lr_mult=0, decay_mult=0)
 
 
@@ -147,7 +139,7 @@ def _add(dense: _Dense, one: LayerSpec) -> None:
         return
     bottoms = [dense.blobs[name] for name in one.bottoms]
     row = lookup(one.type)
-    scored = (row is not None and row.loss) or one.type in ("Accuracy", "SegAccuracy")
+    scored = row is not None and (row.loss or row.scorer)
     labels = [name for blob, name in zip(bottoms, one.bottoms, strict=True) if not _changed(dense, blob, name)]
     if scored and len(labels) < len(bottoms):
         dense.dropped.update(labels)
@@ -363,7 +355,7 @@ def _other(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
     options = one.options
     if became:
         _alike(dense, one, maps)
-        options = _per_position(one, flat=len(dense.source.blobs.get(one.bottoms[0], ())) == 2)
+        options = options.per_position(flat=len(dense.source.blobs.get(one.bottoms[0], ())) == 2)
         if options is None:
             raise _no(dense, one, "has no dense form")
     first = maps[0] if maps else bottoms[0]
@@ -372,23 +364,6 @@ def _other(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
         shape = dense.source.blobs.get(top, ())
         above.append(replace(first, name=top, shape=(*shape, 1, 1) if became and len(shape) == 2 else shape))
     _put(dense, one, bottoms, options, above)
-
-
-def _per_position(one: LayerSpec, flat: bool) -> Any:
-    """Options under which a layer does to every position of a map what it did; None where there are none.
-
-    flat: whether its bottom had two axes, of which the last was the channels'."""
-    options = one.options
-    if one.type == "ArgMax":
-        return options if options.per_pixel else replace(options, axis=1) if flat or options.axis == 1 else None
-    if one.type == "LRN":
-        return options if options.norm_region == "ACROSS_CHANNELS" else None
-    if one.type not in _POINTWISE:
-        return None
-    axis = getattr(options, "axis", 1)
-    if axis == -1 and flat:
-        return replace(options, axis=1)
-    return options if axis == 1 else None
 
 
 def _alike(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:

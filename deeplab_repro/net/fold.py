@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from deeplab_repro.layers.base import module_class
 from prototxt_import import LayerSpec
+from prototxt_import.layers import LayerType, lookup
 from prototxt_import.values import Shape
-
-AFFINE = ("BatchNorm", "Scale", "Bias")
-# Layers whose top is fresh memory, so that a ReLU may work on it in place.
-_FRESH = ("Convolution", "Deconvolution", "InnerProduct", "Pooling", "Eltwise", "Concat", *AFFINE)
 
 Value = tuple[str, int]  # a blob's name and how often it has been written
 
@@ -46,8 +44,13 @@ class Stage:
             yield from stage.layers()
 
     @property
+    def slope(self) -> float | None:
+        """Below 0, of the ReLU among `after`; None without one."""
+        return next((one.options.negative_slope for one in self.after if one.type == "ReLU"), None)
+
+    @property
     def has_relu(self) -> bool:
-        return any(one.type == "ReLU" for one in self.after)
+        return self.slope is not None
 
 
 def fold(
@@ -59,10 +62,11 @@ def fold(
 ) -> list[Stage]:
     """The layers, in order, grouped into stages; blobs named in `keep` stay visible.
 
-    Frozen BatchNorm, Scale and Bias join the convolution before them, or the one behind them where that has no
-    padding and nothing lies between; one after the other they are one affine map. ReLU joins any layer that makes
-    fresh memory, Dropout in phase TEST any layer at all. With `sums`, parallel convolutions of one blob join their sum,
-    and so does a 1x1 convolution at the end of a residual branch. Only values with a single reader are folded away."""
+    Affine layers (frozen BatchNorm, Scale, Bias) join the convolution before them, or the one behind them where that
+    has no padding and nothing lies between; one after the other they are one affine map. ReLU joins any layer that
+    makes fresh memory, Dropout in phase TEST any layer at all. With `sums`, parallel convolutions of one blob join
+    their sum, and so does a 1x1 convolution at the end of a residual branch. Only values with a single reader are
+    folded away."""
     reads, sources, results, last = values(layers)
     kept = {value for name, value in last.items() if name in keep}
     stages: list[Stage] = []
@@ -80,7 +84,7 @@ def fold(
             lone = [makers.get(each) if reads[each] == 1 and each not in kept else None for each in bottoms]
             stage.inner = _inner(lone)
             stages = [one for one in stages if one not in stage.inner]
-        elif maker and hidden and _feeds(maker, layer):
+        elif maker and hidden and _feeds(maker, layer, param_shapes):
             stage.before = [maker.layer, *maker.after]
             stages.remove(maker)
         stages.append(stage)
@@ -108,10 +112,11 @@ def values(
 
 def _joins(layer: LayerSpec, stage: Stage, param_shapes: Mapping[str, tuple[Shape, ...]], phase: str) -> bool:
     first = stage.layer
-    if layer.type == "Dropout":
+    if _row(layer).train_only:
         return phase == "TEST"
     if layer.type == "ReLU":
-        return first.type in _FRESH and not stage.has_relu
+        # It works in place, on memory that is the stage's own.
+        return module_class(first.type).fresh_top and not stage.has_relu
     if not is_channel_map(layer, param_shapes) or stage.has_relu or stage.inner:
         return False
     return first.type == "Convolution" or is_channel_map(first, param_shapes)
@@ -142,19 +147,26 @@ def _inner(terms: Sequence[Stage | None]) -> list[Stage]:
     return pointwise[-1:] if len(terms) == 2 else []
 
 
-def _feeds(stage: Stage, layer: LayerSpec) -> bool:
+def _feeds(stage: Stage, layer: LayerSpec, param_shapes: Mapping[str, tuple[Shape, ...]]) -> bool:
     """Whether a stage of affine layers alone can move into the convolution behind it.
 
     Padding would have to be the affine map's zero, not zero."""
-    if layer.type != "Convolution" or layer.options.pad != (0, 0) or stage.layer.type not in AFFINE:
+    if layer.type != "Convolution" or layer.options.pad != (0, 0) or not is_channel_map(stage.layer, param_shapes):
         return False
-    return len(stage.layer.bottoms) == 1 and all(one.type in (*AFFINE, "Dropout") for one in stage.after)
+    return all(is_affine(one) or _row(one).train_only for one in stage.after)
+
+
+def _row(layer: LayerSpec) -> LayerType:
+    row = lookup(layer.type)
+    assert row is not None  # a NetSpec holds known types alone
+    return row
+
+
+def is_affine(layer: LayerSpec) -> bool:
+    """Whether a layer is of a type that may be a fixed factor and summand per channel."""
+    return _row(layer).affine
 
 
 def is_channel_map(layer: LayerSpec, param_shapes: Mapping[str, tuple[Shape, ...]]) -> bool:
     """Whether a layer is a fixed multiplication and addition per channel."""
-    if len(layer.bottoms) != 1 or layer.type not in AFFINE:
-        return False
-    if layer.type == "BatchNorm":
-        return layer.options.use_global_stats
-    return layer.options.axis == 1 and all(len(shape) == 1 for shape in param_shapes[layer.name])
+    return len(layer.bottoms) == 1 and is_affine(layer) and layer.options.per_channel(param_shapes.get(layer.name, ()))

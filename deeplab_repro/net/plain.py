@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from deeplab_repro.net.fold import AFFINE, fold
+from deeplab_repro.net.fold import fold, is_affine
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.net.prepared import WeightFolder
 from prototxt_import import NetSpec, ParamSpec, make_net
@@ -25,7 +25,7 @@ def plain_net(net: CaffeNet) -> NetSpec:
     weights = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in net.params.items() if blobs}
     layers = list(spec.layers)
     for stage in fold(spec.layers, spec.param_shapes, spec.phase, keep=spec.outputs):
-        taken = [one for one in (*stage.before, *stage.after) if one.type in AFFINE]
+        taken = [one for one in (*stage.before, *stage.after) if is_affine(one)]
         if stage.layer.type != "Convolution" or not taken:
             continue
         weight, bias = folder.convolution(stage)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_repro.layers import CaffeLayer
-from deeplab_repro.layers.pool import Pooling
-from deeplab_repro.net.fold import AFFINE, Stage, fold, is_channel_map, is_sum, values
+from deeplab_repro.layers.base import module_class
+from deeplab_repro.net.fold import Stage, fold, is_affine, is_channel_map, is_sum, values
 from deeplab_repro.net.fused import (
     Activated,
     ChannelMap,
@@ -28,10 +28,6 @@ from prototxt_import import LayerSpec
 
 # The convolution method of each precision.
 METHODS = {"exact": "auto", "fast": "fast", "bf16": "fast"}
-
-# Layers that take any memory layout, and of these the ones that bfloat16 is good enough for.
-_BFLOAT16 = frozenset({"Convolution", "Pooling", "Eltwise", "Concat", "ReLU", "Slice", "Split", *AFFINE})
-_ANY_LAYOUT = _BFLOAT16 | {"Interp", "Padding", "Crop", "Dropout", "Deconvolution", "PReLU", "Sigmoid", "TanH"}
 
 
 def low_type(parameter: Tensor) -> torch.dtype:
@@ -56,8 +52,8 @@ class PreparedNet(Graph):
         self.precision = precision
         self._dtype, self._compute, self._last = parameter.dtype, compute, last
         self._originals = {stage.layer.name: [layer.name for layer in stage.layers()] for stage in stages}
-        self._anywhere = {key for layer, key in self._running if layer.type in _ANY_LAYOUT}
-        self._low = {key for layer, key in self._running if layer.type in _BFLOAT16}
+        self._anywhere = {key for layer, key in self._running if module_class(layer.type).any_layout}
+        self._low = {key for layer, key in self._running if module_class(layer.type).low_precision}
         self._spare = _spare(self.running_layers(), list(self.layers.values()))
         self.folded = tuple(name for name in net.blob_names if name not in self.blob_names)
         self.requires_grad_(False)
@@ -149,7 +145,7 @@ class WeightFolder:
 
     def key(self, stage: Stage) -> tuple[int, ...]:
         """What a stage's folded weights are made from; stages of equal keys have equal weights."""
-        affine = [layer for layer in stage.after if layer.type in AFFINE]
+        affine = [layer for layer in stage.after if is_affine(layer)]
         layers = (stage.layer, *stage.before, *affine)
         return tuple(id(blob) for layer in layers for blob in self.net.module_of(layer.name).blobs())
 
@@ -166,14 +162,14 @@ class WeightFolder:
             )
             bias = bias + (weight * shift).sum((1, 2, 3))
             weight = weight * scale
-        if any(layer.type in AFFINE for layer in stage.after):
+        if any(is_affine(layer) for layer in stage.after):
             scale, shift = self.channel_map(stage.after)
             weight, bias = weight * scale[:, None, None, None], bias * scale + shift
         return weight, bias
 
     def channel_map(self, layers: Sequence[LayerSpec]) -> tuple[Tensor, Tensor]:
         """Factor and summand per channel, float64, of the affine ones of layers one after the other."""
-        maps = [_channel_map(self.net.module_of(layer.name)) for layer in layers if layer.type in AFFINE]
+        maps = [self.net.module_of(layer.name).channel_map() for layer in layers if is_affine(layer)]
         scale, shift = maps[0]
         for factor, summand in maps[1:]:
             scale, shift = scale * factor, shift * factor + summand
@@ -191,7 +187,7 @@ class _Builder:
     def build(self, stage: Stage) -> nn.Module:
         """The module that runs a stage."""
         layer = stage.layer
-        slope = next((after.options.negative_slope for after in stage.after if after.type == "ReLU"), None)
+        slope = stage.slope
         if layer.type == "Convolution":
             return self._convolution(stage, slope)
         if stage.inner:
@@ -233,7 +229,8 @@ def _spare(layers: Sequence[LayerSpec], modules: Sequence[nn.Module]) -> dict[st
     _, sources, results, _ = values(layers)
     fresh = {tops[0] for tops, module in zip(results, modules, strict=True) if isinstance(module, _FRESH)}
     for bottoms, module in zip(sources, modules, strict=True):
-        if not isinstance(module, (*_FRESH, Pooling)):
+        own = isinstance(module, CaffeLayer) and module.fresh_top
+        if not isinstance(module, _FRESH) and not own:
             fresh.difference_update(bottoms)
     spare = {}
     for layer, bottoms, module in zip(layers, sources, modules, strict=True):
@@ -242,16 +239,3 @@ def _spare(layers: Sequence[LayerSpec], modules: Sequence[nn.Module]) -> dict[st
         if isinstance(module, Sum | Residual) and own:
             spare[layer.name] = own[-1]
     return spare
-
-
-def _channel_map(module: CaffeLayer) -> tuple[Tensor, Tensor]:
-    """x -> factor x + summand of one BatchNorm, Scale or Bias layer."""
-    blobs = [blob.detach().double() for blob in module.blobs()]
-    if module.layer.type == "BatchNorm":
-        mean, variance, total = blobs
-        share = torch.where(total == 0, torch.zeros_like(total), 1 / total)
-        factor = torch.rsqrt(variance * share + module.options.eps)
-        return factor, -mean * share * factor
-    if module.layer.type == "Scale":
-        return blobs[0], blobs[1] if len(blobs) > 1 else torch.zeros_like(blobs[0])
-    return torch.ones_like(blobs[0]), blobs[0]

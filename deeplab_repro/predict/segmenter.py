@@ -21,11 +21,9 @@ from deeplab_repro.layers.resize import interpolate
 from deeplab_repro.net.graph import Graph
 from deeplab_repro.predict.opening import open_model
 from deeplab_repro.predict.preprocessing import Preprocessing
-from prototxt_import import NetSpec
-from prototxt_import.layers.base import is_source
+from prototxt_import import LayerSpec, NetSpec
+from prototxt_import.layers.base import is_source, lookup
 
-# Layers that only look at scores, so that what they read is the net's answer.
-_READERS = {"Accuracy", "ArgMax", "DenseCRF", "MatWrite", "SegAccuracy", "Silence", "Softmax"}
 _OWN_CRF = "own"
 
 
@@ -258,6 +256,12 @@ def image_input(spec: NetSpec, inputs: Mapping[str, tuple[int, ...]]) -> str:
     raise ValueError(f"net {spec.name!r}: no single input [N, 3, H, W] for an RGB image; its inputs: {shapes}")
 
 
+def _only_reads(layer: LayerSpec) -> bool:
+    """Whether a layer only looks at scores, so that what it reads is the net's answer."""
+    row = lookup(layer.type)
+    return row is not None and (row.loss or row.scorer or row.decides or row.tops == (0, 0))
+
+
 def find_scores(spec: NetSpec, image: str) -> str:
     """The last 4-D blob computed from the image that nothing but losses, accuracies, ArgMax, Softmax or writers read.
 
@@ -265,7 +269,7 @@ def find_scores(spec: NetSpec, image: str) -> str:
     from_image = {image}
     answers: list[str] = []
     for layer in spec.layers:
-        if layer.type in _READERS or layer.type.endswith("Loss"):
+        if _only_reads(layer):
             continue
         if not from_image.intersection(layer.bottoms):
             continue

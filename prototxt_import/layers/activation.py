@@ -12,13 +12,13 @@ from prototxt_import.values import Filler, Shape
 _QUARTER = Filler(value=0.25)
 
 
-@register("ReLU", field="relu_param", v1="RELU", v0=("relu",))
+@register("ReLU", field="relu_param", v1="RELU", v0=("relu",), pointwise=True)
 @dataclass(frozen=True)
 class ReLUOptions(Options):
     negative_slope: float = 0.0
 
 
-@register("PReLU", field="prelu_param")
+@register("PReLU", field="prelu_param", pointwise=True)
 @dataclass(frozen=True)
 class PReLUOptions(Options):
     """One learned slope per channel, shape (C,), or a single one of shape (1,)."""
@@ -43,37 +43,37 @@ class PReLUOptions(Options):
         return ((1,) if self.channel_shared else (bottoms[0][canonical(1, bottoms[0])],),)
 
 
-@register("ELU", field="elu_param")
+@register("ELU", field="elu_param", pointwise=True)
 @dataclass(frozen=True)
 class ELUOptions(Options):
     alpha: float = 1.0
 
 
-@register("Sigmoid", v1="SIGMOID", v0=("sigmoid",))
+@register("Sigmoid", v1="SIGMOID", v0=("sigmoid",), pointwise=True)
 @dataclass(frozen=True)
 class SigmoidOptions(Options):
     pass
 
 
-@register("TanH", v1="TANH", v0=("tanh",))
+@register("TanH", v1="TANH", v0=("tanh",), pointwise=True)
 @dataclass(frozen=True)
 class TanHOptions(Options):
     pass
 
 
-@register("AbsVal", v1="ABSVAL")
+@register("AbsVal", v1="ABSVAL", pointwise=True)
 @dataclass(frozen=True)
 class AbsValOptions(Options):
     pass
 
 
-@register("BNLL", v1="BNLL", v0=("bnll",))
+@register("BNLL", v1="BNLL", v0=("bnll",), pointwise=True)
 @dataclass(frozen=True)
 class BNLLOptions(Options):
     pass
 
 
-@register("Power", field="power_param", v1="POWER")
+@register("Power", field="power_param", v1="POWER", pointwise=True)
 @dataclass(frozen=True)
 class PowerOptions(Options):
     """(shift + scale x) ^ power."""
@@ -83,7 +83,7 @@ class PowerOptions(Options):
     shift: float = 0.0
 
 
-@register("Exp", field="exp_param", v1="EXP")
+@register("Exp", field="exp_param", v1="EXP", pointwise=True)
 @dataclass(frozen=True)
 class ExpOptions(Options):
     """base ^ (shift + scale x); base -1 stands for e."""
@@ -93,7 +93,7 @@ class ExpOptions(Options):
     shift: float = 0.0
 
 
-@register("Log", field="log_param")
+@register("Log", field="log_param", pointwise=True)
 @dataclass(frozen=True)
 class LogOptions(Options):
     """Logarithm of (shift + scale x) to `base`; base -1 stands for e."""
@@ -103,7 +103,7 @@ class LogOptions(Options):
     shift: float = 0.0
 
 
-@register("Threshold", field="threshold_param", v1="THRESHOLD")
+@register("Threshold", field="threshold_param", v1="THRESHOLD", pointwise=True)
 @dataclass(frozen=True)
 class ThresholdOptions(Options):
     """1 where x > threshold, else 0."""
@@ -111,7 +111,7 @@ class ThresholdOptions(Options):
     threshold: float = 0.0
 
 
-@register("Dropout", field="dropout_param", v1="DROPOUT", v0=("dropout",))
+@register("Dropout", field="dropout_param", v1="DROPOUT", v0=("dropout",), pointwise=True, train_only=True)
 @dataclass(frozen=True)
 class DropoutOptions(Options):
     """Training drops each element with probability `ratio` and scales the rest by 1 / (1 - ratio)."""
@@ -130,7 +130,7 @@ class DropoutOptions(Options):
         put(message, "dropout_param", "dropout_ratio", self.ratio)
 
 
-@register("Swish", field="swish_param")
+@register("Swish", field="swish_param", pointwise=True, only_in="bvlc")
 @dataclass(frozen=True)
 class SwishOptions(Options):
     """x sigmoid(beta x)."""
@@ -138,7 +138,7 @@ class SwishOptions(Options):
     beta: float = 1.0
 
 
-@register("Clip", field="clip_param")
+@register("Clip", field="clip_param", pointwise=True, only_in="bvlc")
 @dataclass(frozen=True)
 class ClipOptions(Options):
     """x limited to [min, max]."""

@@ -12,7 +12,10 @@ which also tells the schema about the type's message):
 
 Fields named like those of the type's message are read and written without further code; override `parse` and `emit`
 where they are not. `shapes`, `blob_count` and `params` describe tops and learnable blobs. All of them raise ValueError
-with a plain sentence; the caller adds file, line and layer."""
+with a plain sentence; the caller adds file, line and layer.
+
+What a type is to those who rewrite, inspect or run nets stands in its row (LayerType), and where its options decide, in
+methods of theirs (`reach`, `per_position`, `per_channel`, `multiply_accumulates`); nobody keeps lists of type names."""
 
 from __future__ import annotations
 
@@ -31,6 +34,10 @@ MAX_AXES = 32
 _SINGLE = struct.Struct("f")
 _LARGEST = 2.0**128 - 2.0**104
 
+# (low, high, step): element i of a top depends on elements step * i + low to step * i + high below it.
+Reach = tuple[float, float, float]
+HERE: Reach = (0, 0, 1)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -47,6 +54,7 @@ class Options:
     """Base of every type's options; by itself a layer without any, whose tops look like its bottoms."""
 
     field: ClassVar[str] = ""
+    pointwise: ClassVar[bool] = False
 
     @classmethod
     def parse(cls: type[T], message: Any, context: Context) -> T:
@@ -87,6 +95,30 @@ class Options:
         """Shapes of the learnable blobs in Caffe's order."""
         return ()
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        """What of a map (N, C, H, W) an element of the top depends on, by row and by column.
+
+        None: all of it, or an element of the top has no place. By default a pointwise type's own place."""
+        return (HERE, HERE) if self.pointwise else None
+
+    def per_position(self: T, flat: bool) -> T | None:
+        """Options under which a pointwise type does to every position of a map what it did; None where there are none.
+
+        Args:
+            flat: whether its bottom had two axes, the last the channels', where the map has four."""
+        axis = getattr(self, "axis", 1)
+        if self.pointwise and axis == -1 and flat:
+            return dataclasses.replace(self, **{"axis": 1})
+        return self if self.pointwise and axis == 1 else None
+
+    def per_channel(self, params: Sequence[Shape]) -> bool:
+        """Whether an affine type with one bottom has one factor and summand per channel; params: its blobs' shapes."""
+        return True
+
+    def multiply_accumulates(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        """Multiply-accumulates of one forward pass, of layers that are a matrix product."""
+        return 0
+
 
 T = TypeVar("T", bound=Options)
 
@@ -97,7 +129,16 @@ class LayerType:
 
     v1: its name in V1's enum; v0: its names in the oldest format; loss: first top counts in the total and may be
     anonymous; data: makes its tops from files, so they are inputs of a net that does not run it; frozen: parameters
-    are no subject of training, so an unset lr_mult means 0."""
+    are no subject of training, so an unset lr_mult means 0.
+    pointwise: an element of a top depends on the same position below, across channels at most, unless the options say
+    otherwise (`Options.reach`, `per_position`); so the type means the same at every rate.
+    affine: with one bottom a fixed factor and summand per channel, where `Options.per_channel` holds; what they are
+    tells the module that runs it (deeplab_repro.layers.CaffeLayer.channel_map).
+    train_only: the identity in phase TEST.
+    scorer: judges scores by labels, as Accuracy does. decides: makes an answer of scores, as ArgMax or Softmax does.
+    only_sizes: bottoms, by index, of which the shape counts and no value.
+    only_in: whose files alone have the type, which tells their dialect: "forks" (those of DeepLab and its kin) or
+    "bvlc" (BVLC Caffe after the v2 fork had left it)."""
 
     name: str
     options: type[Options]
@@ -109,6 +150,13 @@ class LayerType:
     loss: bool = False
     data: bool = False
     frozen: bool = False
+    pointwise: bool = False
+    affine: bool = False
+    train_only: bool = False
+    scorer: bool = False
+    decides: bool = False
+    only_sizes: tuple[int, ...] = ()
+    only_in: str = ""
 
 
 _types: dict[str, LayerType] = {}
@@ -124,7 +172,7 @@ def register(name: str, **row: Any) -> Callable[[type[T]], type[T]]:
         rivals = [one.name for one in _types.values() if entry.v1 and one.v1 == entry.v1]
         if name in _types or rivals:
             raise ValueError(f"layer type {name!r} is registered already{f' as {rivals[0]!r}' if rivals else ''}")
-        options.field = entry.field
+        options.field, options.pointwise = entry.field, entry.pointwise
         _types[name] = entry
         return options
 
@@ -140,6 +188,11 @@ def is_source(layer: LayerSpec) -> bool:
     """Whether a layer makes its tops from files."""
     row = lookup(layer.type)
     return row is not None and row.data
+
+
+def across_channels(axis: int) -> tuple[Reach, Reach] | None:
+    """The reach of what joins, cuts or normalises maps along an axis: None along rows or columns."""
+    return (HERE, HERE) if axis in (0, 1, -3, -4) else None
 
 
 def layer_types() -> tuple[LayerType, ...]:

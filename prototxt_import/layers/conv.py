@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from prototxt_import.layers.base import (
     Context,
     Options,
+    Reach,
     canonical,
     check_padded,
     count,
@@ -179,6 +181,17 @@ class ConvolutionOptions(WindowOptions):
     def _side(self, size: int, axis: int) -> int:
         return (size + 2 * self.pad[axis] - self.extent(axis)) // self.stride[axis] + 1
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        rows, columns = (
+            (-pad, self.extent(axis) - 1 - pad, stride)
+            for axis, (pad, stride) in enumerate(zip(self.pad, self.stride, strict=True))
+        )
+        return rows, columns
+
+    def multiply_accumulates(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        weight = count(self.params(bottoms)[0])
+        return sum(top[0] * count(top[2:]) * weight for top in tops)
+
     def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
         weight = (self.num_output, self._channels(bottoms) // self.group, *self.kernel)
         return (weight, (self.num_output,)) if self.bias_term else (weight,)
@@ -191,6 +204,17 @@ class DeconvolutionOptions(WindowOptions):
 
     def _side(self, size: int, axis: int) -> int:
         return self.stride[axis] * (size - 1) + self.extent(axis) - 2 * self.pad[axis]
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        rows, columns = (
+            (math.ceil((pad - self.extent(axis) + 1) / stride), pad // stride, 1 / stride)
+            for axis, (pad, stride) in enumerate(zip(self.pad, self.stride, strict=True))
+        )
+        return rows, columns
+
+    def multiply_accumulates(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        weight = count(self.params(bottoms)[0])
+        return sum(bottom[0] * count(bottom[2:]) * weight for bottom in bottoms)
 
     def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
         weight = (self._channels(bottoms), self.num_output // self.group, *self.kernel)
@@ -224,6 +248,9 @@ class InnerProductOptions(Options):
         weight = (inner, self.num_output) if self.transpose else (self.num_output, inner)
         return (weight, (self.num_output,)) if self.bias_term else (weight,)
 
+    def multiply_accumulates(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        return count(tops[0][:-1]) * count(self.params(bottoms)[0])
+
 
 @register("Embed", field="embed_param")
 @dataclass(frozen=True)
@@ -251,7 +278,7 @@ class EmbedOptions(Options):
         return (weight, (self.num_output,)) if self.bias_term else (weight,)
 
 
-@register("Parameter", field="parameter_param", bottoms=(0, 0))
+@register("Parameter", field="parameter_param", bottoms=(0, 0), only_in="bvlc")
 @dataclass(frozen=True)
 class ParameterOptions(Options):
     """A learned blob as top."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, plain, put, register, spatial
+from prototxt_import.layers.base import HERE, Context, Options, Reach, plain, put, register, spatial
 from prototxt_import.values import Shape
 
 _FIELDS = {
@@ -18,7 +18,7 @@ _FIELDS = {
 }
 
 
-@register("DenseCRF", field="dense_crf_param", v1="DENSE_CRF", bottoms=(3, 3))
+@register("DenseCRF", field="dense_crf_param", v1="DENSE_CRF", bottoms=(3, 3), decides=True, only_in="forks")
 @dataclass(frozen=True)
 class DenseCRFOptions(Options):
     """Mean field on scores (N, C, H, W), real sizes (N, 1, 1, 2) and a mean-free BGR image (N, 3, H, W).
@@ -70,7 +70,7 @@ class DenseCRFOptions(Options):
         return (bottoms[0],)
 
 
-@register("DomainTransform", field="domain_transform_param", bottoms=(2, 2))
+@register("DomainTransform", field="domain_transform_param", bottoms=(2, 2), only_in="forks")
 @dataclass(frozen=True)
 class DomainTransformOptions(Options):
     """Edge-preserving recursive filter of the scores, guided by the second bottom."""
@@ -92,7 +92,7 @@ def _check_labels(bottoms: Sequence[Shape], per_pixel: bool = False) -> None:
         )
 
 
-@register("BiasChannel", field="bias_channel_param", v1="BIAS_CHANNEL", bottoms=(2, 2))
+@register("BiasChannel", field="bias_channel_param", v1="BIAS_CHANNEL", bottoms=(2, 2), only_in="forks")
 @dataclass(frozen=True)
 class BiasChannelOptions(Options):
     """Scores (N, C, H, W) raised on the channels that labels name, -1 and ignore_label aside.
@@ -139,8 +139,17 @@ class BiasChannelOptions(Options):
             raise ValueError(f"background_label {self.background_label} is none of {bottoms[0][1]} channels")
         return (bottoms[0],)
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        return HERE, HERE
 
-@register("AdaptiveBiasChannel", field="adaptive_bias_channel_param", v1="ADAPTIVE_BIAS_CHANNEL", bottoms=(2, 2))
+
+@register(
+    "AdaptiveBiasChannel",
+    field="adaptive_bias_channel_param",
+    v1="ADAPTIVE_BIAS_CHANNEL",
+    bottoms=(2, 2),
+    only_in="forks",
+)
 @dataclass(frozen=True)
 class AdaptiveBiasChannelOptions(Options):
     """Scores raised, channel by channel, until each label of the item's list covers its portion of the pixels.
@@ -166,7 +175,7 @@ class AdaptiveBiasChannelOptions(Options):
         return (bottoms[0],)
 
 
-@register("UniqueLabel", field="unique_label_param", v1="UNIQUE_LABEL")
+@register("UniqueLabel", field="unique_label_param", v1="UNIQUE_LABEL", only_in="forks")
 @dataclass(frozen=True)
 class UniqueLabelOptions(Options):
     """The distinct labels of each item, ascending, filled with -1 up to max_labels: (N, max_labels, 1, 1)."""

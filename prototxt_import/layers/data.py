@@ -71,7 +71,15 @@ class DataOptions(Options):
         return None
 
 
-@register("ImageSegData", field="image_data_param", v1="IMAGE_SEG_DATA", bottoms=(0, 0), tops=(1, 3), data=True)
+@register(
+    "ImageSegData",
+    field="image_data_param",
+    v1="IMAGE_SEG_DATA",
+    bottoms=(0, 0),
+    tops=(1, 3),
+    data=True,
+    only_in="forks",
+)
 @dataclass(frozen=True)
 class ImageSegDataOptions(DataOptions):
     """Images with label maps: data (B, C, h, w), label (B, 1, h, w), real sizes (B, 1, 1, 2)."""
@@ -238,7 +246,7 @@ class DummyDataOptions(DataOptions):
         return self.sizes
 
 
-@register("MatRead", field="mat_read_param", v1="MAT_READ", bottoms=(0, 0), data=True)
+@register("MatRead", field="mat_read_param", v1="MAT_READ", bottoms=(0, 0), data=True, only_in="forks")
 @dataclass(frozen=True)
 class MatReadOptions(DataOptions):
     """The variable `data` of <prefix><name>_blob_0.mat files."""
@@ -249,7 +257,7 @@ class MatReadOptions(DataOptions):
     batch_size: int = 1
 
 
-@register("MatWrite", field="mat_write_param", v1="MAT_WRITE", bottoms=(1, None), tops=(0, 0))
+@register("MatWrite", field="mat_write_param", v1="MAT_WRITE", bottoms=(1, None), tops=(0, 0), only_in="forks")
 @dataclass(frozen=True)
 class MatWriteOptions(Options):
     """Writes each bottom to <prefix><name>_blob_<i>.mat."""

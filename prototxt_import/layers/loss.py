@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, canonical, count, plain, put, register, spatial
+from prototxt_import.layers.base import (
+    HERE,
+    Context,
+    Options,
+    Reach,
+    across_channels,
+    canonical,
+    count,
+    plain,
+    put,
+    register,
+    spatial,
+)
 from prototxt_import.values import Shape
 
 _NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
@@ -38,10 +51,13 @@ def _put_ignored(message: Any, group: str, labels: tuple[int, ...]) -> None:
         getattr(message, group).ignore_label = labels[0]
 
 
-@register("Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",))
+@register("Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",), pointwise=True, decides=True)
 @dataclass(frozen=True)
 class SoftmaxOptions(Options):
     axis: int = 1
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        return across_channels(self.axis)
 
 
 @register(
@@ -228,7 +244,7 @@ class ContrastiveLossOptions(Options):
         return ((),)
 
 
-@register("Accuracy", field="accuracy_param", v1="ACCURACY", v0=("accuracy",), bottoms=(2, 2), tops=(1, 2))
+@register("Accuracy", field="accuracy_param", v1="ACCURACY", v0=("accuracy",), bottoms=(2, 2), tops=(1, 2), scorer=True)
 @dataclass(frozen=True)
 class AccuracyOptions(Options):
     """Share of positions whose label is among the top_k scores; a second top gives it per class."""
@@ -253,7 +269,7 @@ class AccuracyOptions(Options):
         return ((), (classes,))[:tops]
 
 
-@register("SegAccuracy", field="seg_accuracy_param", v1="SEG_ACCURACY", bottoms=(2, 2))
+@register("SegAccuracy", field="seg_accuracy_param", v1="SEG_ACCURACY", bottoms=(2, 2), scorer=True, only_in="forks")
 @dataclass(frozen=True)
 class SegAccuracyOptions(Options):
     """Pixel accuracy, mean class recall and mean IoU as (1, 1, 1, 3); reset: counted anew at every pass."""
@@ -280,7 +296,7 @@ class SegAccuracyOptions(Options):
         return ((1, 1, 1, 3),)
 
 
-@register("ArgMax", field="argmax_param", v1="ARGMAX")
+@register("ArgMax", field="argmax_param", v1="ARGMAX", pointwise=True, decides=True)
 @dataclass(frozen=True)
 class ArgMaxOptions(Options):
     """Indices of the top_k largest (and their values under out_max_val): along `axis`, per pixel over the channels
@@ -327,6 +343,14 @@ class ArgMaxOptions(Options):
         axis = canonical(self.axis, shape)
         self._fits(shape[axis])
         return ((*shape[:axis], self.top_k, *shape[axis + 1 :]),)
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        return (HERE, HERE) if self.per_pixel else None if self.axis is None else across_channels(self.axis)
+
+    def per_position(self, flat: bool) -> ArgMaxOptions | None:
+        if self.per_pixel:
+            return self
+        return dataclasses.replace(self, axis=1) if flat or self.axis == 1 else None
 
     def _fits(self, size: int) -> None:
         if self.top_k > size:

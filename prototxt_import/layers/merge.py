@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, canonical, count, plain, put, register
+from prototxt_import.layers.base import Context, Options, Reach, across_channels, canonical, count, plain, put, register
 from prototxt_import.values import Shape
 
 
@@ -25,7 +25,7 @@ def _put_axis(message: Any, group: str, old: str, axis: int, dialect: str) -> No
     put(message, group, old if dialect == "v1" else "axis", axis)
 
 
-@register("Concat", field="concat_param", v1="CONCAT", v0=("concat",), bottoms=(1, None))
+@register("Concat", field="concat_param", v1="CONCAT", v0=("concat",), bottoms=(1, None), pointwise=True)
 @dataclass(frozen=True)
 class ConcatOptions(Options):
     axis: int = 1
@@ -43,8 +43,11 @@ class ConcatOptions(Options):
             raise ValueError(f"bottoms {[list(one) for one in bottoms]} differ in more than axis {axis}")
         return ((*bottoms[0][:axis], sum(one[axis] for one in bottoms), *bottoms[0][axis + 1 :]),)
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        return across_channels(self.axis)
 
-@register("Slice", field="slice_param", v1="SLICE", tops=(1, None))
+
+@register("Slice", field="slice_param", v1="SLICE", tops=(1, None), pointwise=True)
 @dataclass(frozen=True)
 class SliceOptions(Options):
     """The bottom cut along `axis` at slice_points, or into equal parts where there are none."""
@@ -76,8 +79,11 @@ class SliceOptions(Options):
             raise ValueError(f"slice points {self.slice_points} must rise and stay inside axis {axis} of size {size}")
         return tuple((*bottoms[0][:axis], part, *bottoms[0][axis + 1 :]) for part in parts)
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        return across_channels(self.axis)
 
-@register("Eltwise", field="eltwise_param", v1="ELTWISE", bottoms=(2, None))
+
+@register("Eltwise", field="eltwise_param", v1="ELTWISE", bottoms=(2, None), pointwise=True)
 @dataclass(frozen=True)
 class EltwiseOptions(Options):
     """operation "SUM" (weighted by coeffs, one per bottom), "PROD" or "MAX"; coeffs is empty but for SUM."""
@@ -114,7 +120,7 @@ class EltwiseOptions(Options):
         return (bottoms[0],)
 
 
-@register("Split", v1="SPLIT", v0=("split",), tops=(1, None))
+@register("Split", v1="SPLIT", v0=("split",), tops=(1, None), pointwise=True)
 @dataclass(frozen=True)
 class SplitOptions(Options):
     """Every top is the bottom."""
@@ -123,7 +129,7 @@ class SplitOptions(Options):
         return (bottoms[0],) * tops
 
 
-@register("Silence", v1="SILENCE", bottoms=(1, None), tops=(0, 0))
+@register("Silence", v1="SILENCE", bottoms=(1, None), tops=(0, 0), pointwise=True)
 @dataclass(frozen=True)
 class SilenceOptions(Options):
     """Uses its bottoms up, so that they are no outputs."""
@@ -216,7 +222,7 @@ class PermuteOptions(Options):
         return (tuple(bottoms[0][axis] for axis in self.axes(len(bottoms[0]))),)
 
 
-@register("Tile", field="tile_param")
+@register("Tile", field="tile_param", pointwise=True)
 @dataclass(frozen=True)
 class TileOptions(Options):
     """The bottom repeated `tiles` times along an axis."""
@@ -231,6 +237,9 @@ class TileOptions(Options):
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         axis = canonical(self.axis, bottoms[0])
         return ((*bottoms[0][:axis], bottoms[0][axis] * self.tiles, *bottoms[0][axis + 1 :]),)
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        return across_channels(self.axis)
 
 
 @register("Reduction", field="reduction_param")

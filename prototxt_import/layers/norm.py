@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, canonical, optional_filler, plain, put, register
+from prototxt_import.layers.base import HERE, Context, Options, Reach, canonical, optional_filler, plain, put, register
 from prototxt_import.values import Filler, Shape
 
 _ONE = Filler(value=1.0)
 
 
-@register("BatchNorm", field="batch_norm_param", frozen=True)
+@register("BatchNorm", field="batch_norm_param", frozen=True, pointwise=True, affine=True)
 @dataclass(frozen=True)
 class BatchNormOptions(Options):
     """Blobs: mean (C,), variance (C,), both times the factor (1,). use_global_stats is resolved: TEST unless given."""
@@ -45,6 +45,9 @@ class BatchNormOptions(Options):
         channels = 1 if len(bottoms[0]) == 1 else bottoms[0][canonical(1, bottoms[0])]
         return (channels,), (channels,), (1,)
 
+    def per_channel(self, params: Sequence[Shape]) -> bool:
+        return self.use_global_stats
+
 
 def _operand(bottoms: Sequence[Shape], axis: int, num_axes: int) -> Shape:
     """Shape of the learned or given operand that is broadcast over bottoms[0] from `axis` on."""
@@ -73,8 +76,11 @@ class _Broadcast(Options):
     def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
         return (_operand(bottoms, self.axis, self.num_axes),) * self.blob_count(len(bottoms))
 
+    def per_channel(self, params: Sequence[Shape]) -> bool:
+        return self.axis == 1 and all(len(shape) == 1 for shape in params)
 
-@register("Scale", field="scale_param", bottoms=(1, 2))
+
+@register("Scale", field="scale_param", bottoms=(1, 2), pointwise=True, affine=True)
 @dataclass(frozen=True)
 class ScaleOptions(_Broadcast):
     """y = x * gamma (+ beta under bias_term). gamma is learned, or the second bottom where there is one."""
@@ -106,7 +112,7 @@ class ScaleOptions(_Broadcast):
         return (bottoms == 1) + self.bias_term
 
 
-@register("Bias", field="bias_param", bottoms=(1, 2))
+@register("Bias", field="bias_param", bottoms=(1, 2), pointwise=True, affine=True)
 @dataclass(frozen=True)
 class BiasOptions(_Broadcast):
     """y = x + beta; one bottom: beta is learned, two: the second is beta."""
@@ -123,7 +129,7 @@ class BiasOptions(_Broadcast):
         return int(bottoms == 1)
 
 
-@register("LRN", field="lrn_param", v1="LRN", v0=("lrn",))
+@register("LRN", field="lrn_param", v1="LRN", v0=("lrn",), pointwise=True)
 @dataclass(frozen=True)
 class LRNOptions(Options):
     """Local response normalisation over local_size channels, or over a square window within each channel."""
@@ -137,6 +143,15 @@ class LRNOptions(Options):
     def __post_init__(self) -> None:
         if self.local_size % 2 == 0:
             raise ValueError(f"local_size is {self.local_size}; it must be odd")
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        if self.norm_region == "ACROSS_CHANNELS":
+            return HERE, HERE
+        beside = self.local_size // 2
+        return (-beside, beside, 1), (-beside, beside, 1)
+
+    def per_position(self, flat: bool) -> LRNOptions | None:
+        return self if self.norm_region == "ACROSS_CHANNELS" else None
 
 
 @register("MVN", field="mvn_param", v1="MVN")

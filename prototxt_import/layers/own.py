@@ -34,7 +34,9 @@ def layer_type(name: str, *, field: str = "", number: int | None = None, **row: 
     An attribute without a default must be in the file, one with `| None = None` may be absent.
     number: that of `field` in binary files; without one, written models hold such layers' blobs alone. Attributes
     number from 1 on, or as their metadata say: field(default=0, metadata={"number": 7}).
-    row: bottoms, tops (least and most), loss, data, frozen, and v1 (the type's name in the first format), as LayerType.
+    row: the other facts of a LayerType: bottoms, tops (least and most), loss, data, frozen, v1 (the type's name in the
+    first format), pointwise (then nets of such layers can be made dense), affine (then they fold into convolutions, see
+    deeplab_repro.layers.CaffeLayer.channel_map), train_only, scorer, decides, only_sizes.
 
     Raises ValueError for a name that is taken or an attribute of another type."""
 

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, check_padded, count, pair, plain, put, register, spatial
+from prototxt_import.layers.base import (
+    Context,
+    Options,
+    Reach,
+    check_padded,
+    count,
+    pair,
+    plain,
+    put,
+    register,
+    spatial,
+)
 from prototxt_import.layers.conv import window_pair
 from prototxt_import.values import Shape
 
@@ -74,6 +85,15 @@ class PoolingOptions(Options):
         if min(sides) < 1:
             raise ValueError(f"bottom {list(bottoms[0])} is too small for kernel {kernel}, pad {self.pad}")
         return ((n, c, *sides),) * tops
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        if self.global_pooling:
+            return None
+        rows, columns = (
+            (-pad, kernel - 1 - pad, stride)
+            for kernel, pad, stride in zip(self.kernel, self.pad, self.stride, strict=True)
+        )
+        return rows, columns
 
     def _side(self, size: int, kernel: int, axis: int) -> int:
         stride, pad = self.stride[axis], self.pad[axis]

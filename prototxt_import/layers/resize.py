@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, canonical, put, register, spatial
+from prototxt_import.layers.base import Context, Options, Reach, canonical, put, register, spatial
 from prototxt_import.values import Shape
 
 
-@register("Interp", field="interp_param", v1="INTERP")
+@register("Interp", field="interp_param", v1="INTERP", only_in="forks")
 @dataclass(frozen=True)
 class InterpOptions(Options):
     """Bilinear resizing with aligned corners after cropping by pad_beg, pad_end (both <= 0), on both axes alike.
@@ -86,8 +86,20 @@ class InterpOptions(Options):
             cropped = [side + (side - 1) * (self.zoom_factor - 1) for side in cropped]
         return cropped[0], cropped[1]
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        # Linear interpolation is taken to read two elements on each axis.
+        rows, columns = (self._axis_reach(bottom[axis], top[axis]) for axis in (2, 3))
+        return rows, columns
 
-@register("Padding", field="padding_param", v1="PADDING")
+    def _axis_reach(self, below: int, above: int) -> Reach:
+        extent = below + self.pad_beg + self.pad_end
+        if extent == above:
+            return -self.pad_beg, -self.pad_beg, 1
+        step = (extent - 1) / (above - 1) if above > 1 else 1.0
+        return -self.pad_beg, -self.pad_beg + (0 if step.is_integer() else 1), step
+
+
+@register("Padding", field="padding_param", v1="PADDING", only_in="forks")
 @dataclass(frozen=True)
 class PaddingOptions(Options):
     """out = in + pad_beg + pad_end on both axes: zeros added where both are >= 0, cropped where both are <= 0."""
@@ -106,8 +118,12 @@ class PaddingOptions(Options):
             raise ValueError(f"cropping by {self.pad_beg} and {self.pad_end} leaves nothing of {h}x{w}")
         return ((n, c, *sides),)
 
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        moved = (-self.pad_beg, -self.pad_beg, 1)
+        return moved, moved
 
-@register("Crop", field="crop_param", bottoms=(2, 2))
+
+@register("Crop", field="crop_param", bottoms=(2, 2), only_sizes=(1,), only_in="bvlc")
 @dataclass(frozen=True)
 class CropOptions(Options):
     """The first bottom cut, from `axis` on, to the second's size at `offset` (none, one for all axes, or one each)."""
@@ -133,3 +149,7 @@ class CropOptions(Options):
             if axis >= start and offset + target[axis] > source[axis]:
                 raise ValueError(f"axis {axis}: offset {offset} and size {target[axis]} exceed {source[axis]}")
         return (source[:start] + target[start:],)
+
+    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
+        _, _, row, column = self.offsets((bottom,))
+        return (row, row, 1), (column, column, 1)

@@ -6,26 +6,10 @@ from typing import Any
 
 from prototxt_import import schema
 from prototxt_import.errors import complain
-from prototxt_import.layers import layer_types
+from prototxt_import.layers import layer_types, lookup
 
-# Layer types only the DeepLab forks have, by the name that the second format gives them.
-FORK_TYPES = frozenset(
-    [
-        "Interp",
-        "SegAccuracy",
-        "MatWrite",
-        "MatRead",
-        "ImageSegData",
-        "DenseCRF",
-        "DomainTransform",
-        "AdaptiveBiasChannel",
-        "BiasChannel",
-        "UniqueLabel",
-        "Padding",
-    ]
-)
-# Types that came to BVLC Caffe after the v2 fork had left it.
-LATE_TYPES = frozenset(["Input", "Crop", "Parameter", "RNN", "LSTM", "LSTMUnit", "Swish", "Clip"])
+# Types of BVLC Caffe after the v2 fork had left it that stand in no row: Input is no layer here, the others do not run.
+_LATE = frozenset(["Input", "RNN", "LSTM", "LSTMUnit"])
 
 
 def v1_names() -> dict[str, str]:
@@ -49,12 +33,22 @@ def detect(net: Any) -> tuple[str, str]:
     if net.layers:
         return _detect_v1(net)
     fork = next((found for one in net.layer if (found := _fork_evidence(one))), "")
-    late = next((f"{one.type} (layer {one.name!r})" for one in net.layer if one.type in LATE_TYPES), "")
+    late = next((f"{one.type} (layer {one.name!r})" for one in net.layer if _is_late(one.type)), "")
     if late and fork:
         return "x2", f"{fork} beside {late}"
     if late:
         return "bvlc", late
     return ("v2", fork) if fork else ("bvlc", "`layer` blocks, and nothing that only a fork has")
+
+
+def _is_fork(type_name: str) -> bool:
+    row = lookup(type_name)
+    return row is not None and row.only_in == "forks"
+
+
+def _is_late(type_name: str) -> bool:
+    row = lookup(type_name)
+    return type_name in _LATE or (row is not None and row.only_in == "bvlc")
 
 
 def _detect_v1(net: Any) -> tuple[str, str]:
@@ -68,7 +62,7 @@ def _detect_v1(net: Any) -> tuple[str, str]:
     kinds = v1_names()
     for one in net.layers:
         kind = names.Name(one.type)
-        if one.convolution_param.HasField("hole") or kinds.get(kind) in FORK_TYPES:
+        if one.convolution_param.HasField("hole") or _is_fork(kinds.get(kind, "")):
             what = "hole" if one.convolution_param.HasField("hole") else kind
             return "v1", f"{what} (layer {one.name!r}) in `layers` blocks"
     return "v1", "`layers` blocks, and nothing that only BVLC has"
@@ -80,7 +74,7 @@ def _fork_evidence(layer: Any) -> str:
         ("scale_factors", layer.transform_param.scale_factors),
         ("update_global_stats", layer.batch_norm_param.update_global_stats),
         ("hole", layer.convolution_param.HasField("hole")),
-        (layer.type, layer.type in FORK_TYPES),
+        (layer.type, _is_fork(layer.type)),
     )
     return next((f"{what} (layer {layer.name!r})" for what, there in fields if there), "")
 

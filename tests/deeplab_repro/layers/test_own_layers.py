@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from deeplab_repro import load_caffe
+from deeplab_repro import CaffeNet, load_caffe
+from deeplab_repro.inspect import receptive_fields
 from deeplab_repro.layers import CaffeLayer, module
 from deeplab_repro.layers import base as modules
-from prototxt_import import CaffeFormatError, Options, layer_type, schema
+from deeplab_repro.net.densify import densify
+from deeplab_repro.net.plain import plain_net
+from prototxt_import import CaffeFormatError, Filler, Options, layer, layer_type, make_net, schema
 from prototxt_import.layers import base
 from tests.paths import SHARED
 
@@ -86,3 +89,94 @@ def test_registered_private_types_run():
     # The net enlarges: a grey ramp comes out as that ramp at twice the size.
     expected = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear")[..., 26:-26, 26:-26]
     assert float((top - expected).abs().max()) < 0.03
+
+
+def register_gain():
+    """A per-channel gain of the test's own, which says of itself that it is pointwise and affine."""
+
+    @layer_type("Gain", field="gain_param", pointwise=True, affine=True)
+    @dataclass(frozen=True)
+    class GainOptions(Options):
+        offset: float = 0.0
+
+        def blob_count(self, bottoms):
+            return 1
+
+        def params(self, bottoms):
+            return ((bottoms[0][1],),)
+
+    @module("Gain")
+    class Gain(CaffeLayer):
+        def __init__(self, layer, spec):
+            super().__init__(layer, spec)
+            self.add_blob("gain")
+
+        def forward(self, x):
+            return x * self.gain.reshape(-1, 1, 1) + self.options.offset
+
+        def channel_map(self):
+            gain = self.gain.detach().double()
+            return gain, torch.full_like(gain, self.options.offset)
+
+
+def gain_net(name_of_gain="Gain"):
+    window = {"num_output": 3, "kernel": (3, 3), "weight_filler": Filler("gaussian", std=0.3)}
+    layers = [
+        layer(name_of_gain, "before", "data", "before", offset=0.25),
+        layer("Convolution", "one", "before", "one", stride=(2, 2), **window),
+        layer(name_of_gain, "after", "one", "after", offset=-0.5),
+        layer("Convolution", "two", "after", "two", pad=(1, 1), **window),
+    ]
+    net = CaffeNet(make_net("gains", {"data": (1, 2, 9, 9)}, layers))
+    torch.manual_seed(5)
+    for name in ("before", "after"):
+        torch.nn.init.uniform_(net.params[name][0], 0.5, 2)
+    return net
+
+
+def test_an_affine_type_of_ones_own_folds_into_convolutions():
+    register_gain()
+    net = gain_net()
+    x = torch.randn(1, 2, 9, 9)
+    want = net(data=x)["two"]
+    ready = net.prepare(x)
+    assert [name for name, _ in ready.layers.named_children()] == ["one", "two"]
+    # Single precision, 27 products each.
+    torch.testing.assert_close(ready(data=x)["two"], want, rtol=1e-5, atol=1e-5)
+    plain = plain_net(net)
+    assert [one.type for one in plain.layers] == ["Convolution", "Convolution"]
+    torch.testing.assert_close(CaffeNet(plain)(data=x)["two"], want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pointwise_type_of_ones_own_has_a_dense_form_and_a_receptive_field():
+    register_gain()
+    net = gain_net()
+    dense = densify(net.spec, output_stride=1)
+    assert dense.layer("after").type == "Gain"
+    assert (dense.layer("one").options.stride, dense.layer("two").options.dilation) == ((1, 1), (2, 2))
+    assert receptive_fields(net.spec)["after"].size == (3, 3)
+
+
+def test_what_a_type_does_not_say_is_not_taken_for_granted():
+    register_both()
+    layers = [
+        layer("Pooling", "pool", "data", "pool", kernel=2, stride=2),
+        layer("CropCenter", "crop", "pool", "crop", crop_size=(0, 0, 1, 1)),
+    ]
+    spec = make_net("crops", {"data": (1, 2, 8, 8)}, layers)
+    assert receptive_fields(spec)["crop"] is None
+    with pytest.raises(CaffeFormatError, match=r"'crop' \(CropCenter\): has no dense form"):
+        densify(spec, output_stride=1)
+    assert not CaffeNet(spec).module_of("crop").fresh_top
+
+
+def test_an_affine_type_whose_module_cannot_say_its_map_is_told():
+    layer_type("Mute", affine=True)(dataclass(frozen=True)(type("MuteOptions", (Options,), {})))
+    module("Mute")(type("Mute", (CaffeLayer,), {"forward": lambda self, x: x * 0}))
+    layers = [
+        layer("Convolution", "conv", "data", "conv", num_output=1, kernel=1),
+        layer("Mute", "mute", "conv", "mute"),
+    ]
+    net = CaffeNet(make_net("mutes", {"data": (1, 2, 8, 8)}, layers))
+    with pytest.raises(ValueError, match=r"layer 'mute' \(Mute\): its module does not say its channel_map\(\)"):
+        net.prepare(torch.zeros(1, 2, 8, 8))

@@ -118,6 +118,17 @@ def test_padding_keeps_an_affine_layer_in_front_of_the_convolution():
     assert error(ready(data=x)["drop"], net(data=x)["drop"]) < 2e-6
 
 
+def test_normalisation_by_the_batch_itself_does_not_fold_into_what_follows():
+    layers = [
+        layer("BatchNorm", "bn", "data", "bn", use_global_stats=False),
+        layer("Convolution", "conv", "bn", "conv", num_output=2, kernel=1, weight_filler=Filler("gaussian")),
+    ]
+    net = CaffeNet(make_net("n", {"data": (2, 3, 5, 5)}, layers))
+    x = torch.randn(2, 3, 5, 5)
+    want = net(data=x)["conv"]
+    assert error(net.prepare(x)(data=x)["conv"], want) < 2e-6
+
+
 def test_a_folded_blob_is_refused_by_name_and_can_be_kept():
     net = affine_net()
     x = torch.randn(2, 4, 9, 8)
