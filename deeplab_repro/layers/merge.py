@@ -59,6 +59,18 @@ class Eltwise(CaffeLayer):
         return top
 
 
+@module("SpatialProduct")
+class SpatialProduct(CaffeLayer):
+    """Each channel of x [N, C, H, W] times the factor [N, 1, H, W], whose gradient is a sum over channels."""
+
+    fresh_top = any_layout = True
+
+    def forward(self, x: Tensor, factor: Tensor) -> Tensor:
+        if factor.shape != (x.shape[0], 1, *x.shape[2:]):
+            raise self.fail(f"bottoms do not fit: {tuple(x.shape)} and {tuple(factor.shape)}")
+        return x * factor
+
+
 @module("Concat")
 class Concat(CaffeLayer):
     """Bottoms joined along an axis."""

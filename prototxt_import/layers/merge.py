@@ -25,6 +25,22 @@ def _put_axis(message: Any, group: str, old: str, axis: int, dialect: str) -> No
     put(message, group, old if dialect == "v1" else "axis", axis)
 
 
+@register("SpatialProduct", bottoms=(2, 2), pointwise=True, only_in="forks")
+@dataclass(frozen=True)
+class SpatialProductOptions(Options):
+    """Every channel of (N, C, H, W) times the one of (N, 1, H, W), such as the attention that a scale is given.
+
+    Source: the layer of this name in the Caffe of Attention to Scale, on Caffe's V2 format."""
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        first, factor = bottoms
+        # Caffe checks the sides and the one channel; with fewer items it would read beyond the factor's end.
+        if len(first) < 2 or factor != (first[0], 1, *first[2:]):
+            wanted = [*first[:1], 1, *first[2:]]
+            raise ValueError(f"second bottom must be {wanted} for a first of shape {list(first)}, got {list(factor)}")
+        return (first,)
+
+
 @register("Concat", field="concat_param", v1="CONCAT", v0=("concat",), bottoms=(1, None), pointwise=True)
 @dataclass(frozen=True)
 class ConcatOptions(Options):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+
+import pytest
 import torch
 from torch.autograd import gradcheck
 
@@ -53,3 +56,28 @@ def test_permute_moves_the_named_axes_in_front_and_is_laid_out_anew(run, rng):
     assert top.is_contiguous()
     assert torch.equal(run("Permute", x, order=(2,)), x.permute(2, 0, 1, 3))
     assert gradcheck(lambda t: run("Permute", t, order=(3, 1)), (x,))
+
+
+def test_spatial_product_against_a_plain_loop(run, rng):
+    x = torch.randn(2, 3, 4, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    factor = torch.randn(2, 1, 4, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    top_gradient = torch.randn(2, 3, 4, 5, generator=rng, dtype=torch.float64)
+    top = run("SpatialProduct", x, factor)
+    top.backward(top_gradient)
+    want, to_x, to_factor = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(factor)
+    for n, c, i, j in itertools.product(*map(range, x.shape)):
+        want[n, c, i, j] = x[n, c, i, j] * factor[n, 0, i, j]
+        to_x[n, c, i, j] = top_gradient[n, c, i, j] * factor[n, 0, i, j]
+        to_factor[n, 0, i, j] += top_gradient[n, c, i, j] * x[n, c, i, j]
+    torch.testing.assert_close(top.detach(), want, rtol=0, atol=0)
+    torch.testing.assert_close(x.grad, to_x, rtol=0, atol=0)
+    # Sums of three products in double precision, in another order.
+    torch.testing.assert_close(factor.grad, to_factor, rtol=0, atol=1e-14)
+    assert gradcheck(lambda *bottoms: run("SpatialProduct", *bottoms), (x, factor))
+
+
+def test_spatial_product_takes_a_factor_of_one_channel_and_the_same_size(run):
+    with pytest.raises(ValueError, match=r"second bottom must be \[2, 1, 4, 5\] .* got \[2, 3, 4, 5\]"):
+        run("SpatialProduct", torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 4, 5))
+    with pytest.raises(ValueError, match=r"second bottom must be \[2, 1, 4, 5\] .* got \[1, 1, 4, 5\]"):
+        run("SpatialProduct", torch.zeros(2, 3, 4, 5), torch.zeros(1, 1, 4, 5))
