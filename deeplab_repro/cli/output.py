@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Item = TypeVar("Item")
+Element = TypeVar("Element")
 
 # Tables written to a file or a pipe are not folded to a terminal's 80 columns.
 PIPE_WIDTH = 160
@@ -49,7 +49,7 @@ def shape_text(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape)) or "-"
 
 
-def progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+def progress(items: Iterable[Element], description: str, total: int | None = None) -> Iterator[Element]:
     """The items, with a bar on standard error while they pass; quiet when that is no terminal."""
     from rich.console import Console
     from rich.progress import track

@@ -84,8 +84,8 @@ def verify(
             raise FileNotFoundError(f"{weights}: no such folder")
         folders = _folders(data or [])
         where = str(local_device(pick_device(device)))
-        plan = run.Plan(weights or default_folder(), folders, work, where, jobs, timings)
-        answers = run.verify(plan, ranks, progress_steps)
+        setup = run.Setup(weights or default_folder(), folders, work, where, jobs, timings)
+        answers = run.verify(setup, ranks, progress_steps)
     if not ranks.first:
         return
     if html is not None:

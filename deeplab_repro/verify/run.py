@@ -18,7 +18,7 @@ from deeplab_repro.verify.timing import Stopwatch
 
 
 @dataclass(frozen=True)
-class Plan:
+class Setup:
     """What is at hand. data: folder by data set; weights: folder of weight files; work: where counts are kept;
     device: "cpu" or "cuda", with an index where there are several; timings: whether speeds are measured."""
 
@@ -30,38 +30,38 @@ class Plan:
     timings: bool = True
 
 
-def verify(plan: Plan, ranks: Ranks = Ranks(), progress: Progress = no_progress) -> list[Answer]:
+def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progress) -> list[Answer]:
     """Answer every published record, in the order of published.toml.
 
     ranks: this process among those of the job, which share the images; only the first answers.
     Raises ValueError and OSError for data and weights that are named and cannot be used."""
-    published, catalog, store = read_published(), read_catalog(), Store(plan.weights)
-    for dataset, folder in plan.data.items():
+    published, catalog, store = read_published(), read_catalog(), Store(setup.weights)
+    for dataset, folder in setup.data.items():
         if dataset not in published.images:
             raise ValueError(f"--data {dataset}: no such data set; known: {', '.join(published.images)}")
         for split in published.images[dataset]:
             scores.open_split(folder, dataset, split)
-    runs = scores.plan(published.records, catalog, store, plan.data)
+    runs = scores.plan(published.records, catalog, store, setup.data)
     for run, _ in runs:
-        scores.count(run, plan.work, plan.device, plan.processes, (ranks.rank, ranks.world), progress)
+        scores.count(run, setup.work, setup.device, setup.processes, (ranks.rank, ranks.world), progress)
     ranks.total(torch.zeros(1))  # waits until all are here
     if not ranks.first:
         return []
     scored = {}
     for run, records in runs:
-        found = scores.gather(run, plan.work, plan.device)
+        found = scores.gather(run, setup.work, setup.device)
         scored |= {record.id: found for record in records}
-    stopwatch = Stopwatch(torch.device(plan.device))
+    stopwatch = Stopwatch(torch.device(setup.device))
     timed = [record for record in published.records if record.check in ("timing", "gpu")]
     with progress("measuring") as steps:
         answered = {}
         for done, record in enumerate(timed, 1):
-            answered[record.id] = answers.timing_answer(record, stopwatch, plan.timings)
+            answered[record.id] = answers.timing_answer(record, stopwatch, setup.timings)
             steps(done, len(timed))
     for record in published.records:
         if record.check == "data":
             found = scored.get(record.id)
-            answered[record.id] = answers.score_answer(record, published, catalog, store, plan.data, found)
+            answered[record.id] = answers.score_answer(record, published, catalog, store, setup.data, found)
         elif record.id not in answered:
             answered[record.id] = _fixed(record)
     return [answered[record.id] for record in published.records]

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from deeplab_repro.data.feeds.caffe_rng import CaffeRng
-from deeplab_repro.data.feeds.items import Item, Job, Recipe, load, load_in_worker
+from deeplab_repro.data.feeds.items import LoadedImage, LoadJob, LoadOptions, load, load_in_worker
 from deeplab_repro.data.feeds.lists import ListItem, check_same_list, list_digest, read_list
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_mean
 from prototxt_import.errors import complain
@@ -74,13 +74,13 @@ class Planner:
         if self.one_ahead:
             self._seed = self._process.next()
 
-    def plan(self, count: int) -> list[Job]:
+    def plan(self, count: int) -> list[LoadJob]:
         """The next `count` images."""
         if self.one_ahead:
             self._transformer = CaffeRng(self._seed)
         return [self._next_job() for _ in range(count)]
 
-    def _next_job(self) -> Job:
+    def _next_job(self) -> LoadJob:
         item = self._items[self._order[self._place]]
         self._place += 1
         if self._place >= len(self._items):
@@ -88,12 +88,12 @@ class Planner:
             if self._shuffler is not None:
                 self._shuffle(self._shuffler)
         if self._transformer is None:
-            return Job(item.image, item.label, item.where)
+            return LoadJob(item.image, item.label, item.where)
         draw, factors = self._transformer.next, self._transform.scale_factors
         mirror = bool(self._transform.mirror and draw() % 2)
         scale = factors[draw() % len(factors)] if factors else 1.0
         offsets = (draw(), draw()) if self._crops else None
-        return Job(item.image, item.label, item.where, mirror, scale, offsets)
+        return LoadJob(item.image, item.label, item.where, mirror, scale, offsets)
 
     def _shuffle(self, rng: CaffeRng) -> None:
         # A new array: states that were handed out keep the order they had.
@@ -122,8 +122,8 @@ class Planner:
 @dataclass
 class _Batch:
     before: dict[str, Any]  # the planner's state that leads to this batch
-    jobs: list[Job]
-    loads: list[Future[Item]] | None
+    jobs: list[LoadJob]
+    loads: list[Future[LoadedImage]] | None
 
 
 class ImageFeed:
@@ -147,7 +147,7 @@ class ImageFeed:
         segmentation = layer.type == "ImageSegData"
         label = options.label_type if segmentation else None
         self._check(segmentation)
-        self._recipe = Recipe(
+        self._load_options = LoadOptions(
             (options.new_height, options.new_width) if options.new_height else None,
             options.transform.crop,
             options.is_color,
@@ -185,7 +185,7 @@ class ImageFeed:
 
     def _check_batch(self, first: ListItem) -> None:
         """Refuse batches of more elements than Caffe can count, where only the images tell their size."""
-        if self._recipe.crop or self._recipe.size:
+        if self._load_options.crop or self._load_options.size:
             return
         try:
             with Image.open(first.image) as image:
@@ -193,7 +193,7 @@ class ImageFeed:
         except OSError:
             return  # reading it says what is wrong, with its place in the list
         try:
-            check_shape((self._layer.options.batch_size, 3 if self._recipe.color else 1, height, width))
+            check_shape((self._layer.options.batch_size, 3 if self._load_options.color else 1, height, width))
         except ValueError as error:
             raise ValueError(f"batch_size {self._layer.options.batch_size}: {error}; give a smaller one") from None
 
@@ -227,7 +227,7 @@ class ImageFeed:
                     self._ahead.append(self._plan())
             jobs = batch.jobs[self._part]
             if batch.loads is None:
-                items = [load(self._recipe, job) for job in jobs]
+                items = [load(self._load_options, job) for job in jobs]
             else:
                 items = [future.result() for future in batch.loads]
         except BrokenProcessPool as error:
@@ -248,10 +248,10 @@ class ImageFeed:
         jobs = self._planner.plan(self._layer.options.batch_size)
         pool = self._pool
         read = load if isinstance(pool, ThreadPoolExecutor) else load_in_worker
-        loads = None if pool is None else [pool.submit(read, self._recipe, job) for job in jobs[self._part]]
+        loads = None if pool is None else [pool.submit(read, self._load_options, job) for job in jobs[self._part]]
         return _Batch(before, jobs, loads)
 
-    def _blobs(self, items: list[Item], jobs: list[Job]) -> dict[str, Tensor]:
+    def _blobs(self, items: list[LoadedImage], jobs: list[LoadJob]) -> dict[str, Tensor]:
         height, width = items[0].window
         for item, job in zip(items, jobs, strict=True):
             if item.window != (height, width):
@@ -259,16 +259,16 @@ class ImageFeed:
                     f"{job.where}: {item.window[0]} x {item.window[1]} pixels in a batch of {height} x {width}; "
                     "give crop_size, new_height and new_width, or batch_size 1"
                 )
-        recipe, count = self._recipe, len(items)
-        data = torch.zeros(count, 3 if recipe.color else 1, height, width)
+        options, count = self._load_options, len(items)
+        data = torch.zeros(count, 3 if options.color else 1, height, width)
         tops: list[Tensor] = [data]
         pixels = data.numpy()
         for i, (item, job) in enumerate(zip(items, jobs, strict=True)):
             self._writer.write(item, job, pixels[i])
-        if recipe.label is None:
+        if options.label is None:
             tops.append(torch.tensor([float(job.label or 0) for job in jobs]))  # type: ignore[arg-type]
         else:
-            label = torch.full((count, 1, height, width), float(recipe.ignore_label))
+            label = torch.full((count, 1, height, width), float(options.ignore_label))
             for i, (item, job) in enumerate(zip(items, jobs, strict=True)):
                 assert item.label is not None
                 _part_of(label.numpy()[i, 0], item.label.shape, job.mirror)[:] = item.label
@@ -313,7 +313,7 @@ class _PixelWriter:
         levels = (np.arange(256) - np.broadcast_to(values, channels)[:, None]) * self._scale
         self._levels = levels.astype(np.float32)
 
-    def write(self, item: Item, job: Job, into: NDArray[np.float32]) -> None:
+    def write(self, item: LoadedImage, job: LoadJob, into: NDArray[np.float32]) -> None:
         """Fill [C, h, w] with one image."""
         planes = cv2.split(item.image)
         if self._mean is not None:
@@ -322,7 +322,7 @@ class _PixelWriter:
         for plane, levels, target in zip(planes, self._levels, into, strict=True):
             _part_of(target, plane.shape, job.mirror)[:] = cv2.LUT(plane, levels)
 
-    def _write_with_mean_image(self, item: Item, job: Job, planes: Any, into: NDArray[np.float32]) -> None:
+    def _write_with_mean_image(self, item: LoadedImage, job: LoadJob, planes: Any, into: NDArray[np.float32]) -> None:
         assert self._mean is not None
         expected = (len(planes), *item.real)
         if self._mean.shape != expected:

@@ -14,7 +14,7 @@ from deeplab_repro.files.images import Pixels, read_bgr, read_label_map
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LoadOptions:
     """What a layer does with each of its images.
 
     size: (height, width) to resize to as read, or None; crop: (height, width), or None; pads: whether smaller images
@@ -29,7 +29,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Job:
+class LoadJob:
     """One image and what was drawn for it.
 
     label: the label map's file, the integer of the list, or None. where: list file and line, for errors.
@@ -44,7 +44,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Item:
+class LoadedImage:
     """The part of an image inside its crop window; what lies outside the image is padding, at the bottom and right.
 
     image: BGR or grey uint8 [h, w(, 3)]; label: uint8 [h, w] or None; window: (height, width) with the padding;
@@ -57,27 +57,27 @@ class Item:
     corner: tuple[int, int]
 
 
-def load(recipe: Recipe, job: Job) -> Item:
+def load(options: LoadOptions, job: LoadJob) -> LoadedImage:
     """Read, resize, scale and cut; ValueError naming list file, line and image file for anything that cannot be."""
     try:
-        return _load(recipe, job)
+        return _load(options, job)
     except OSError as error:
         raise ValueError(f"{job.where}: {error.filename or job.image}: {error.strerror or error}") from error
     except (ValueError, cv2.error) as error:
         raise ValueError(f"{job.where}: {error}") from error
 
 
-def load_in_worker(recipe: Recipe, job: Job) -> Item:
+def load_in_worker(options: LoadOptions, job: LoadJob) -> LoadedImage:
     """`load` in a process of its own, one of as many as are to be busy."""
     cv2.setNumThreads(1)
-    return load(recipe, job)
+    return load(options, job)
 
 
-def _load(recipe: Recipe, job: Job) -> Item:
-    image = read_bgr(_regular(job.image), cv2.IMREAD_COLOR if recipe.color else cv2.IMREAD_GRAYSCALE)
-    if recipe.size is not None:
-        image = _resized(image, recipe.size, cv2.INTER_LINEAR)
-    label = _label(recipe, job, image)
+def _load(options: LoadOptions, job: LoadJob) -> LoadedImage:
+    image = read_bgr(_regular(job.image), cv2.IMREAD_COLOR if options.color else cv2.IMREAD_GRAYSCALE)
+    if options.size is not None:
+        image = _resized(image, options.size, cv2.INTER_LINEAR)
+    label = _label(options, job, image)
     real = image.shape[:2]
     if job.scale != 1:
         size = tuple(int(np.float32(side) * np.float32(job.scale)) for side in real)
@@ -86,10 +86,10 @@ def _load(recipe: Recipe, job: Job) -> Item:
         image = _resized(image, size, cv2.INTER_LINEAR)
         label = None if label is None else _resized(label, size, cv2.INTER_NEAREST)
     height, width = image.shape[:2]
-    if recipe.crop is None:
-        return Item(image, label, (height, width), real, (0, 0))
-    rows, columns = recipe.crop
-    if not recipe.pads and (height < rows or width < columns):
+    if options.crop is None:
+        return LoadedImage(image, label, (height, width), real, (0, 0))
+    rows, columns = options.crop
+    if not options.pads and (height < rows or width < columns):
         raise ValueError(f"{job.image}: {height} x {width} pixels are fewer than the crop's {rows} x {columns}")
     spare = max(height - rows, 0), max(width - columns, 0)
     if job.offsets is None:
@@ -99,24 +99,26 @@ def _load(recipe: Recipe, job: Job) -> Item:
     window = slice(top, top + rows), slice(left, left + columns)
     # A view would carry the whole image from the worker to the parent.
     cut = np.ascontiguousarray(image[window])
-    return Item(cut, None if label is None else np.ascontiguousarray(label[window]), (rows, columns), real, (top, left))
+    return LoadedImage(
+        cut, None if label is None else np.ascontiguousarray(label[window]), (rows, columns), real, (top, left)
+    )
 
 
-def _label(recipe: Recipe, job: Job, image: Pixels) -> Pixels | None:
-    if recipe.label is None:
+def _label(options: LoadOptions, job: LoadJob, image: Pixels) -> Pixels | None:
+    if options.label is None:
         return None
-    if recipe.label == "PIXEL":
+    if options.label == "PIXEL":
         assert isinstance(job.label, Path)
         label = read_label_map(_regular(job.label))
-        if recipe.size is not None:
-            label = _resized(label, recipe.size, cv2.INTER_LINEAR)
+        if options.size is not None:
+            label = _resized(label, options.size, cv2.INTER_LINEAR)
         if label.shape != image.shape[:2]:
             raise ValueError(
                 f"{job.label}: {label.shape[0]} x {label.shape[1]} pixels, its image {job.image} has "
                 f"{image.shape[0]} x {image.shape[1]}"
             )
         return label
-    value = recipe.ignore_label if recipe.label == "NONE" else job.label
+    value = options.ignore_label if options.label == "NONE" else job.label
     assert isinstance(value, int)
     return np.full(image.shape[:2], min(max(value, 0), 255), np.uint8)
 

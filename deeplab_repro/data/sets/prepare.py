@@ -18,7 +18,7 @@ Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Entry:
+class SourceImage:
     """One image for the lists of `splits`; labels: uint8 [H, W], a function that makes them, or None without truth."""
 
     name: str
@@ -31,7 +31,7 @@ class Entry:
 class Source:
     """A data set read: entries, class names, colours, and what to tell about it."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[SourceImage]
     class_names: tuple[str, ...]
     palette: tuple[Colour, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class _Writer:
         self._images.mkdir()
         self._labels.mkdir()
 
-    def add(self, entry: Entry) -> list[str]:
+    def add(self, entry: SourceImage) -> list[str]:
         """Write an image and its labels, once; the image files' names."""
         labels = entry.labels() if callable(entry.labels) else entry.labels
         if self._tile is None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeplab_repro.data.sets.class_tables import COCO_OF_VOC, VOC
 from deeplab_repro.data.sets.datasets import VOID
-from deeplab_repro.data.sets.prepare import Entry, Labels, Source, read_ids
+from deeplab_repro.data.sets.prepare import Labels, Source, SourceImage, read_ids
 from deeplab_repro.data.sets.prepare_voc import load_labels
 from deeplab_repro.files.images import read_label_map
 
@@ -56,7 +56,7 @@ def coco_to_voc(folder: Path, annotations: Sequence[Path], min_pixels: int = 200
                 image = below if below.is_file() else folder / each["file_name"]
                 # Painted again when it is written: all of them at once would fill the memory.
                 again = partial(paint, by_image[each["id"]], label_of, size)
-                entries.append(Entry(image.stem, image, again, (split,)))
+                entries.append(SourceImage(image.stem, image, again, (split,)))
     if not entries:
         raise ValueError(f"{folder}: no image with {min_pixels} pixels of VOC's classes")
     return Source(entries, VOC, None, (f"images with fewer than {min_pixels} labelled pixels are left out",))
@@ -110,7 +110,9 @@ def coco_stuff(folder: Path) -> Source:
     if (folder / "imageLists").is_dir():
         splits = {split: read_ids(folder / "imageLists" / f"{split}.txt") for split in ("train", "test")}
         entries = [
-            Entry(name, folder / "images" / f"{name}.jpg", _stuff_mat(folder / "annotations" / f"{name}.mat"), (split,))
+            SourceImage(
+                name, folder / "images" / f"{name}.jpg", _stuff_mat(folder / "annotations" / f"{name}.mat"), (split,)
+            )
             for split, listed in splits.items()
             for name in listed
         ]
@@ -121,7 +123,7 @@ def coco_stuff(folder: Path) -> Source:
             (each for kind in ("stuffthingmaps", "annotations") if (each := folder / kind / split).is_dir()), None
         )
         for image in sorted((folder / split).glob("*.jpg")) if maps is not None else ():
-            entries.append(Entry(image.stem, image, _stuff_map(maps / f"{image.stem}.png"), (split,)))
+            entries.append(SourceImage(image.stem, image, _stuff_map(maps / f"{image.stem}.png"), (split,)))
     if not entries:
         raise ValueError(f"{folder}: no COCO-Stuff: neither imageLists nor train2017 and stuffthingmaps")
     return Source(entries, names)

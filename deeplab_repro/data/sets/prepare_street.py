@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deeplab_repro.data.sets.class_tables import CAMVID, CITYSCAPES, CITYSCAPES_PALETTE
 from deeplab_repro.data.sets.datasets import Sample, SegmentationDataset, open_dataset
-from deeplab_repro.data.sets.prepare import Entry, Labels, Source, table_of
+from deeplab_repro.data.sets.prepare import Labels, Source, SourceImage, table_of
 from deeplab_repro.files.images import read_label_map
 
 CITYSCAPES_COUNTS = {"train": 2975, "val": 500, "test": 1525}
@@ -23,7 +23,7 @@ def cityscapes(folder: Path) -> Source:
             continue
         found = open_dataset(folder, split)
         entries += [
-            Entry(one.name, one.image, None if one.label is None else _truth(found, one), (split,))
+            SourceImage(one.name, one.image, None if one.label is None else _truth(found, one), (split,))
             for one in found.samples
         ]
         notes.append(f"{split}: {len(found)} images, the released set has {expected}")
@@ -47,7 +47,7 @@ def camvid(folder: Path) -> Source:
             label = folder / f"{split}annot" / image.name
             if not label.is_file():
                 raise FileNotFoundError(f"{label}: no labels of {image}")
-            entries.append(Entry(image.stem, image, _looked_up(label, table), (split,)))
+            entries.append(SourceImage(image.stem, image, _looked_up(label, table), (split,)))
     if not entries:
         raise ValueError(f"{folder}: no CamVid (train/*.png and trainannot/*.png)")
     return Source(entries, CAMVID)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab_repro.data.sets.class_tables import CONTEXT_59, PERSON_PART, PERSON_PARTS, VOC
-from deeplab_repro.data.sets.prepare import Entry, Labels, Source, read_ids, table_of
+from deeplab_repro.data.sets.prepare import Labels, Source, SourceImage, read_ids, table_of
 from deeplab_repro.files.images import read_label_map
 
 # How many images the authors' lists hold, and the md5 of the two that both forks share.
@@ -53,7 +53,7 @@ def voc2012(folder: Path, sbd: Path | None = None) -> Source:
 
     members = _members(splits)
     entries = [
-        Entry(name, image_of(name), None if name in test else labels_of(name), tuple(inside))
+        SourceImage(name, image_of(name), None if name in test else labels_of(name), tuple(inside))
         for name, inside in sorted(members.items())
     ]
     label_folder = "SegmentationClassAug"
@@ -160,7 +160,7 @@ def context(folder: Path, voc: Path, classes: int = 59) -> Source:
         return read
 
     entries = [
-        Entry(name, voc / "JPEGImages" / f"{name}.jpg", labels_of(name), (split,))
+        SourceImage(name, voc / "JPEGImages" / f"{name}.jpg", labels_of(name), (split,))
         for split, names in splits.items()
         for name in names
     ]
@@ -196,7 +196,7 @@ def person_part(folder: Path, voc: Path) -> Source:
             labels = merge_person_parts(file) if file.is_file() else None
             if labels is not None and labels.any():
                 # Read again when it is written: all of them at once would fill the memory.
-                entries.append(Entry(name, voc / "JPEGImages" / f"{name}.jpg", _merged(file), (split,)))
+                entries.append(SourceImage(name, voc / "JPEGImages" / f"{name}.jpg", _merged(file), (split,)))
                 splits.setdefault(split, []).append(name)
     if not entries:
         raise ValueError(f"{annotations}: no annotation of a person's parts for the images of {voc}")
