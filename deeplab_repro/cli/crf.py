@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +13,7 @@ from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOpti
 
 if TYPE_CHECKING:
     from deeplab_repro.crf.model import CRFParams
-    from deeplab_repro.evaluate.refine import Settings
-    from deeplab_repro.jobs.ranks import Ranks
+    from deeplab_repro.evaluate.refine import CrfSettings
 
 
 class Normalization(StrEnum):
@@ -107,7 +107,8 @@ def crf(
 
     [dim]deeplab crf JPEGImages/ --scores fc8/ --preset v1_largefov -o post_densecrf/ --formats png,bin --jobs 4[/dim]
     """
-    from deeplab_repro.cli.output import check_json
+    from deeplab_repro.cli.app import one_line
+    from deeplab_repro.cli.output import check_json, progress
     from deeplab_repro.files.atomic import check_output_file
 
     folder = image.is_dir()
@@ -122,7 +123,7 @@ def crf(
     import torch
 
     from deeplab_repro.crf.model import DenseCRF
-    from deeplab_repro.evaluate.refine import Settings
+    from deeplab_repro.evaluate.refine import CrfSettings, refine_folder
     from deeplab_repro.jobs.devices import local_device, pick_device
     from deeplab_repro.jobs.ranks import joined
 
@@ -137,20 +138,23 @@ def crf(
     }
     params = _params(preset, {name: value for name, value in given.items() if value is not None})
     DenseCRF(params, method, prune)
-    settings = Settings(params, method, prune, probabilities, str(local_device(pick_device(device))))
+    settings = CrfSettings(params, method, prune, probabilities, str(local_device(pick_device(device))))
     with joined(torch.device("cpu")) as ranks:
         if folder:
-            answer = _refine_folder(image, scores, output[0], suffixes, settings, jobs, overwrite, ranks)
+            refined = refine_folder(
+                image, scores, output[0], suffixes, settings, ranks, jobs, overwrite, progress, one_line
+            )
         elif ranks.first:
             _refine_one(image, scores, output, settings, trace, json)
     if folder and ranks.first:
-        _report_folder(answer, json)
+        _report_folder({**asdict(refined), "output": output[0], "settings": settings.record()}, json)
 
 
 def _check_suffix(text: str, suffix: str) -> None:
-    known = (".png", ".bin", ".npy", ".mat")
-    if suffix not in known:
-        raise ValueError(f"{text}: the result is written as {', '.join(known)}")
+    from deeplab_repro.files.arrays import RESULT_SUFFIXES
+
+    if suffix not in RESULT_SUFFIXES:
+        raise ValueError(f"{text}: the result is written as {', '.join(RESULT_SUFFIXES)}")
 
 
 def _check_folder(scores: Path, output: list[Path], formats: str, trace: bool) -> list[str]:
@@ -168,83 +172,28 @@ def _check_folder(scores: Path, output: list[Path], formats: str, trace: bool) -
 
 
 def _params(preset: str | None, given: dict[str, Any]) -> CRFParams:
-    from dataclasses import replace
-
     from deeplab_repro.crf.model import CRFParams
 
     return replace(CRFParams() if preset is None else CRFParams.preset(preset), **given)
 
 
 def _refine_one(
-    image: Path, scores: Path, output: list[Path], settings: Settings, trace: bool, json: str | None
+    image: Path, scores: Path, output: list[Path], settings: CrfSettings, trace: bool, json: str | None
 ) -> None:
-    import torch
-
     from deeplab_repro.cli.output import console, table, write_json
-    from deeplab_repro.evaluate.refine import Job, read_problem, refine, write_marginals
+    from deeplab_repro.evaluate.refine import RefineJob, refine, refine_traced
 
-    job = Job(image, scores, tuple(output))
+    job = RefineJob(image, scores, tuple(output))
     answer: dict[str, Any] = {"image": image, "scores": scores, "outputs": output, "settings": settings.record()}
     if not trace:
         refine(job, settings)
         write_json(answer, json)
         return
-    if settings.method != "lattice" or settings.prune:
-        raise ValueError("--trace: shows the lattice's mean field of all labels; leave --method and --prune out")
-    pixels, logits = (torch.from_numpy(each).to(settings.device) for each in read_problem(job, settings.probabilities))
-    traced = settings.crf().trace(pixels, logits)
-    for target in output:
-        write_marginals(traced.marginals.cpu().numpy(), target)
+    traced = refine_traced(job, settings)
     energy, change = traced.free_energy.tolist(), traced.change.tolist()
     if write_json({**answer, "free_energy": energy, "change": change}, json):
         rows = [(i, f"{value:.6g}", f"{change[i - 1]:.2e}" if i else "-") for i, value in enumerate(energy)]
         console().print(table(("iteration", "free energy", "largest change"), rows))
-
-
-def _refine_folder(
-    images: Path,
-    scores: Path,
-    output: Path,
-    suffixes: list[str],
-    settings: Settings,
-    processes: int,
-    overwrite: bool,
-    ranks: Ranks,
-) -> dict[str, Any]:
-    """Refine this rank's share of a folder; the answer tells of all ranks'."""
-    from deeplab_repro.cli.app import one_line
-    from deeplab_repro.cli.output import progress
-    from deeplab_repro.evaluate.refine import Job, check_record, notes_of, pair_files, refine_all
-    from deeplab_repro.files.atomic import output_folder
-
-    found = [
-        Job(picture, file, tuple(output / f"{name}{suffix}" for suffix in suffixes))
-        for name, picture, file in pair_files(images, scores)
-    ]
-    own = found[ranks.rank :: ranks.world]
-    failed: dict[str, str] = {}
-    with output_folder(output):
-        check_record(output, settings, overwrite)
-        notes = notes_of(output)
-        todo = [
-            job for job in progress(own, "comparing") if overwrite or not notes.done(job.outputs, job.image, job.scores)
-        ]
-        for job, error in progress(refine_all(todo, settings, processes), "refining", len(todo)):
-            if error is None:
-                notes.add(job.outputs, job.image, job.scores)
-            else:
-                failed[str(job.scores)] = one_line(error)
-    parts = ranks.gather((len(todo), failed))
-    failed = {name: text for _, part in parts for name, text in part.items()}
-    asked = sum(number for number, _ in parts)
-    return {
-        "images": len(found),
-        "refined": asked - len(failed),
-        "kept": len(found) - asked,
-        "failed": failed,
-        "output": output,
-        "settings": settings.record(),
-    }
 
 
 def _report_folder(answer: dict[str, Any], json: str | None) -> None:

@@ -70,14 +70,14 @@ def crf_search(
             raise FileNotFoundError(f"{folder}: no such folder")
 
     from deeplab_repro.crf.model import CRFParams
-    from deeplab_repro.evaluate.crf_search import RANGES, Axis, Plan, Search, find_items
+    from deeplab_repro.evaluate.crf_search import RANGES, Axis, Search, SearchPlan, find_scored
     from deeplab_repro.evaluate.search_report import heat_maps, search_facts
     from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.report.plots import save_heat_maps
 
     given = {"weight": bilateral_weight, "xy_std": bilateral_xy_std, "rgb_std": bilateral_rgb_std}
-    plan = Plan(
-        items=find_items(images, scores, truth, count, seed),
+    plan = SearchPlan(
+        items=find_scored(images, scores, truth, count, seed),
         params=CRFParams(
             iterations=iterations,
             gaussian_weight=gaussian_weight,

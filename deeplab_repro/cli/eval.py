@@ -24,7 +24,7 @@ from deeplab_repro.cli.eval_options import (
     TileOption,
     WeightsOption,
 )
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption
 
 if TYPE_CHECKING:
     from deeplab_repro.evaluate.evaluate import Result
@@ -86,65 +86,50 @@ def eval(
 
     [dim]torchrun --nproc-per-node 2 --no-python -- deeplab eval cityscapes --model m.safetensors --tile 721x1281[/dim]
     """
-    import torch
-
-    from deeplab_repro.cli.eval_options import pick_crf, pick_source
-    from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
-    from deeplab_repro.data.sets.datasets import open_dataset
-    from deeplab_repro.evaluate.evaluate import ABSENT_RULES, evaluate
-    from deeplab_repro.evaluate.label_files import LabelFiles
-    from deeplab_repro.jobs.ranks import joined
+    from deeplab_repro.cli.eval_options import Question, evaluate_question
+    from deeplab_repro.cli.output import check_json, console, write_json
 
     check_json(json)
-    with joined(torch.device("cpu")) as ranks:
-        data = open_dataset(dataset, split, classes, root)
-        source, own, facts = pick_source(
-            data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
-        )
-        params = pick_crf(own, crf, preset)
-        writer = None if write_labels is None else LabelFiles(write_labels, data, layout)
-        for folder in filter(None, (output, store_scores)):
-            folder.mkdir(parents=True, exist_ok=True)
-        with progress_steps("evaluating") as progress:
-            result = evaluate(
-                source,
-                data,
-                params,
-                (),
-                ranks,
-                resume=output,
-                settings={**facts, "data": str(dataset), "split": split, "crf": _params(params)},
-                store_scores=store_scores,
-                write_labels=writer,
-                progress=progress,
-            )
-    if ranks.first:
-        answer = {
-            "data": dataset,
-            "split": split,
-            "images": result.images,
-            "absent_rule": absent.value,
-            **facts,
-            "crf_parameters": _params(params),
-        }
-        if any(sample.label is not None for sample in data.samples):
-            answer["stages"] = result.summary(ABSENT_RULES[absent.value])
-            _report(answer, result, output, json)
-        elif write_json(answer, json):
-            where = ", ".join(str(each) for each in (write_labels, store_scores) if each is not None)
-            console().print(f"{result.images} images without truth answered, in {where}")
-
-
-def _params(params: Any) -> dict[str, Any] | None:
-    from dataclasses import asdict
-
-    return None if params is None else asdict(params)
+    question = Question(
+        dataset,
+        split,
+        classes,
+        root,
+        model,
+        weights,
+        scores,
+        labels,
+        scales,
+        flip,
+        tile,
+        crf,
+        preset,
+        variables,
+        device,
+    )
+    scored = evaluate_question(question, output, store_scores=store_scores, write_labels=write_labels, layout=layout)
+    if scored is None:
+        return
+    answer = {
+        **question.facts(),
+        "images": scored.result.images,
+        "absent_rule": absent.value,
+        **scored.source,
+        "crf_parameters": scored.params,
+    }
+    if scored.data.has_truth:
+        _report(answer, scored.result, output, json)
+    elif write_json(answer, json):
+        where = ", ".join(str(folder) for folder in (write_labels, store_scores) if folder is not None)
+        console().print(f"{scored.result.images} images without truth answered, in {where}")
 
 
 def _report(answer: dict[str, Any], result: Result, output: Path | None, json: str | None) -> None:
     from deeplab_repro.cli.output import console, table, write_json
+    from deeplab_repro.evaluate.evaluate import ABSENT_RULES
     from deeplab_repro.report.plots import save_confusion
 
+    answer["stages"] = result.summary(ABSENT_RULES[answer["absent_rule"]])
     if output is not None:
         for name, counts in result.counts.items():
             answer.setdefault("confusion", {})[name] = counts[0]

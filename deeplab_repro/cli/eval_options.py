@@ -1,16 +1,18 @@
-"""Options of `deeplab eval` and `trimap`, some of them `segment`'s too, and from them what is evaluated."""
+"""Options of `deeplab eval` and `trimap`, some of them `segment`'s too, and the evaluation that both ask for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from deeplab_repro.crf.model import CRFParams
     from deeplab_repro.data.sets.datasets import SegmentationDataset
-    from deeplab_repro.evaluate.evaluate import Source
+    from deeplab_repro.evaluate.evaluate import Result, Source
     from deeplab_repro.predict.segmenter import Segmenter
 
 DatasetArgument = Annotated[
@@ -84,23 +86,96 @@ def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams 
     return (own or CRFParams()) if crf else None
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is to be scored on which data, as the options of their names have it."""
+
+    dataset: Path
+    split: str
+    classes: str | None
+    root: Path | None
+    model: str | None
+    weights: Path | None
+    scores: Path | None
+    labels: Path | None
+    scales: str
+    flip: bool
+    tile: str | None
+    crf: bool
+    preset: str | None
+    variables: list[str] | None
+    device: str
+
+    def facts(self) -> dict[str, Any]:
+        """Where the truth comes from."""
+        return {"data": str(self.dataset), "split": self.split}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The answer to a question. source: a record of what made the answers; params: of the CRF, or None."""
+
+    data: SegmentationDataset
+    result: Result
+    source: dict[str, Any]
+    params: dict[str, Any] | None
+
+
+def evaluate_question(
+    asked: Question,
+    output: Path | None,
+    widths: Sequence[int] = (),
+    boundary: Literal["void", "edges"] = "void",
+    store_scores: Path | None = None,
+    write_labels: Path | None = None,
+    layout: str = "plain",
+) -> Evaluation | None:
+    """`evaluate` of what is asked, this process's share under torchrun; None where another one tells the answer.
+
+    output: folder that makes it resumable."""
+    import torch
+
+    from deeplab_repro.cli.output import progress_steps
+    from deeplab_repro.data.sets.datasets import open_dataset
+    from deeplab_repro.evaluate.evaluate import evaluate
+    from deeplab_repro.evaluate.label_files import LabelFiles
+    from deeplab_repro.jobs.ranks import joined
+
+    with joined(torch.device("cpu")) as ranks:
+        data = open_dataset(asked.dataset, asked.split, asked.classes, asked.root)
+        source, own, facts = pick_source(data, asked)
+        crf = pick_crf(own, asked.crf, asked.preset)
+        params = None if crf is None else asdict(crf)
+        writer = None if write_labels is None else LabelFiles(write_labels, data, layout)
+        for folder in filter(None, (output, store_scores)):
+            folder.mkdir(parents=True, exist_ok=True)
+        with progress_steps("evaluating") as progress:
+            result = evaluate(
+                source,
+                data,
+                crf,
+                widths,
+                ranks,
+                boundary=boundary,
+                resume=output,
+                settings={**facts, **asked.facts(), "crf": params},
+                store_scores=store_scores,
+                write_labels=writer,
+                progress=progress,
+            )
+    return Evaluation(data, result, facts, params) if ranks.first else None
+
+
 def pick_source(
-    dataset: SegmentationDataset,
-    model: str | None,
-    weights: Path | None,
-    scores: Path | None,
-    labels: Path | None,
-    scales: str,
-    flip: bool,
-    tile: str | None,
-    variables: dict[str, str],
-    device: str,
+    dataset: SegmentationDataset, asked: Question
 ) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
     """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
+    from deeplab_repro.cli.options import parse_numbers, parse_variables
     from deeplab_repro.evaluate.evaluate import from_labels, from_scores, from_segmenter
     from deeplab_repro.jobs.devices import local_device, pick_device
 
-    if sum(each is not None for each in (model, scores, labels)) > 1:
+    model, scores, labels, variables = asked.model, asked.scores, asked.labels, parse_variables(asked.variables)
+    if sum(source is not None for source in (model, scores, labels)) > 1:
         raise ValueError("--model, --scores and --labels exclude each other")
     for folder in (scores, labels):
         if folder is not None and not folder.is_dir():
@@ -112,16 +187,15 @@ def pick_source(
     if labels is not None:
         return from_labels(labels, dataset), None, {"labels": str(labels.resolve())}
 
-    from deeplab_repro.cli.options import parse_numbers
     from deeplab_repro.predict.segmenter import Segmenter
 
-    factors = parse_numbers("--scales", scales)
+    factors = parse_numbers("--scales", asked.scales)
     segmenter = Segmenter(
         model or "bundled",
-        weights,
+        asked.weights,
         scales=factors,
-        flip=flip,
-        device=local_device(pick_device(device)),
+        flip=asked.flip,
+        device=local_device(pick_device(asked.device)),
         variables=variables,
     )
     own = segmenter.crf
@@ -133,11 +207,11 @@ def pick_source(
         )
     facts = {
         "model": model,
-        "weights": weights and str(weights),
+        "weights": asked.weights and str(asked.weights),
         "net": segmenter.fingerprint(),
         "scales": factors,
-        "flip": flip,
-        "tile": tile,
+        "flip": asked.flip,
+        "tile": asked.tile,
     }
-    cut = parse_tile(tile)
+    cut = parse_tile(asked.tile)
     return (segmenter if cut is None else from_segmenter(segmenter, *cut)), own, facts

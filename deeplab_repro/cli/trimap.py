@@ -24,7 +24,7 @@ from deeplab_repro.cli.eval_options import (
     TileOption,
     WeightsOption,
 )
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption
 
 MOST_WIDTHS = 1000
 
@@ -69,34 +69,34 @@ def trimap(
 
     [dim]deeplab trimap VOCdevkit/VOC2012 --scores fc8/ --preset v1_largefov -o trimap[/dim]
     """
-    import torch
-
-    from deeplab_repro.cli.eval_options import pick_crf, pick_source
-    from deeplab_repro.cli.output import check_json, progress_steps
-    from deeplab_repro.data.sets.datasets import open_dataset
-    from deeplab_repro.evaluate.evaluate import evaluate
-    from deeplab_repro.jobs.ranks import joined
+    from deeplab_repro.cli.eval_options import Question, evaluate_question
+    from deeplab_repro.cli.output import check_json
 
     check_json(json)
     bands = _widths(widths)
-    with joined(torch.device("cpu")) as ranks:
-        data = open_dataset(dataset, split, classes, root)
-        source, own, facts = pick_source(
-            data, model, weights, scores, labels, scales, flip, tile, parse_variables(variables), device
-        )
-        if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-        params = pick_crf(own, crf, preset)
-        settings = {**facts, "data": str(dataset), "split": split, "crf": repr(params)}
-        with progress_steps("evaluating") as progress:
-            result = evaluate(
-                source, data, params, bands, ranks, boundary=boundary.value, resume=output,
-                settings=settings, progress=progress,
-            )  # fmt: skip
-    if ranks.first:
-        curves = {name: [_figures(each) for each in result.trimap(name)] for name in result.counts}
+    question = Question(
+        dataset,
+        split,
+        classes,
+        root,
+        model,
+        weights,
+        scores,
+        labels,
+        scales,
+        flip,
+        tile,
+        crf,
+        preset,
+        variables,
+        device,
+    )
+    scored = evaluate_question(question, output, bands, boundary.value)
+    if scored is not None:
+        curves = scored.result.trimap_curves()
         _check_bands(curves, boundary, bands[-1], str(dataset))
-        _report({"images": result.images, "widths": bands, "boundary": boundary.value, "curves": curves}, output, json)
+        answer = {"images": scored.result.images, "widths": bands, "boundary": boundary.value, "curves": curves}
+        _report(answer, output, json)
 
 
 def _widths(text: str) -> list[int]:
@@ -109,17 +109,9 @@ def _widths(text: str) -> list[int]:
 
 def _check_bands(curves: dict[str, list[dict[str, float]]], boundary: Boundary, width: int, dataset: str) -> None:
     """ValueError where no band holds a pixel: many sets have no void outlines."""
-    if all(isnan(each["pixel_accuracy"]) for rows in curves.values() for each in rows):
+    if all(isnan(band["pixel_accuracy"]) for bands in curves.values() for band in bands):
         line = "a void one; use --boundary edges" if boundary == Boundary.void else "a change of labels"
         raise ValueError(f"--boundary {boundary.value}: {dataset}: no labelled pixel within {width} pixels of {line}")
-
-
-def _figures(matrix: Any) -> dict[str, float]:
-    return {
-        "miou": matrix.miou("nan"),
-        "pixel_accuracy": matrix.pixel_accuracy(),
-        "mean_accuracy": matrix.mean_accuracy(),
-    }
 
 
 def _report(answer: dict[str, Any], output: Any, json: str | None) -> None:
@@ -127,7 +119,7 @@ def _report(answer: dict[str, Any], output: Any, json: str | None) -> None:
     from deeplab_repro.evaluate.evaluate import STAGE_LABELS
     from deeplab_repro.report.plots import save_curves
 
-    curves = {name: [each["miou"] for each in rows] for name, rows in answer["curves"].items()}
+    curves = {stage: [band["miou"] for band in bands] for stage, bands in answer["curves"].items()}
     if output is not None:
         write_json(answer, str(output / "trimap.json"))
         named = {STAGE_LABELS[stage]: values for stage, values in curves.items()}

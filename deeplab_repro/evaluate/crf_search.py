@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deeplab_repro import ops
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.evaluate.metrics import ConfusionMatrix
-from deeplab_repro.evaluate.refine import Job, pair_files, read_problem
+from deeplab_repro.evaluate.refine import pair_files, read_problem
 from deeplab_repro.files.images import read_labels
 from deeplab_repro.files.ledger import State, fingerprint
 from deeplab_repro.jobs.processes import worker_pool
@@ -79,7 +79,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Item:
+class ScoredImage:
     """The files of one image."""
 
     name: str
@@ -89,10 +89,10 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A search; params: all but the bilateral kernel, which the axes give."""
 
-    items: tuple[Item, ...]
+    items: tuple[ScoredImage, ...]
     params: CRFParams
     weight: Axis
     xy_std: Axis
@@ -115,14 +115,14 @@ class Plan:
         return json.loads(json.dumps(facts))
 
 
-def find_items(images: Path, scores: Path, truth: Path, count: int, seed: int) -> tuple[Item, ...]:
+def find_scored(images: Path, scores: Path, truth: Path, count: int, seed: int) -> tuple[ScoredImage, ...]:
     """`count` of the images that have scores, drawn by `seed` (all where there are no more), sorted by name.
 
     Errors as `pair_files`, and ValueError for an image without truth."""
     pairs = pair_files(images, scores)
     if count < len(pairs):
         pairs = [pairs[i] for i in sorted(np.random.default_rng(seed).permutation(len(pairs))[:count])]
-    items = tuple(Item(name, image, file, truth / f"{name}.png") for name, image, file in pairs)
+    items = tuple(ScoredImage(name, image, file, truth / f"{name}.png") for name, image, file in pairs)
     for item in items:
         if not item.truth.is_file():
             raise ValueError(f"{item.truth}: no true labels for {item.scores}")
@@ -134,7 +134,7 @@ class Search:
 
     Raises ValueError when the folder holds the state of another search, or one that cannot be read."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: SearchPlan, folder: Path) -> None:
         self.plan = plan
         self._state = State(folder / STATE, "a search", plan.record())
         self.baseline: dict[str, float] = {}
@@ -246,8 +246,12 @@ def _scores(matrix: NDArray[np.int64]) -> dict[str, float]:
 
 
 def _counted(
-    items: Sequence[Item], plan: Plan, reaches: tuple[float, float] | None, weights: list[float], pool: Pool
-) -> Iterator[tuple[Item, NDArray[np.int64]]]:
+    items: Sequence[ScoredImage],
+    plan: SearchPlan,
+    reaches: tuple[float, float] | None,
+    weights: list[float],
+    pool: Pool,
+) -> Iterator[tuple[ScoredImage, NDArray[np.int64]]]:
     """Each image and its confusion matrices [weights, L, L], in any order."""
     if pool is None:
         for item in items:
@@ -260,10 +264,10 @@ def _counted(
 
 
 def count_image(
-    item: Item, plan: Plan, reaches: tuple[float, float] | None, weights: Sequence[float]
+    item: ScoredImage, plan: SearchPlan, reaches: tuple[float, float] | None, weights: Sequence[float]
 ) -> NDArray[np.int64]:
     """Confusion matrices [weights, L, L] of one image, or of its scores alone [1, L, L] without reaches."""
-    pixels, logits = read_problem(Job(item.image, item.scores, ()), plan.probabilities)
+    pixels, logits = read_problem(item.image, item.scores, plan.probabilities)
     truth = read_labels(item.truth)
     if truth.shape != pixels.shape[:2]:
         raise ValueError(f"{item.truth}: {truth.shape} labels for an image of {pixels.shape[:2]} (height, width)")

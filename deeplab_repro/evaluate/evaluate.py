@@ -70,7 +70,21 @@ class Result:
 
     def trimap(self, name: str) -> list[ConfusionMatrix]:
         """Within each width of `widths` of the boundaries."""
-        return [matrix_of(each) for each in self.counts[name][1:]]
+        return [matrix_of(band) for band in self.counts[name][1:]]
+
+    def trimap_curves(self) -> dict[str, list[dict[str, float]]]:
+        """By stage, for each width: mean IoU of the classes that occur there, pixel and mean accuracy, 0..1."""
+        return {
+            name: [
+                {
+                    "miou": band.miou("nan"),
+                    "pixel_accuracy": band.pixel_accuracy(),
+                    "mean_accuracy": band.mean_accuracy(),
+                }
+                for band in self.trimap(name)
+            ]
+            for name in self.counts
+        }
 
     def summary(self, absent: Absent = "zero") -> dict[str, Any]:
         """The usual figures of each stage, 0..1; `absent` is what a class without a union gets."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,23 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.crf.trace import Trace
 from deeplab_repro.crf.unary import scores_from_file
 from deeplab_repro.files import images as image_files
 from deeplab_repro.files.arrays import SCORE_SUFFIXES, read_scores, write_bin, write_mat, write_npy
-from deeplab_repro.files.ledger import Notes
-from deeplab_repro.files.ledger import check_record as check_settings
+from deeplab_repro.files.atomic import output_folder
+from deeplab_repro.files.ledger import Notes, check_record
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.jobs.processes import worker_pool
+from deeplab_repro.jobs.ranks import Ranks
 
-RESULT_SUFFIXES = (".png", ".bin", ".npy", ".mat")
 RECORD = "crf.json"
 NOTES = "crf.jsonl"
 
 
 @dataclass(frozen=True)
-class Settings:
+class CrfSettings:
     """How scores are refined; probabilities as in `read_scores`."""
 
     params: CRFParams
@@ -46,7 +48,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Job:
+class RefineJob:
     """One image, its scores, and the files to write, whose suffixes choose the formats (RESULT_SUFFIXES)."""
 
     image: Path
@@ -54,19 +56,37 @@ class Job:
     outputs: tuple[Path, ...]
 
 
-def read_problem(job: Job, probabilities: bool | None = None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Image [H, W, 3] and logits [L, H, W] of a job; errors of `read_image`, `read_scores` and `Scores.cropped`."""
-    pixels = image_files.read_image(job.image)
-    return pixels, scores_from_file(read_scores(job.scores, probabilities).cropped(*pixels.shape[:2]))
+def read_problem(
+    image: Path, scores: Path, probabilities: bool | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Pixels [H, W, 3] and logits [L, H, W] of two files; errors of `read_image`, `read_scores`, `Scores.cropped`."""
+    pixels = image_files.read_image(image)
+    return pixels, scores_from_file(read_scores(scores, probabilities).cropped(*pixels.shape[:2]))
 
 
-def refine(job: Job, settings: Settings) -> None:
+def refine(job: RefineJob, settings: CrfSettings) -> None:
     """Run the CRF on a job's files and write its outputs."""
-    pixels, logits = read_problem(job, settings.probabilities)
     with torch.no_grad():
-        marginals = settings.crf()(
-            torch.from_numpy(pixels).to(settings.device), torch.from_numpy(logits).to(settings.device)
-        )
+        _write(settings.crf()(*_problem(job, settings)), job)
+
+
+def refine_traced(job: RefineJob, settings: CrfSettings) -> Trace:
+    """`refine`, with the free energy and the change of every iteration.
+
+    Raises ValueError for another method than the lattice, and where labels are pruned."""
+    if settings.method != "lattice" or settings.prune:
+        raise ValueError("--trace: shows the lattice's mean field of all labels; leave --method and --prune out")
+    traced = settings.crf().trace(*_problem(job, settings))
+    _write(traced.marginals, job)
+    return traced
+
+
+def _problem(job: RefineJob, settings: CrfSettings) -> tuple[Tensor, Tensor]:
+    pixels, logits = read_problem(job.image, job.scores, settings.probabilities)
+    return torch.from_numpy(pixels).to(settings.device), torch.from_numpy(logits).to(settings.device)
+
+
+def _write(marginals: Tensor, job: RefineJob) -> None:
     for target in job.outputs:
         write_marginals(marginals.cpu().numpy(), target)
 
@@ -90,24 +110,22 @@ def pair_files(images: Path, scores: Path, partner: str = "scores") -> list[tupl
     Names are ids: ID.jpg goes with ID.npy, ID.mat or Caffe's ID_blob_0.mat. Images without scores are passed over.
     Raises ValueError for a folder without scores, scores without an image, and two files of one id; OSError for
     folders that cannot be read. `partner` names the scores' role in errors."""
-    found = _by_id(scores, SCORE_SUFFIXES)
-    if not found:
-        raise ValueError(f"{scores}: no {partner} ({', '.join(SCORE_SUFFIXES)}) in this folder")
-    pictures = _by_id(images, image_files.SUFFIXES, wanted=set(found))
-    missing = sorted(set(found) - set(pictures))
+    stored = scores_by_id(scores, partner)
+    pictures = _by_id(images, image_files.SUFFIXES, wanted=set(stored))
+    missing = sorted(set(stored) - set(pictures))
     if missing:
         raise ValueError(
-            f"{images}: no image for {len(missing)} of the {len(found)} {partner}, the first is {found[missing[0]]}"
+            f"{images}: no image for {len(missing)} of the {len(stored)} {partner}, the first is {stored[missing[0]]}"
         )
-    return [(name, pictures[name], found[name]) for name in sorted(found)]
+    return [(name, pictures[name], stored[name]) for name in sorted(stored)]
 
 
-def scores_by_id(folder: Path) -> dict[str, Path]:
+def scores_by_id(folder: Path, partner: str = "scores") -> dict[str, Path]:
     """The score files of a folder by id; errors as `pair_files`."""
-    found = _by_id(folder, SCORE_SUFFIXES)
-    if not found:
-        raise ValueError(f"{folder}: no scores ({', '.join(SCORE_SUFFIXES)}) in this folder")
-    return found
+    stored = _by_id(folder, SCORE_SUFFIXES)
+    if not stored:
+        raise ValueError(f"{folder}: no {partner} ({', '.join(SCORE_SUFFIXES)}) in this folder")
+    return stored
 
 
 def _by_id(folder: Path, suffixes: Sequence[str], wanted: set[str] | None = None) -> dict[str, Path]:
@@ -122,17 +140,60 @@ def _by_id(folder: Path, suffixes: Sequence[str], wanted: set[str] | None = None
     return files
 
 
-def check_record(folder: Path, settings: Settings, overwrite: bool) -> None:
-    """`files.check_record` for a folder of refined scores."""
-    check_settings(folder / RECORD, settings.record(), overwrite)
+@dataclass(frozen=True)
+class RefinedFolder:
+    """What became of a folder of scores, over all ranks. images: how many have scores; refined, kept: how many of them
+    were refined now and before; failed: what went wrong, by score file."""
+
+    images: int
+    refined: int
+    kept: int
+    failed: dict[str, str]
 
 
-def notes_of(folder: Path) -> Notes:
-    """Which image and scores each result in the folder was made from."""
-    return Notes(folder / NOTES)
+def refine_folder(
+    images: Path,
+    scores: Path,
+    output: Path,
+    suffixes: Sequence[str],
+    settings: CrfSettings,
+    ranks: Ranks = Ranks(),
+    processes: int = 1,
+    overwrite: bool = False,
+    progress: Callable[..., Iterable[Any]] = lambda items, description, total=None: items,
+    describe: Callable[[BaseException], str] = str,
+) -> RefinedFolder:
+    """Refine this rank's share of a folder of scores into `output`, ID.png and so on by `suffixes`.
+
+    Results that are there already, from the same files, are kept unless `overwrite`: crf.json in the folder has the
+    settings, crf.jsonl what each result was made from. progress: is given what is gone through, a word for it and how
+    much it is, and gives it on. describe: an error as a sentence; one of an image does not stop the others.
+    Raises ValueError and OSError as `pair_files`, and ValueError for a folder of results of other settings."""
+    pairs = pair_files(images, scores)
+    own = [
+        RefineJob(picture, file, tuple(output / f"{name}{suffix}" for suffix in suffixes))
+        for name, picture, file in pairs[ranks.rank :: ranks.world]
+    ]
+    failed: dict[str, str] = {}
+    with output_folder(output):
+        check_record(output / RECORD, settings.record(), overwrite)
+        notes = Notes(output / NOTES)
+        compared = progress(own, "comparing")
+        todo = [job for job in compared if overwrite or not notes.done(job.outputs, job.image, job.scores)]
+        for job, error in progress(refine_all(todo, settings, processes), "refining", len(todo)):
+            if error is None:
+                notes.add(job.outputs, job.image, job.scores)
+            else:
+                failed[str(job.scores)] = describe(error)
+    parts = ranks.gather((len(todo), failed))
+    failed = {name: text for _, part in parts for name, text in part.items()}
+    asked = sum(number for number, _ in parts)
+    return RefinedFolder(len(pairs), asked - len(failed), len(pairs) - asked, failed)
 
 
-def refine_all(jobs: Sequence[Job], settings: Settings, processes: int = 1) -> Iterator[tuple[Job, Exception | None]]:
+def refine_all(
+    jobs: Sequence[RefineJob], settings: CrfSettings, processes: int = 1
+) -> Iterator[tuple[RefineJob, Exception | None]]:
     """Refine the jobs, in that many processes, which share the threads; yield each as it ends, with what went wrong."""
     if processes == 1:
         for job in jobs:
@@ -144,7 +205,7 @@ def refine_all(jobs: Sequence[Job], settings: Settings, processes: int = 1) -> I
             yield running[future], future.result()
 
 
-def _refine_or_error(job: Job, settings: Settings) -> Exception | None:
+def _refine_or_error(job: RefineJob, settings: CrfSettings) -> Exception | None:
     try:
         refine(job, settings)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:

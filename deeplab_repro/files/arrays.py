@@ -19,6 +19,7 @@ import numpy as np
 from deeplab_repro.files.atomic import replacing
 
 SCORE_SUFFIXES = (".npy", ".npz", ".mat", ".bin")
+RESULT_SUFFIXES = (".png", ".bin", ".npy", ".mat")
 
 
 @dataclass(frozen=True)

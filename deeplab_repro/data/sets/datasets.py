@@ -59,6 +59,11 @@ class SegmentationDataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether any image has its label map: those of a test split may be kept by its server."""
+        return any(sample.label is not None for sample in self.samples)
+
     def check_names(self) -> None:
         """Raise ValueError where two images have one name: what is kept by name would be the other's."""
         files: dict[str, Path] = {}
