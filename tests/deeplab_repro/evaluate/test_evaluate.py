@@ -9,7 +9,7 @@ import pytest
 
 from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.data.scenes.scenes import draw_scene
-from deeplab_repro.data.sets.datasets import open_dataset, read_classes
+from deeplab_repro.data.sets.datasets import open_dataset
 from deeplab_repro.evaluate.evaluate import count, evaluate, from_labels, from_scores, from_segmenter
 from deeplab_repro.evaluate.metrics import ConfusionMatrix, trimap_band
 from deeplab_repro.files.images import write_image
@@ -212,23 +212,6 @@ def test_images_of_one_name_are_not_kept_by_it(folder, dataset, tmp_path):
     with pytest.raises(ValueError, match=r"s0.png and .*s1.png: both are called 's0'"):
         evaluate(source, twins, resume=tmp_path)
     assert evaluate(lambda sample, image: image[..., 0], twins).images == 2
-
-
-@pytest.mark.parametrize(
-    ("facts", "word"),
-    [
-        ({"classes": []}, "0 classes"),
-        ({"classes": list(range(256))}, "256 classes"),
-        ({"classes": ["a", "b"], "colours": [[0, 0, 0]]}, "each of the 2 classes"),
-        ({"classes": ["a"], "colours": [[0, 0, 256]]}, r"0\.\.255"),
-        ({"classes": ["a"], "void_label": -1}, "void_label is -1"),
-        (["a"], "must be JSON"),
-    ],
-)
-def test_class_files_that_make_no_sense_are_refused(tmp_path, facts, word):
-    (tmp_path / "classes.json").write_text(json.dumps(facts))
-    with pytest.raises(ValueError, match=rf"classes\.json: .*{word}"):
-        read_classes(tmp_path / "classes.json")
 
 
 def test_a_broken_note_is_named(folder, dataset, tmp_path):
