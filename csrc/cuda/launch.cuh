@@ -1,4 +1,5 @@
-// Launch helpers shared by the kernels: one-dimensional grid-stride loops.
+// Launch helpers shared by the kernels: one-dimensional grid-stride loops, and
+// the kernel that runs a functor over indices.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -22,6 +23,21 @@ __device__ __forceinline__ std::int64_t first_index() {
 }
 __device__ __forceinline__ std::int64_t index_stride() {
   return std::int64_t(gridDim.x) * blockDim.x;
+}
+
+// f(i) for i in [0, count). __grid_constant__: functors hold arrays that are
+// indexed at run time; a copy of theirs would go to local memory.
+template <typename F>
+__global__ void __launch_bounds__(kThreads)
+    for_each_kernel(const __grid_constant__ F f, std::int64_t count) {
+  for (std::int64_t i = first_index(); i < count; i += index_stride()) f(i);
+}
+
+template <typename F>
+cudaError_t for_each_cuda(const F& f, std::int64_t count, cudaStream_t stream) {
+  if (count <= 0) return cudaSuccess;
+  for_each_kernel<<<blocks_for(count), kThreads, 0, stream>>>(f, count);
+  return cudaGetLastError();
 }
 
 }  // namespace deeplab

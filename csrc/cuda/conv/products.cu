@@ -1,4 +1,5 @@
-#include "csrc/cuda/conv/for_each.cuh"
+#include "csrc/cuda/conv/products.h"
+#include "csrc/cuda/launch.cuh"
 
 namespace deeplab {
 

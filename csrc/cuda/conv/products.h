@@ -14,9 +14,14 @@
 
 namespace deeplab {
 
-// functor(i) for i in [0, count), count <= 2^32.
+// functor(i) for i in [0, count), count <= 2^32. Defined in cuda/launch.cuh.
 template <typename Functor>
 cudaError_t for_each_cuda(const Functor& functor, std::int64_t count,
                           cudaStream_t stream);
+
+// In a .cu file that includes cuda/launch.cuh: makes one launcher.
+#define DEEPLAB_FOR_EACH(...)                                          \
+  template cudaError_t for_each_cuda(const __VA_ARGS__&, std::int64_t, \
+                                     cudaStream_t);
 
 }  // namespace deeplab

@@ -70,11 +70,6 @@ __global__ void box_kernel(const scalar_t* features, std::int64_t points, int d,
   }
 }
 
-template <typename F>
-__global__ void pairs_kernel(const F f, std::int64_t n) {
-  for (std::int64_t k = first_index(); k < n; k += index_stride()) f(k);
-}
-
 // What the filter reads of one kernel.
 template <typename scalar_t>
 struct Pairs {
@@ -343,9 +338,9 @@ cudaError_t meanfield_exact_cuda(const ExactProblem<scalar_t>& problem,
       const ExactBoxes<scalar_t> boxes{
           k.boxes, points, d, static_cast<scalar_t>(problem.skip_below)};
       const std::int64_t words = blocks * pair_words(blocks);
-      pairs_kernel<<<blocks_for(words), kThreads, 0, stream>>>(
+      for_each_kernel<<<blocks_for(words), kThreads, 0, stream>>>(
           KeptPairsAt<scalar_t>{boxes, k.kept}, words);
-      pairs_kernel<<<blocks_for(blocks), kThreads, 0, stream>>>(
+      for_each_kernel<<<blocks_for(blocks), kThreads, 0, stream>>>(
           SkippedWeightAt<scalar_t>{boxes, k.skipped}, blocks);
     } else {
       fill_kernel<<<blocks_for(blocks), kThreads, 0, stream>>>(

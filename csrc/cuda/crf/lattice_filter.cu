@@ -11,27 +11,6 @@ int blocks_of(std::int64_t channels) {
 }  // namespace
 
 template <typename scalar_t>
-std::int64_t splat_list_bytes(const BatchLattice<scalar_t>& lattice) {
-  Arena measure;
-  measure.take<std::int32_t>(lattice.vertex_count + 1);
-  measure.take<char>(CudaExecutor::sum_bytes(lattice.vertex_count + 1));
-  return measure.bytes();
-}
-
-template <typename scalar_t>
-cudaError_t splat_list_cuda(const BatchLattice<scalar_t>& lattice,
-                            const std::int32_t* entries, void* scratch,
-                            cudaStream_t stream) {
-  const std::int64_t bytes = CudaExecutor::sum_bytes(lattice.vertex_count + 1);
-  Arena arena(scratch);
-  std::int32_t* counts = arena.take<std::int32_t>(lattice.vertex_count + 1);
-  CudaExecutor run(stream, arena.take<char>(bytes),
-                   static_cast<std::size_t>(bytes));
-  list_splat(run, lattice, entries, counts);
-  return run.status();
-}
-
-template <typename scalar_t>
 std::int64_t lattice_filter_bytes(const BatchLattice<scalar_t>& lattice,
                                   std::int64_t channels) {
   Arena measure;
@@ -53,10 +32,6 @@ cudaError_t lattice_filter_cuda(const BatchLattice<scalar_t>& lattice,
 }
 
 #define DEEPLAB_INSTANTIATE(scalar_t)                                       \
-  template std::int64_t splat_list_bytes(const BatchLattice<scalar_t>&);    \
-  template cudaError_t splat_list_cuda(const BatchLattice<scalar_t>&,       \
-                                       const std::int32_t*, void*,          \
-                                       cudaStream_t);                       \
   template std::int64_t lattice_filter_bytes(const BatchLattice<scalar_t>&, \
                                              std::int64_t);                 \
   template cudaError_t lattice_filter_cuda(                                 \
