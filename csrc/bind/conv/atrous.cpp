@@ -5,7 +5,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
 
 #include <new>
@@ -17,7 +16,6 @@
 namespace deeplab {
 namespace {
 
-using c10::SymInt;
 using c10::SymIntArrayRef;
 
 at::Tensor empty_like_input(const at::Tensor& input, SymIntArrayRef sizes,
@@ -67,15 +65,13 @@ void multiply_with_torch(const MatrixProduct<T>& product) {
 }
 
 template <typename Function>
-void with_memory_for_columns(const ConvArguments& arguments,
-                             const Conv2dShape& shape,
+void with_memory_for_columns(const Conv2dCall& call, const Conv2dShape& shape,
                              const Function& function) {
   try {
     function();
   } catch (const std::bad_alloc&) {
-    TORCH_CHECK(false, arguments.op, ": no memory for one image's columns (",
-                shape.columns_size(), " elements of ",
-                arguments.input.scalar_type(),
+    TORCH_CHECK(false, call.op, ": no memory for one image's columns (",
+                shape.columns_size(), " elements of ", call.input.scalar_type(),
                 "); method 'library' does without");
   }
 }
@@ -114,42 +110,29 @@ at::Tensor col2im_cpu_kernel(const at::Tensor& columns, SymIntArrayRef size,
   return images;
 }
 
-at::Tensor atrous_conv2d_cpu_kernel(const at::Tensor& input,
-                                    const at::Tensor& weight,
-                                    const std::optional<at::Tensor>& bias,
-                                    SymIntArrayRef stride,
-                                    SymIntArrayRef padding,
-                                    SymIntArrayRef dilation, SymInt groups,
-                                    c10::string_view method) {
-  // The types were chosen where the op was called; autocast must not choose
-  // again inside.
-  const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
-                                   padding,         dilation, groups, method};
-  const CheckedConv checked = check_conv(arguments);
-  check_bias(arguments, bias);
-  if (widens(checked.method, input)) {
-    return atrous_conv2d_cpu_kernel(input.to(at::kFloat), weight.to(at::kFloat),
-                                    bias_to(bias, at::kFloat), stride, padding,
-                                    dilation, groups, method)
+at::Tensor atrous_conv2d_cpu_kernel(const Conv2dCall& call) {
+  const at::Tensor& input = call.input;
+  if (widens(call.method, input)) {
+    return atrous_conv2d_cpu_kernel(call.to(at::kFloat))
         .to(input.scalar_type());
   }
-  const Conv2dShape shape = make_shape(arguments);
-  const ConvPath path = choose_path(checked.method, input, shape, false);
-  if (path == ConvPath::kLibrary) return library_conv2d(arguments, bias);
-  if (path == ConvPath::kInterlace) return interlaced_conv2d(arguments, bias);
+  const Conv2dShape shape = call.shape();
+  const ConvPath path = choose_path(call.method, input, shape, false);
+  if (path == ConvPath::kLibrary) return library_conv2d(call);
+  if (path == ConvPath::kInterlace) return interlaced_conv2d(call);
   if (path != ConvPath::kIm2col) {
     return run_packed(path, shape, input,
-                      pack_weight(weight, shape.groups, path), bias, false)
-        .contiguous(result_format(checked.method, input));
+                      pack_weight(call.weight, shape.groups, path), call.bias,
+                      false)
+        .contiguous(result_format(call.method, input));
   }
-  const at::Tensor output = empty_like_input(input, checked.output_sizes(),
+  const at::Tensor output = empty_like_input(input, call.output_sizes(),
                                              at::MemoryFormat::Contiguous);
   const at::Tensor images = input.contiguous();
-  const at::Tensor weights = weight.contiguous();
-  const at::Tensor biases = bias ? bias->contiguous() : at::Tensor();
+  const at::Tensor weights = call.weight.contiguous();
+  const at::Tensor biases = call.bias ? call.bias->contiguous() : at::Tensor();
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "atrous_conv2d", [&] {
-    with_memory_for_columns(arguments, shape, [&] {
+    with_memory_for_columns(call, shape, [&] {
       atrous_conv2d_cpu<scalar_t>(
           shape, images.const_data_ptr<scalar_t>(),
           weights.const_data_ptr<scalar_t>(),
@@ -160,41 +143,29 @@ at::Tensor atrous_conv2d_cpu_kernel(const at::Tensor& input,
   return output;
 }
 
-Gradients atrous_conv2d_backward_cpu_kernel(
-    const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight,
-    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-    SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
-  const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {"atrous_conv2d_backward",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_grad(arguments, checked, grad);
-  if (widens(checked.method, input)) {
+Gradients atrous_conv2d_backward_cpu_kernel(const Conv2dCall& call,
+                                            const at::Tensor& grad,
+                                            std::array<bool, 3> output_mask) {
+  const at::Tensor& input = call.input;
+  const at::Tensor& weight = call.weight;
+  if (widens(call.method, input)) {
     auto [grad_input, grad_weight, grad_bias] =
-        atrous_conv2d_backward_cpu_kernel(
-            grad.to(at::kFloat), input.to(at::kFloat), weight.to(at::kFloat),
-            stride, padding, dilation, groups, method, output_mask);
+        atrous_conv2d_backward_cpu_kernel(call.to(at::kFloat),
+                                          grad.to(at::kFloat), output_mask);
     for (at::Tensor* each : {&grad_input, &grad_weight, &grad_bias}) {
       if (each->defined()) *each = each->to(input.scalar_type());
     }
     return {grad_input, grad_weight, grad_bias};
   }
-  const Conv2dShape shape = make_shape(arguments);
-  const ConvPath path = choose_path(checked.method, input, shape, false);
+  const Conv2dShape shape = call.shape();
+  const ConvPath path = choose_path(call.method, input, shape, false);
   if (path == ConvPath::kInterlace) {
-    return interlaced_conv2d_backward(arguments, grad, output_mask);
+    return interlaced_conv2d_backward(call, grad, output_mask);
   }
   if (path != ConvPath::kIm2col) {
-    return can_pack(checked.method, input)
-               ? packed_conv2d_backward(arguments, checked.method, shape, grad,
-                                        output_mask)
-               : library_conv2d_backward(arguments, grad, output_mask);
+    return can_pack(call.method, input)
+               ? packed_conv2d_backward(call, shape, grad, output_mask)
+               : library_conv2d_backward(call, grad, output_mask);
   }
   const auto wanted = [&](bool is_wanted, at::IntArrayRef sizes) {
     return is_wanted ? at::empty(sizes, input.options()) : at::Tensor();
@@ -210,7 +181,7 @@ Gradients atrous_conv2d_backward_cpu_kernel(
         const auto data = [](const at::Tensor& tensor) {
           return tensor.defined() ? tensor.data_ptr<scalar_t>() : nullptr;
         };
-        with_memory_for_columns(arguments, shape, [&] {
+        with_memory_for_columns(call, shape, [&] {
           atrous_conv2d_backward_cpu<scalar_t>(
               shape, grads.const_data_ptr<scalar_t>(),
               images.const_data_ptr<scalar_t>(),
@@ -237,42 +208,23 @@ at::Tensor col2im_meta(const at::Tensor& columns, SymIntArrayRef size,
   return images_for(columns, size, kernel);
 }
 
-at::Tensor atrous_conv2d_meta(const at::Tensor& input, const at::Tensor& weight,
-                              const std::optional<at::Tensor>& bias,
-                              SymIntArrayRef stride, SymIntArrayRef padding,
-                              SymIntArrayRef dilation, SymInt groups,
-                              c10::string_view method) {
-  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
-                                   padding,         dilation, groups, method};
-  const CheckedConv checked = check_conv(arguments);
-  check_bias(arguments, bias);
-  return empty_like_input(input, checked.output_sizes(),
-                          result_format(checked.method, input));
+at::Tensor atrous_conv2d_meta(const Conv2dCall& call) {
+  return empty_like_input(call.input, call.output_sizes(),
+                          result_format(call.method, call.input));
 }
 
-Gradients atrous_conv2d_backward_meta(
-    const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight,
-    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-    SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
-  const ConvArguments arguments = {"atrous_conv2d_backward",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_grad(arguments, checked, grad);
+Gradients atrous_conv2d_backward_meta(const Conv2dCall& call, const at::Tensor&,
+                                      std::array<bool, 3> output_mask) {
   const auto like = [&](const at::Tensor& tensor) {
-    return empty_like_input(input, tensor.sym_sizes(),
-                            result_format(checked.method, tensor));
+    return empty_like_input(call.input, tensor.sym_sizes(),
+                            result_format(call.method, tensor));
   };
-  return {output_mask[0] ? like(input) : at::Tensor(),
-          output_mask[1] ? like(weight) : at::Tensor(),
-          output_mask[2] ? empty_like_input(input, {checked.filters},
-                                            at::MemoryFormat::Contiguous)
-                         : at::Tensor()};
+  return {output_mask[0] ? like(call.input) : at::Tensor(),
+          output_mask[1] ? like(call.weight) : at::Tensor(),
+          output_mask[2]
+              ? empty_like_input(call.input, {call.weight.sym_size(0)},
+                                 at::MemoryFormat::Contiguous)
+              : at::Tensor()};
 }
 
 }  // namespace
@@ -280,15 +232,17 @@ Gradients atrous_conv2d_backward_meta(
 TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
   m.impl("im2col", &im2col_cpu_kernel);
   m.impl("col2im", &col2im_cpu_kernel);
-  m.impl("atrous_conv2d", &atrous_conv2d_cpu_kernel);
-  m.impl("atrous_conv2d_backward", &atrous_conv2d_backward_cpu_kernel);
+  m.impl("atrous_conv2d", &conv2d_op<atrous_conv2d_cpu_kernel>);
+  m.impl("atrous_conv2d_backward",
+         &conv2d_backward_op<atrous_conv2d_backward_cpu_kernel>);
 }
 
 TORCH_LIBRARY_IMPL(deeplab, Meta, m) {
   m.impl("im2col", &im2col_meta);
   m.impl("col2im", &col2im_meta);
-  m.impl("atrous_conv2d", &atrous_conv2d_meta);
-  m.impl("atrous_conv2d_backward", &atrous_conv2d_backward_meta);
+  m.impl("atrous_conv2d", &conv2d_op<atrous_conv2d_meta>);
+  m.impl("atrous_conv2d_backward",
+         &conv2d_backward_op<atrous_conv2d_backward_meta>);
 }
 
 }  // namespace deeplab

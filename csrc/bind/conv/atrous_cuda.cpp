@@ -7,7 +7,6 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
@@ -24,7 +23,6 @@
 namespace deeplab {
 namespace {
 
-using c10::SymInt;
 using c10::SymIntArrayRef;
 
 // Bound of the column buffer where more than one image would fit it.
@@ -156,7 +154,7 @@ at::Tensor conv_by_im2col(const Conv2dShape& shape, const at::Tensor& images,
         at::bmm_out(result, weight_view(weight, shape, count),
                     columns_of(shape, images, first, count));
       });
-  if (bias && bias->defined()) output.add_(bias->view({1, -1, 1, 1}));
+  if (bias) output.add_(bias->view({1, -1, 1, 1}));
   return output;
 }
 
@@ -210,63 +208,45 @@ at::Tensor weight_gradient(const Conv2dShape& shape, const at::Tensor& grad,
   return sum.to(images.scalar_type()).view(sizes);
 }
 
-at::Tensor atrous_conv2d_cuda_kernel(const at::Tensor& input,
-                                     const at::Tensor& weight,
-                                     const std::optional<at::Tensor>& bias,
-                                     SymIntArrayRef stride,
-                                     SymIntArrayRef padding,
-                                     SymIntArrayRef dilation, SymInt groups,
-                                     c10::string_view method) {
-  const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
-                                   padding,         dilation, groups, method};
-  const CheckedConv checked = check_conv(arguments);
-  check_bias(arguments, bias);
+at::Tensor atrous_conv2d_cuda_kernel(const Conv2dCall& call) {
+  const at::Tensor& input = call.input;
   const c10::cuda::CUDAGuard device(input.device());
-  const Conv2dShape shape = make_shape(arguments);
-  const ConvPath path = choose_path(checked.method, input, shape, false);
-  if (path == ConvPath::kInterlace) return interlaced_conv2d(arguments, bias);
-  if (path == ConvPath::kLibrary) return library_conv2d(arguments, bias);
+  const Conv2dShape shape = call.shape();
+  const ConvPath path = choose_path(call.method, input, shape, false);
+  if (path == ConvPath::kInterlace) return interlaced_conv2d(call);
+  if (path == ConvPath::kLibrary) return library_conv2d(call);
   const ProductPrecision precision;
   if (path == ConvPath::kIm2col) {
-    return conv_by_im2col(shape, input.contiguous(), weight.contiguous(), bias);
+    return conv_by_im2col(shape, input.contiguous(), call.weight.contiguous(),
+                          call.bias);
   }
   return batched_conv2d(path, shape, input,
-                        batched_weight(weight, shape.groups, path), bias, false)
-      .contiguous(result_format(checked.method, input));
+                        batched_weight(call.weight, shape.groups, path),
+                        call.bias, false)
+      .contiguous(result_format(call.method, input));
 }
 
-Gradients atrous_conv2d_backward_cuda_kernel(
-    const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight,
-    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-    SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
-  const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const ConvArguments arguments = {"atrous_conv2d_backward",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_grad(arguments, checked, grad);
+Gradients atrous_conv2d_backward_cuda_kernel(const Conv2dCall& call,
+                                             const at::Tensor& grad,
+                                             std::array<bool, 3> output_mask) {
+  const at::Tensor& input = call.input;
+  const at::Tensor& weight = call.weight;
   const c10::cuda::CUDAGuard device(input.device());
-  const Conv2dShape shape = make_shape(arguments);
-  const ConvPath path = choose_path(checked.method, input, shape, false);
+  const Conv2dShape shape = call.shape();
+  const ConvPath path = choose_path(call.method, input, shape, false);
   if (path == ConvPath::kInterlace) {
-    return interlaced_conv2d_backward(arguments, grad, output_mask);
+    return interlaced_conv2d_backward(call, grad, output_mask);
   }
   const ProductPrecision precision;
   if (path != ConvPath::kIm2col) {
     const ConvPath input_path =
         shape.window.h.stride == 1 && shape.window.w.stride == 1
-            ? choose_cuda_path(checked.method, grad, mirrored_shape(shape),
-                               false, false)
+            ? choose_cuda_path(call.method, grad, mirrored_shape(shape), false,
+                               false)
             : ConvPath::kLibrary;
     return batched_conv2d_backward(
-        arguments, shape, grad, input_path,
-        makes_weight_gradient(checked.method, input, shape), output_mask);
+        call, shape, grad, input_path,
+        makes_weight_gradient(call.method, input, shape), output_mask);
   }
   const at::Tensor grads = grad.contiguous();
   Gradients result;
@@ -286,8 +266,9 @@ Gradients atrous_conv2d_backward_cuda_kernel(
 TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
   m.impl("im2col", &im2col_cuda_kernel);
   m.impl("col2im", &col2im_cuda_kernel);
-  m.impl("atrous_conv2d", &atrous_conv2d_cuda_kernel);
-  m.impl("atrous_conv2d_backward", &atrous_conv2d_backward_cuda_kernel);
+  m.impl("atrous_conv2d", &conv2d_op<atrous_conv2d_cuda_kernel>);
+  m.impl("atrous_conv2d_backward",
+         &conv2d_backward_op<atrous_conv2d_backward_cuda_kernel>);
 }
 
 }  // namespace deeplab

@@ -328,7 +328,7 @@ at::Tensor batched_conv2d(ConvPath path, const Conv2dShape& shape,
   const at::Tensor images = (regions ? input : wide(input))
                                 .contiguous(at::MemoryFormat::ChannelsLast);
   at::Tensor biases;
-  if (bias && bias->defined()) {
+  if (bias) {
     biases = (regions ? *bias : wide(*bias)).contiguous();
   }
   const at::Tensor output =

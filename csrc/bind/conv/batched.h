@@ -37,7 +37,7 @@ at::Tensor batched_weight_gradient(const Conv2dShape& shape,
 // Gradients: of the input by `input_path` where it is one of those above and
 // the stride 1, of the weight by regions where `own_weight`, the rest by the
 // library.
-Gradients batched_conv2d_backward(const ConvArguments& arguments,
+Gradients batched_conv2d_backward(const Conv2dCall& call,
                                   const Conv2dShape& shape,
                                   const at::Tensor& grad, ConvPath input_path,
                                   bool own_weight,

@@ -8,7 +8,7 @@
 
 namespace deeplab {
 
-Gradients batched_conv2d_backward(const ConvArguments& arguments,
+Gradients batched_conv2d_backward(const Conv2dCall& call,
                                   const Conv2dShape& shape,
                                   const at::Tensor& grad, ConvPath input_path,
                                   bool own_weight,
@@ -21,76 +21,57 @@ Gradients batched_conv2d_backward(const ConvArguments& arguments,
     std::get<0>(result) =
         batched_conv2d(
             input_path, mirrored_shape(shape), grad,
-            batched_weight(mirrored_weight(arguments.weight, shape.groups),
+            batched_weight(mirrored_weight(call.weight, shape.groups),
                            shape.groups, input_path),
             std::nullopt, false)
-            .contiguous(result_format(ConvMethod::kDirect, arguments.input));
+            .contiguous(result_format(ConvMethod::kDirect, call.input));
     output_mask[0] = false;
   }
   if (output_mask[1] && own_weight) {
     std::get<1>(result) =
-        batched_weight_gradient(shape, arguments.input, grad)
-            .contiguous(result_format(ConvMethod::kDirect, arguments.weight));
+        batched_weight_gradient(shape, call.input, grad)
+            .contiguous(result_format(ConvMethod::kDirect, call.weight));
     output_mask[1] = false;
   }
-  complete_gradients(arguments, grad, output_mask, result);
+  complete_gradients(call, grad, output_mask, result);
   return result;
 }
 
 namespace {
 
-using c10::SymInt;
-using c10::SymIntArrayRef;
-
-ConvPath batched_path(const ConvArguments& arguments) {
-  return check_pack(arguments.op, arguments.weight, arguments.groups,
-                    arguments.method);
+ConvPath batched_path(const Conv2dCall& call) {
+  return check_pack(call.op, call.weight, call.groups, call.method_name);
 }
 
 at::Tensor batched_cpu_kernel(const at::Tensor& input, const at::Tensor& weight,
                               const std::optional<at::Tensor>& bias,
-                              SymIntArrayRef stride, SymIntArrayRef padding,
-                              SymIntArrayRef dilation, SymInt groups,
+                              c10::SymIntArrayRef stride,
+                              c10::SymIntArrayRef padding,
+                              c10::SymIntArrayRef dilation, c10::SymInt groups,
                               c10::string_view method, bool relu) {
-  const ConvArguments arguments = {"atrous_conv2d_batched",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  check_conv(arguments);
-  check_bias(arguments, bias);
-  const Conv2dShape shape = make_shape(arguments);
-  const ConvPath path = batched_path(arguments);
+  const Conv2dCall call("atrous_conv2d_batched", input, weight, bias, stride,
+                        padding, dilation, groups, method, relu);
+  const Conv2dShape shape = call.shape();
+  const ConvPath path = batched_path(call);
   return batched_conv2d(path, shape, input,
-                        batched_weight(weight, shape.groups, path), bias, relu);
+                        batched_weight(weight, shape.groups, path), call.bias,
+                        relu);
 }
 
-Gradients batched_backward_cpu_kernel(
-    const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight,
-    SymIntArrayRef stride, SymIntArrayRef padding, SymIntArrayRef dilation,
-    SymInt groups, c10::string_view method, std::array<bool, 3> output_mask) {
-  const ConvArguments arguments = {"atrous_conv2d_batched_backward",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_grad(arguments, checked, grad);
-  return batched_conv2d_backward(arguments, make_shape(arguments), grad,
-                                 batched_path(arguments), true, output_mask);
+constexpr char kBackwardOp[] = "atrous_conv2d_batched_backward";
+Gradients batched_backward_cpu_kernel(const Conv2dCall& call,
+                                      const at::Tensor& grad,
+                                      std::array<bool, 3> output_mask) {
+  return batched_conv2d_backward(call, call.shape(), grad, batched_path(call),
+                                 true, output_mask);
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
   m.impl("atrous_conv2d_batched", &batched_cpu_kernel);
-  m.impl("atrous_conv2d_batched_backward", &batched_backward_cpu_kernel);
+  m.impl(kBackwardOp,
+         &conv2d_backward_op<batched_backward_cpu_kernel, kBackwardOp>);
 }
 
 }  // namespace deeplab

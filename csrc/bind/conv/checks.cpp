@@ -1,18 +1,12 @@
 #include "csrc/bind/checks.h"
 
-#include <ATen/ops/convolution.h>
-#include <ATen/ops/convolution_backward.h>
-#include <ATen/ops/sum.h>
 #include <c10/core/SymBool.h>
 #include <c10/util/safe_numerics.h>
 
 #include <algorithm>
-#include <initializer_list>
-#include <limits>
 #include <string>
 
 #include "csrc/bind/conv/atrous.h"
-#include "csrc/cpu/capability.h"
 
 namespace deeplab {
 namespace {
@@ -88,11 +82,6 @@ ConvMethod parse_method(const char* op, std::string_view method) {
               "'");
 }
 
-WindowArguments window_of(const ConvArguments& arguments) {
-  return {arguments.weight.sym_sizes().slice(2), arguments.stride,
-          arguments.padding, arguments.dilation};
-}
-
 }  // namespace
 
 SymPair check_im2col(const char* op, const at::Tensor& input,
@@ -120,10 +109,23 @@ SymPair check_col2im(const char* op, const at::Tensor& columns,
   return output;
 }
 
-CheckedConv check_conv(const ConvArguments& arguments) {
-  const auto& [op, input, weight, stride, padding, dilation, groups, name] =
-      arguments;
-  const ConvMethod method = parse_method(op, name);
+Conv2dCall::Conv2dCall(const char* op_, const at::Tensor& input_,
+                       const at::Tensor& weight_,
+                       const std::optional<at::Tensor>& bias_,
+                       SymIntArrayRef stride_, SymIntArrayRef padding_,
+                       SymIntArrayRef dilation_, const SymInt& groups_,
+                       std::string_view method_name_, bool relu_)
+    : op(op_),
+      input(input_),
+      weight(weight_),
+      bias(bias_ && bias_->defined() ? bias_ : std::nullopt),
+      stride(stride_),
+      padding(padding_),
+      dilation(dilation_),
+      groups(groups_),
+      method_name(method_name_),
+      method(parse_method(op, method_name)),
+      relu(relu_) {
   check_dim(op, "input", input, 4, "[N, C, H, W]");
   check_dim(op, "weight", weight, 4, "[F, C / groups, kernel_h, kernel_w]");
   check_same_device(op, "weight", weight, "input", input);
@@ -146,121 +148,44 @@ CheckedConv check_conv(const ConvArguments& arguments) {
   TORCH_SYM_CHECK((filters % groups).sym_eq(0), op,
                   ": groups must divide the number of filters (", filters,
                   "), got ", groups);
-  return {method, input.sym_size(0), filters,
-          check_window(op, input.sym_size(2), input.sym_size(3),
-                       window_of(arguments))};
-}
-
-void check_bias(const ConvArguments& arguments,
-                const std::optional<at::Tensor>& bias) {
-  if (!bias || !bias->defined()) return;
-  check_dim(arguments.op, "bias", *bias, 1, "[F]");
-  check_same_device(arguments.op, "bias", *bias, "input", arguments.input);
-  check_same_dtype(arguments.op, "bias", *bias, "input", arguments.input);
-  const SymInt filters = arguments.weight.sym_size(0);
-  TORCH_SYM_CHECK(bias->sym_size(0).sym_eq(filters), arguments.op,
+  output = check_window(op, input.sym_size(2), input.sym_size(3), window());
+  if (!bias) return;
+  check_dim(op, "bias", *bias, 1, "[F]");
+  check_same_device(op, "bias", *bias, "input", input);
+  check_same_dtype(op, "bias", *bias, "input", input);
+  TORCH_SYM_CHECK(bias->sym_size(0).sym_eq(filters), op,
                   ": bias must have one value per filter (", filters, "), got ",
                   bias->sym_sizes());
 }
 
-void check_grad(const ConvArguments& arguments, const CheckedConv& checked,
-                const at::Tensor& grad) {
-  const char* op = arguments.op;
-  check_dim(op, "grad", grad, 4, "[N, F, out_h, out_w]");
-  check_same_device(op, "grad", grad, "input", arguments.input);
-  check_same_dtype(op, "grad", grad, "input", arguments.input);
-  const auto sizes = checked.output_sizes();
+Conv2dCall Conv2dCall::to(at::ScalarType type) const {
+  Conv2dCall result = *this;
+  result.input = input.to(type);
+  result.weight = weight.to(type);
+  if (bias) result.bias = bias->to(type);
+  return result;
+}
+
+Conv2dShape Conv2dCall::shape() const {
+  Conv2dShape shape;
+  shape.batch = input.size(0);
+  shape.channels = input.size(1);
+  shape.filters = weight.size(0);
+  shape.groups = groups.expect_int();
+  shape.window = make_window(op, shape.batch * shape.channels, input.size(2),
+                             input.size(3), window());
+  return shape;
+}
+
+void check_grad(const Conv2dCall& call, const at::Tensor& grad) {
+  check_dim(call.op, "grad", grad, 4, "[N, F, out_h, out_w]");
+  check_same_device(call.op, "grad", grad, "input", call.input);
+  check_same_dtype(call.op, "grad", grad, "input", call.input);
+  const auto sizes = call.output_sizes();
   for (int64_t axis = 0; axis < 4; ++axis) {
-    TORCH_SYM_CHECK(grad.sym_size(axis).sym_eq(sizes[axis]), op,
+    TORCH_SYM_CHECK(grad.sym_size(axis).sym_eq(sizes[axis]), call.op,
                     ": grad must have the output's sizes ",
                     SymIntArrayRef(sizes), ", got ", grad.sym_sizes());
-  }
-}
-
-at::MemoryFormat result_format(ConvMethod method, const at::Tensor& like) {
-  return method == ConvMethod::kIm2col ? at::MemoryFormat::Contiguous
-                                       : like.suggest_memory_format();
-}
-
-at::ScalarType compute_type(const at::Tensor& input) {
-  return at::isReducedFloatingType(input.scalar_type()) ? at::kFloat
-                                                        : input.scalar_type();
-}
-
-bool widens(ConvMethod method, const at::Tensor& input) {
-  const auto type = input.scalar_type();
-  if (!input.is_cpu() || !at::isReducedFloatingType(type) ||
-      method == ConvMethod::kLibrary) {
-    return false;
-  }
-  const bool multiplied = type == at::kBFloat16
-                              ? has_bfloat16()
-                              : type == at::kHalf && has_float16();
-  return !multiplied ||
-         (method != ConvMethod::kAuto && method != ConvMethod::kFast);
-}
-
-bool can_pack(ConvMethod method, const at::Tensor& input) {
-  const auto type = input.scalar_type();
-  return method != ConvMethod::kIm2col && method != ConvMethod::kInterlace &&
-         method != ConvMethod::kLibrary && input.is_cpu() &&
-         (type == at::kFloat || type == at::kDouble || widens(method, input));
-}
-
-ConvPath choose_path(ConvMethod method, const at::Tensor& input,
-                     const Conv2dShape& shape, bool packed) {
-  if (method == ConvMethod::kIm2col) return ConvPath::kIm2col;
-  if (method == ConvMethod::kInterlace) {
-    const bool dense_steps =
-        shape.window.h.stride == 1 && shape.window.w.stride == 1;
-    return dense_steps ? ConvPath::kInterlace : ConvPath::kLibrary;
-  }
-#ifdef WITH_CUDA
-  if (input.is_cuda()) {
-    return choose_cuda_path(method, input, shape, packed, true);
-  }
-#endif
-  if (!can_pack(method, input)) return ConvPath::kLibrary;
-  if (method == ConvMethod::kDirect) return ConvPath::kDirect;
-  using Paths = std::initializer_list<ConvPath>;
-  const ConvConditions conditions = {
-      packed, input.suggest_memory_format() == at::MemoryFormat::ChannelsLast};
-  const auto cheapest = [&](const Paths& paths) {
-    return cheapest_path(shape, ConvCost(shape, conditions), paths);
-  };
-  switch (method) {
-    case ConvMethod::kWinograd:
-      return cheapest({ConvPath::kWinograd4, ConvPath::kWinograd2});
-    case ConvMethod::kWinograd2:
-      return cheapest({ConvPath::kWinograd2});
-    case ConvMethod::kWinograd4:
-      return cheapest({ConvPath::kWinograd4});
-    default:
-      break;
-  }
-  // The model's unit is a product of floats.
-  if (input.scalar_type() == at::kDouble) return ConvPath::kLibrary;
-  return method == ConvMethod::kAuto
-             ? cheapest({ConvPath::kDirect, ConvPath::kWinograd2,
-                         ConvPath::kLibrary})
-             : cheapest({ConvPath::kDirect, ConvPath::kWinograd2,
-                         ConvPath::kWinograd4, ConvPath::kLibrary});
-}
-
-const char* path_name(ConvPath path) {
-  switch (path) {
-    case ConvPath::kIm2col:
-      return "im2col";
-    case ConvPath::kInterlace:
-      return "interlace";
-    case ConvPath::kDirect:
-      return "direct";
-    case ConvPath::kWinograd2:
-      return "winograd2";
-    case ConvPath::kWinograd4:
-      return "winograd4";
-    default:
-      return "library";
   }
 }
 
@@ -288,26 +213,25 @@ ConvPath check_pack(const char* op, const at::Tensor& weight,
               method, "'");
 }
 
-ConvPath check_packed(const ConvArguments& arguments,
-                      const at::Tensor& packed) {
-  const char* op = arguments.op;
+ConvPath check_packed(const Conv2dCall& call, const at::Tensor& packed) {
+  const char* op = call.op;
   const ConvPath path =
-      check_pack(op, arguments.weight, arguments.groups, arguments.method);
+      check_pack(op, call.weight, call.groups, call.method_name);
   if (winograd_tile(path) != 0) {
-    for (const SymInt& stride : arguments.stride) {
-      TORCH_SYM_CHECK(stride.sym_eq(1), op, ": method '", arguments.method,
-                      "' takes stride 1, got ", arguments.stride);
+    for (const SymInt& stride : call.stride) {
+      TORCH_SYM_CHECK(stride.sym_eq(1), op, ": method '", call.method_name,
+                      "' takes stride 1, got ", call.stride);
     }
   }
   check_dim(op, "packed", packed, 1, "[elements]");
-  check_same_device(op, "packed", packed, "input", arguments.input);
-  const at::ScalarType type = compute_type(arguments.input);
+  check_same_device(op, "packed", packed, "input", call.input);
+  const at::ScalarType type = compute_type(call.input);
   TORCH_CHECK(packed.scalar_type() == type, op, ": packed must be ", type,
-              " for an input of ", arguments.input.scalar_type(), ", got ",
+              " for an input of ", call.input.scalar_type(), ", got ",
               packed.scalar_type());
-  const SymInt size = packed_size(arguments.weight, path);
+  const SymInt size = packed_size(call.weight, path);
   TORCH_SYM_CHECK(packed.sym_size(0).sym_eq(size), op, ": packed must have ",
-                  size, " elements with method '", arguments.method, "', got ",
+                  size, " elements with method '", call.method_name, "', got ",
                   packed.sym_size(0));
   return path;
 }
@@ -346,61 +270,6 @@ Window2d make_window(const char* op, const SymInt& planes, const SymInt& height,
                 "] places");
   }
   return window;
-}
-
-Conv2dShape make_shape(const ConvArguments& arguments) {
-  const at::Tensor& input = arguments.input;
-  Conv2dShape shape;
-  shape.batch = input.size(0);
-  shape.channels = input.size(1);
-  shape.filters = arguments.weight.size(0);
-  shape.groups = arguments.groups.expect_int();
-  shape.window =
-      make_window(arguments.op, shape.batch * shape.channels, input.size(2),
-                  input.size(3), window_of(arguments));
-  return shape;
-}
-
-at::Tensor library_conv2d(const ConvArguments& arguments,
-                          const std::optional<at::Tensor>& bias) {
-  return at::convolution_symint(
-             arguments.input, arguments.weight, bias, arguments.stride,
-             arguments.padding, arguments.dilation, /*transposed=*/false,
-             /*output_padding=*/SymPair{0, 0}, arguments.groups)
-      .contiguous(result_format(ConvMethod::kLibrary, arguments.input));
-}
-
-Gradients library_conv2d_backward(const ConvArguments& arguments,
-                                  const at::Tensor& grad,
-                                  std::array<bool, 3> output_mask) {
-  const SymInt filters = arguments.weight.sym_size(0);
-  auto [grad_input, grad_weight, grad_bias] = at::convolution_backward_symint(
-      grad, arguments.input, arguments.weight, SymIntArrayRef(filters),
-      arguments.stride, arguments.padding, arguments.dilation,
-      /*transposed=*/false, /*output_padding=*/SymPair{0, 0}, arguments.groups,
-      output_mask);
-  const auto laid_out_like = [](const at::Tensor& result,
-                                const at::Tensor& like) {
-    return result.defined()
-               ? result.contiguous(result_format(ConvMethod::kLibrary, like))
-               : result;
-  };
-  return {laid_out_like(grad_input, arguments.input),
-          laid_out_like(grad_weight, arguments.weight), grad_bias};
-}
-
-void complete_gradients(const ConvArguments& arguments, const at::Tensor& grad,
-                        std::array<bool, 3> output_mask, Gradients& result) {
-  if (output_mask[2]) {
-    std::get<2>(result) = grad.sum({0, 2, 3});
-    output_mask[2] = false;
-  }
-  if (output_mask[0] || output_mask[1]) {
-    const Gradients rest =
-        library_conv2d_backward(arguments, grad, output_mask);
-    if (output_mask[0]) std::get<0>(result) = std::get<0>(rest);
-    if (output_mask[1]) std::get<1>(result) = std::get<1>(rest);
-  }
 }
 
 }  // namespace deeplab

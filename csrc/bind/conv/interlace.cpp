@@ -33,15 +33,15 @@ struct Axis {
 
 class Interlacing {
  public:
-  explicit Interlacing(const ConvArguments& arguments)
-      : arguments_(arguments),
-        shape_(make_shape(arguments)),
+  explicit Interlacing(const Conv2dCall& call)
+      : call_(call),
+        shape_(call.shape()),
         h_(shape_.window.h),
         w_(shape_.window.w) {}
 
   at::Tensor inputs() const {
-    return split(at::constant_pad_nd(arguments_.input, {w_.before, w_.after,
-                                                        h_.before, h_.after}),
+    return split(at::constant_pad_nd(
+                     call_.input, {w_.before, w_.after, h_.before, h_.after}),
                  h_.inputs, w_.inputs);
   }
 
@@ -77,7 +77,7 @@ class Interlacing {
         .reshape({shape_.batch, maps.size(1), h * h_.rate, w * w_.rate});
   }
 
-  const ConvArguments& arguments_;
+  const Conv2dCall& call_;
   Conv2dShape shape_;
   Axis h_;
   Axis w_;
@@ -85,32 +85,31 @@ class Interlacing {
 
 }  // namespace
 
-at::Tensor interlaced_conv2d(const ConvArguments& arguments,
-                             const std::optional<at::Tensor>& bias) {
-  const Interlacing interlacing(arguments);
+at::Tensor interlaced_conv2d(const Conv2dCall& call) {
+  const Interlacing interlacing(call);
   return interlacing
       .join_outputs(at::convolution(
-          interlacing.inputs(), arguments.weight, bias, kOnes, kZeros, kOnes,
-          /*transposed=*/false, kZeros, arguments.groups.expect_int()))
-      .contiguous(result_format(ConvMethod::kInterlace, arguments.input));
+          interlacing.inputs(), call.weight, call.bias, kOnes, kZeros, kOnes,
+          /*transposed=*/false, kZeros, call.groups.expect_int()))
+      .contiguous(result_format(ConvMethod::kInterlace, call.input));
 }
 
-Gradients interlaced_conv2d_backward(const ConvArguments& arguments,
+Gradients interlaced_conv2d_backward(const Conv2dCall& call,
                                      const at::Tensor& grad,
                                      std::array<bool, 3> output_mask) {
-  const Interlacing interlacing(arguments);
+  const Interlacing interlacing(call);
   auto [grad_input, grad_weight, grad_bias] = at::convolution_backward(
-      interlacing.grads(grad), interlacing.inputs(), arguments.weight,
-      at::IntArrayRef(arguments.weight.size(0)), kOnes, kZeros, kOnes,
-      /*transposed=*/false, kZeros, arguments.groups.expect_int(), output_mask);
+      interlacing.grads(grad), interlacing.inputs(), call.weight,
+      at::IntArrayRef(call.weight.size(0)), kOnes, kZeros, kOnes,
+      /*transposed=*/false, kZeros, call.groups.expect_int(), output_mask);
   if (grad_input.defined()) {
     grad_input =
         interlacing.join_inputs(grad_input)
-            .contiguous(result_format(ConvMethod::kInterlace, arguments.input));
+            .contiguous(result_format(ConvMethod::kInterlace, call.input));
   }
   if (grad_weight.defined()) {
     grad_weight = grad_weight.contiguous(
-        result_format(ConvMethod::kInterlace, arguments.weight));
+        result_format(ConvMethod::kInterlace, call.weight));
   }
   return {grad_input, grad_weight, grad_bias};
 }

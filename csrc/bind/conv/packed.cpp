@@ -5,7 +5,6 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <string>
 #include <utility>
 
 #include "csrc/bind/checks.h"
@@ -19,7 +18,6 @@ namespace deeplab {
 namespace {
 
 using c10::SymInt;
-using c10::SymIntArrayRef;
 
 void multiply_by_brgemm(const TileProduct<float>& p) {
   at::native::cpublas::brgemm(p.m, p.n, p.k, p.lda, p.ldb, p.ldc, p.accumulate,
@@ -77,10 +75,10 @@ at::Tensor pack_view(const at::Tensor& weight, int64_t groups, ConvPath path,
   return packed;
 }
 
-at::Tensor weight_gradient(const ConvArguments& arguments,
-                           const Conv2dShape& shape, const at::Tensor& grad) {
-  const at::Tensor& weight = arguments.weight;
-  const at::Tensor& input = arguments.input;
+at::Tensor weight_gradient(const Conv2dCall& call, const Conv2dShape& shape,
+                           const at::Tensor& grad) {
+  const at::Tensor& weight = call.weight;
+  const at::Tensor& input = call.input;
   const at::Tensor result =
       at::empty(weight.sizes(), weight.options(),
                 result_format(ConvMethod::kDirect, weight));
@@ -126,8 +124,7 @@ at::Tensor run_packed(ConvPath path, const Conv2dShape& shape,
                       const at::Tensor& input, const at::Tensor& packed,
                       const std::optional<at::Tensor>& bias, bool relu) {
   const at::Tensor images = input.contiguous(at::MemoryFormat::ChannelsLast);
-  const at::Tensor biases =
-      bias && bias->defined() ? bias->contiguous() : at::Tensor();
+  const at::Tensor biases = bias ? bias->contiguous() : at::Tensor();
   const at::Tensor output =
       at::empty({shape.batch, shape.filters, shape.window.h.output,
                  shape.window.w.output},
@@ -150,8 +147,8 @@ at::Tensor run_packed(ConvPath path, const Conv2dShape& shape,
   return output;
 }
 
-Gradients packed_conv2d_backward(const ConvArguments& arguments,
-                                 ConvMethod method, const Conv2dShape& shape,
+Gradients packed_conv2d_backward(const Conv2dCall& call,
+                                 const Conv2dShape& shape,
                                  const at::Tensor& grad,
                                  std::array<bool, 3> output_mask) {
   Gradients result;
@@ -159,36 +156,25 @@ Gradients packed_conv2d_backward(const ConvArguments& arguments,
       shape.window.h.stride == 1 && shape.window.w.stride == 1;
   if (output_mask[0] && unit_stride) {
     const Conv2dShape mirrored = mirrored_shape(shape);
-    const ConvPath path = choose_path(method, grad, mirrored, false);
+    const ConvPath path = choose_path(call.method, grad, mirrored, false);
     if (path != ConvPath::kLibrary) {
       const at::Tensor packed =
-          pack_mirrored_weight(arguments.weight, shape.groups, path);
+          pack_mirrored_weight(call.weight, shape.groups, path);
       std::get<0>(result) =
           run_packed(path, mirrored, grad, packed, std::nullopt, false)
-              .contiguous(result_format(method, arguments.input));
+              .contiguous(result_format(call.method, call.input));
       output_mask[0] = false;
     }
   }
-  if (output_mask[1] && makes_weight_gradient(method, grad, shape)) {
-    std::get<1>(result) = weight_gradient(arguments, shape, grad);
+  if (output_mask[1] && makes_weight_gradient(call.method, grad, shape)) {
+    std::get<1>(result) = weight_gradient(call, shape, grad);
     output_mask[1] = false;
   }
-  complete_gradients(arguments, grad, output_mask, result);
+  complete_gradients(call, grad, output_mask, result);
   return result;
 }
 
 namespace {
-
-std::string plan_name(const at::Tensor& input, const at::Tensor& weight,
-                      SymIntArrayRef stride, SymIntArrayRef padding,
-                      SymIntArrayRef dilation, SymInt groups,
-                      c10::string_view method, bool packed) {
-  const ConvArguments arguments = {"atrous_conv2d", input,    weight, stride,
-                                   padding,         dilation, groups, method};
-  const CheckedConv checked = check_conv(arguments);
-  return path_name(
-      choose_path(checked.method, input, make_shape(arguments), packed));
-}
 
 at::Tensor pack_cpu_kernel(const at::Tensor& weight, SymInt groups,
                            c10::string_view method) {
@@ -206,65 +192,32 @@ at::Tensor pack_meta(const at::Tensor& weight, SymInt groups,
                           weight.options().dtype(compute_type(weight)));
 }
 
-at::Tensor packed_cpu_kernel(const at::Tensor& input, const at::Tensor& weight,
-                             const at::Tensor& packed,
-                             const std::optional<at::Tensor>& bias,
-                             SymIntArrayRef stride, SymIntArrayRef padding,
-                             SymIntArrayRef dilation, SymInt groups,
-                             c10::string_view method, bool relu) {
-  const ConvArguments arguments = {"atrous_conv2d_packed",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_bias(arguments, bias);
-  const ConvPath path = check_packed(arguments, packed);
-  const at::ScalarType type = compute_type(input);
-  return run_packed(path, make_shape(arguments), input.to(type),
-                    packed.contiguous(), bias_to(bias, type), relu)
-      .to(input.scalar_type())
-      .contiguous(result_format(checked.method, input));
+at::Tensor packed_cpu_kernel(const Conv2dCall& call, const at::Tensor& packed,
+                             ConvPath path) {
+  const at::ScalarType type = compute_type(call.input);
+  const std::optional<at::Tensor> bias =
+      call.bias ? std::optional(call.bias->to(type)) : std::nullopt;
+  return run_packed(path, call.shape(), call.input.to(type),
+                    packed.contiguous(), bias, call.relu)
+      .to(call.input.scalar_type())
+      .contiguous(result_format(call.method, call.input));
 }
 
-at::Tensor packed_meta(const at::Tensor& input, const at::Tensor& weight,
-                       const at::Tensor& packed,
-                       const std::optional<at::Tensor>& bias,
-                       SymIntArrayRef stride, SymIntArrayRef padding,
-                       SymIntArrayRef dilation, SymInt groups,
-                       c10::string_view method, bool relu) {
-  const ConvArguments arguments = {"atrous_conv2d_packed",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_bias(arguments, bias);
-  check_packed(arguments, packed);
-  return at::empty_symint(checked.output_sizes(), input.options(),
-                          result_format(checked.method, input));
+at::Tensor packed_meta(const Conv2dCall& call, const at::Tensor&, ConvPath) {
+  return at::empty_symint(call.output_sizes(), call.input.options(),
+                          result_format(call.method, call.input));
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
   m.impl("atrous_conv2d_pack", &pack_cpu_kernel);
-  m.impl("atrous_conv2d_packed", &packed_cpu_kernel);
+  m.impl("atrous_conv2d_packed", &conv2d_packed_op<packed_cpu_kernel>);
 }
 
 TORCH_LIBRARY_IMPL(deeplab, Meta, m) {
   m.impl("atrous_conv2d_pack", &pack_meta);
-  m.impl("atrous_conv2d_packed", &packed_meta);
-}
-
-TORCH_LIBRARY_IMPL(deeplab, CompositeExplicitAutograd, m) {
-  m.impl("atrous_conv2d_plan", &plan_name);
+  m.impl("atrous_conv2d_packed", &conv2d_packed_op<packed_meta>);
 }
 
 }  // namespace deeplab

@@ -26,8 +26,8 @@ at::Tensor run_packed(ConvPath path, const Conv2dShape& shape,
 
 // Gradients by the same ways; each part that they cannot do, or are predicted
 // to do slower, is the library's.
-Gradients packed_conv2d_backward(const ConvArguments& arguments,
-                                 ConvMethod method, const Conv2dShape& shape,
+Gradients packed_conv2d_backward(const Conv2dCall& call,
+                                 const Conv2dShape& shape,
                                  const at::Tensor& grad,
                                  std::array<bool, 3> output_mask);
 

@@ -13,7 +13,6 @@ namespace deeplab {
 namespace {
 
 using c10::SymInt;
-using c10::SymIntArrayRef;
 
 at::Tensor pack_cuda_kernel(const at::Tensor& weight, SymInt groups,
                             c10::string_view method) {
@@ -24,40 +23,27 @@ at::Tensor pack_cuda_kernel(const at::Tensor& weight, SymInt groups,
                         path);
 }
 
-at::Tensor packed_cuda_kernel(const at::Tensor& input, const at::Tensor& weight,
-                              const at::Tensor& packed,
-                              const std::optional<at::Tensor>& bias,
-                              SymIntArrayRef stride, SymIntArrayRef padding,
-                              SymIntArrayRef dilation, SymInt groups,
-                              c10::string_view method, bool relu) {
-  const ConvArguments arguments = {"atrous_conv2d_packed",
-                                   input,
-                                   weight,
-                                   stride,
-                                   padding,
-                                   dilation,
-                                   groups,
-                                   method};
-  const CheckedConv checked = check_conv(arguments);
-  check_bias(arguments, bias);
-  const ConvPath path = check_packed(arguments, packed);
-  const Conv2dShape shape = make_shape(arguments);
-  TORCH_CHECK(fits_batched(shape), arguments.op,
+at::Tensor packed_cuda_kernel(const Conv2dCall& call, const at::Tensor& packed,
+                              ConvPath path) {
+  const at::Tensor& input = call.input;
+  const Conv2dShape shape = call.shape();
+  TORCH_CHECK(fits_batched(shape), call.op,
               ": the convolution is too large for 32-bit indices; method "
               "'library' takes it");
   const c10::cuda::CUDAGuard device(input.device());
   const ProductPrecision precision;
   const at::Tensor weights =
       path == ConvPath::kDirect ? packed.to(input.scalar_type()) : packed;
-  return batched_conv2d(path, shape, input, weights.contiguous(), bias, relu)
-      .contiguous(result_format(checked.method, input));
+  return batched_conv2d(path, shape, input, weights.contiguous(), call.bias,
+                        call.relu)
+      .contiguous(result_format(call.method, input));
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
   m.impl("atrous_conv2d_pack", &pack_cuda_kernel);
-  m.impl("atrous_conv2d_packed", &packed_cuda_kernel);
+  m.impl("atrous_conv2d_packed", &conv2d_packed_op<packed_cuda_kernel>);
 }
 
 }  // namespace deeplab
