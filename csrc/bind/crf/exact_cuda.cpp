@@ -15,50 +15,42 @@
 namespace deeplab {
 namespace {
 
-ExactResult meanfield_exact_cuda_op(
-    const at::Tensor& unary, at::TensorList features,
-    at::ArrayRef<double> kernel_weights,
-    const std::optional<at::Tensor>& compatibility,
-    c10::string_view normalization, int64_t iterations, double skip_below) {
-  check_exact(unary, features, kernel_weights, compatibility, normalization,
-              iterations, skip_below);
-  const c10::cuda::CUDAGuard guard(unary.device());
-  ExactArguments arguments(unary, features, compatibility);
-  if (arguments.marginals.numel() == 0) {
-    return {arguments.marginals, arguments.error_bound.zero_()};
+ExactResult run_cuda(const MeanfieldCall& call, double skip_below) {
+  const c10::cuda::CUDAGuard guard(call.unary.device());
+  const ExactRun run(call, skip_below);
+  if (run.marginals.numel() == 0) {
+    return {run.marginals, run.error_bound.zero_()};
   }
   // The compatibility's gain is a bound on the host.
-  const auto host_matrix =
-      arguments.compatibility.has_value()
-          ? std::optional<at::Tensor>(
-                arguments.compatibility->to(at::kCPU, at::kDouble))
-          : std::nullopt;
+  const at::Tensor host_matrix =
+      call.compatibility
+          ? call.compatibility->to(at::kCPU, at::kDouble).contiguous()
+          : at::Tensor();
   const double gain = compatibility_gain(
-      compatibility_kind(host_matrix),
-      host_matrix.has_value() ? host_matrix->const_data_ptr<double>() : nullptr,
-      unary.size(1));
-  auto* bounds = arguments.error_bound.mutable_data_ptr<double>();
-  AT_DISPATCH_FLOATING_TYPES(unary.scalar_type(), "meanfield_exact", [&] {
-    for (int64_t image = 0; image < unary.size(0); ++image) {
-      const auto problem = arguments.problem<scalar_t>(
-          image, kernel_weights, normalization, iterations, skip_below);
+      call.kind(),
+      host_matrix.defined() ? host_matrix.const_data_ptr<double>() : nullptr,
+      call.unary.size(1));
+  auto* bounds = run.error_bound.mutable_data_ptr<double>();
+  AT_DISPATCH_FLOATING_TYPES(call.unary.scalar_type(), kExactOp, [&] {
+    for (int64_t image = 0; image < call.unary.size(0); ++image) {
+      const auto problem = run.problem<scalar_t>(image);
       const at::Tensor workspace =
-          cuda_bytes(exact_workspace_bytes(problem), unary);
+          cuda_bytes(exact_workspace_bytes(problem), call.unary);
       check_cuda(kExactOp,
                  meanfield_exact_cuda(
                      problem, gain, workspace.mutable_data_ptr(),
-                     arguments.marginals[image].mutable_data_ptr<scalar_t>(),
+                     run.marginals[image].mutable_data_ptr<scalar_t>(),
                      bounds + image, c10::cuda::getCurrentCUDAStream()));
     }
   });
-  return {arguments.marginals, arguments.error_bound};
+  return {run.marginals, run.error_bound};
 }
 
 }  // namespace
 }  // namespace deeplab
 
 TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
-  m.impl("meanfield_exact", &deeplab::meanfield_exact_cuda_op);
+  m.impl("meanfield_exact", &deeplab::meanfield_exact_op<deeplab::run_cuda>);
 }
 
 #endif  // WITH_CUDA

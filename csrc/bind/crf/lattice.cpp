@@ -36,11 +36,9 @@ void check_entry_count(const char* op, std::int64_t points, std::int64_t d) {
               "standard deviation near 0");
 }
 
-void check_lattice_filter(const at::Tensor& values, const at::Tensor& vertices,
-                          const at::Tensor& weights,
-                          const at::Tensor& neighbors,
-                          const at::Tensor& entries, const at::Tensor& offsets,
-                          const at::Tensor& count) {
+void check_lattice_filter(const at::Tensor& values,
+                          const LatticeTables& lattice) {
+  const auto& [vertices, weights, neighbors, entries, offsets, count] = lattice;
   constexpr const char* op = "lattice_filter";
   check_dim(op, "values", values, 2, "[N, C]");
   check_float_or_double(op, "values", values);
@@ -77,48 +75,38 @@ void check_lattice_filter(const at::Tensor& values, const at::Tensor& vertices,
 
 namespace {
 
-LatticeTensors allocate(const at::Tensor& features) {
-  const std::int64_t points = features.size(0);
-  const std::int64_t corners = features.size(1) + 1;
-  const std::int64_t entries = points * corners;
-  const auto ints = features.options().dtype(at::kInt);
-  return {at::empty({points, corners}, ints),
-          at::empty({points, corners}, features.options()),
-          at::empty({entries, corners, 2}, ints),
-          at::empty({entries}, ints),
-          at::empty({entries + 1}, ints),
-          0};
+LatticeResult build_cpu(const at::Tensor& features) {
+  constexpr const char* op = "lattice_build";
+  check_features(op, features);
+  const at::Tensor input = features.contiguous();
+  const std::int64_t points = input.size(0);
+  const std::int64_t corners = input.size(1) + 1;
+  check_entry_count(op, points, input.size(1));
+  const std::int64_t total = points * corners;
+  const auto ints = input.options().dtype(at::kInt);
+  const at::Tensor vertices = at::empty({points, corners}, ints);
+  const at::Tensor weights = at::empty({points, corners}, input.options());
+  const at::Tensor neighbors = at::empty({total, corners, 2}, ints);
+  const at::Tensor entries = at::empty({total}, ints);
+  const at::Tensor offsets = at::empty({total + 1}, ints);
+  std::int64_t count = 0;
+  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), op, [&] {
+    count = lattice_build_cpu(input.const_data_ptr<scalar_t>(), points,
+                              static_cast<int>(input.size(1)),
+                              {vertices.mutable_data_ptr<std::int32_t>(),
+                               weights.mutable_data_ptr<scalar_t>(),
+                               neighbors.mutable_data_ptr<std::int32_t>(),
+                               entries.mutable_data_ptr<std::int32_t>(),
+                               offsets.mutable_data_ptr<std::int32_t>()});
+  });
+  if (count < 0) refuse_features(op);
+  neighbors.narrow(0, count, total - count).fill_(-1);
+  offsets.narrow(0, count, total + 1 - count).fill_(total);
+  return {vertices, weights, neighbors,
+          entries,  offsets, at::full({1}, count, ints.dtype(at::kLong))};
 }
 
-LatticeResult as_result(const LatticeTensors& lattice) {
-  return {
-      lattice.vertices,
-      lattice.weights,
-      lattice.neighbors,
-      lattice.entries,
-      lattice.offsets,
-      at::full({1}, lattice.count, lattice.weights.options().dtype(at::kLong))};
-}
-
-template <typename scalar_t>
-LatticeBuffers<scalar_t> buffers(LatticeTensors& lattice) {
-  return {lattice.vertices.mutable_data_ptr<std::int32_t>(),
-          lattice.weights.mutable_data_ptr<scalar_t>(),
-          lattice.neighbors.mutable_data_ptr<std::int32_t>(),
-          lattice.entries.mutable_data_ptr<std::int32_t>(),
-          lattice.offsets.mutable_data_ptr<std::int32_t>()};
-}
-
-LatticeResult lattice_build_cpu_op(const at::Tensor& features) {
-  LatticeTensors lattice = build_lattice_cpu("lattice_build", features);
-  const std::int64_t total = lattice.entries.numel();
-  lattice.neighbors.narrow(0, lattice.count, total - lattice.count).fill_(-1);
-  lattice.offsets.narrow(0, lattice.count, total + 1 - lattice.count)
-      .fill_(total);
-  return as_result(lattice);
-}
-
-LatticeResult lattice_build_meta_op(const at::Tensor& features) {
+LatticeResult build_meta(const at::Tensor& features) {
   check_features("lattice_build", features);
   const auto points = features.sym_size(0);
   const auto corners = features.sym_size(1) + 1;
@@ -133,7 +121,7 @@ LatticeResult lattice_build_meta_op(const at::Tensor& features) {
 }
 
 // Tables that came from elsewhere must not make the kernels read outside.
-void check_tables(const LatticeTensors& lattice) {
+void check_inside(const LatticeTables& lattice, std::int64_t count) {
   const std::int64_t total = lattice.entries.numel();
   const auto within = [](const at::Tensor& table, std::int64_t rows,
                          std::int64_t low, std::int64_t high) {
@@ -145,41 +133,34 @@ void check_tables(const LatticeTensors& lattice) {
     }
     return true;
   };
-  TORCH_CHECK(lattice.count >= 0 && lattice.count <= total &&
-                  within(lattice.vertices, lattice.vertices.size(0), 0,
-                         lattice.count) &&
-                  within(lattice.neighbors, lattice.count, -1, lattice.count) &&
-                  within(lattice.entries, total, 0, total) &&
-                  within(lattice.offsets, lattice.count + 1, 0, total + 1),
-              "lattice_filter: the lattice's tables point outside of it; pass "
-              "them as lattice_build returned them");
+  TORCH_CHECK(
+      count >= 0 && count <= total &&
+          within(lattice.vertices, lattice.vertices.size(0), 0, count) &&
+          within(lattice.neighbors, count, -1, count) &&
+          within(lattice.entries, total, 0, total) &&
+          within(lattice.offsets, count + 1, 0, total + 1),
+      "lattice_filter: the lattice's tables point outside of it; pass "
+      "them as lattice_build returned them");
 }
 
-LatticeTensors gather(const at::Tensor& vertices, const at::Tensor& weights,
-                      const at::Tensor& neighbors, const at::Tensor& entries,
-                      const at::Tensor& offsets, const at::Tensor& count) {
-  return {vertices.contiguous(),  weights.contiguous(),
-          neighbors.contiguous(), entries.contiguous(),
-          offsets.contiguous(),   count.item<std::int64_t>()};
-}
-
-at::Tensor lattice_filter_cpu_op(const at::Tensor& values,
-                                 const at::Tensor& vertices,
-                                 const at::Tensor& weights,
-                                 const at::Tensor& neighbors,
-                                 const at::Tensor& entries,
-                                 const at::Tensor& offsets,
-                                 const at::Tensor& count, bool reverse) {
-  check_lattice_filter(values, vertices, weights, neighbors, entries, offsets,
-                       count);
-  const LatticeTensors lattice =
-      gather(vertices, weights, neighbors, entries, offsets, count);
-  check_tables(lattice);
+at::Tensor filter_cpu(const at::Tensor& values, const LatticeTables& lattice,
+                      bool reverse) {
+  const LatticeTables tables = lattice.contiguous();
+  const auto count = tables.count.item<std::int64_t>();
+  check_inside(tables, count);
   const at::Tensor input = values.contiguous();
   at::Tensor out = at::empty(input.sizes(), input.options());
   if (out.numel() == 0) return out;
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_filter", [&] {
-    const auto view = lattice_view<scalar_t>(lattice);
+    const LatticeView<scalar_t> view = {
+        tables.vertices.size(0),
+        static_cast<int>(tables.vertices.size(1)) - 1,
+        count,
+        tables.vertices.const_data_ptr<std::int32_t>(),
+        tables.weights.const_data_ptr<scalar_t>(),
+        tables.neighbors.const_data_ptr<std::int32_t>(),
+        tables.entries.const_data_ptr<std::int32_t>(),
+        tables.offsets.const_data_ptr<std::int32_t>()};
     lattice_filter_cpu(view, blur_chains(view),
                        input.const_data_ptr<scalar_t>(), input.size(1), reverse,
                        out.mutable_data_ptr<scalar_t>());
@@ -187,42 +168,20 @@ at::Tensor lattice_filter_cpu_op(const at::Tensor& values,
   return out;
 }
 
-at::Tensor lattice_filter_meta_op(const at::Tensor& values,
-                                  const at::Tensor& vertices,
-                                  const at::Tensor& weights,
-                                  const at::Tensor& neighbors,
-                                  const at::Tensor& entries,
-                                  const at::Tensor& offsets,
-                                  const at::Tensor& count, bool /*reverse*/) {
-  check_lattice_filter(values, vertices, weights, neighbors, entries, offsets,
-                       count);
+at::Tensor filter_meta(const at::Tensor& values, const LatticeTables&,
+                       bool /*reverse*/) {
   return at::empty_symint(values.sym_sizes(), values.options());
 }
 
 }  // namespace
-
-LatticeTensors build_lattice_cpu(const char* op, const at::Tensor& features) {
-  check_features(op, features);
-  const at::Tensor input = features.contiguous();
-  check_entry_count(op, input.size(0), input.size(1));
-  LatticeTensors lattice = allocate(input);
-  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "lattice_build", [&] {
-    lattice.count = lattice_build_cpu(
-        input.const_data_ptr<scalar_t>(), input.size(0),
-        static_cast<int>(input.size(1)), buffers<scalar_t>(lattice));
-  });
-  if (lattice.count < 0) refuse_features(op);
-  return lattice;
-}
-
 }  // namespace deeplab
 
 TORCH_LIBRARY_IMPL(deeplab, CPU, m) {
-  m.impl("lattice_build", &deeplab::lattice_build_cpu_op);
-  m.impl("lattice_filter", &deeplab::lattice_filter_cpu_op);
+  m.impl("lattice_build", &deeplab::build_cpu);
+  m.impl("lattice_filter", &deeplab::lattice_filter_op<deeplab::filter_cpu>);
 }
 
 TORCH_LIBRARY_IMPL(deeplab, Meta, m) {
-  m.impl("lattice_build", &deeplab::lattice_build_meta_op);
-  m.impl("lattice_filter", &deeplab::lattice_filter_meta_op);
+  m.impl("lattice_build", &deeplab::build_meta);
+  m.impl("lattice_filter", &deeplab::lattice_filter_op<deeplab::filter_meta>);
 }

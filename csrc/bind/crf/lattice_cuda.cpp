@@ -115,7 +115,7 @@ template class CudaLattice<double>;
 
 namespace {
 
-LatticeResult lattice_build_cuda_op(const at::Tensor& features) {
+LatticeResult build_cuda(const at::Tensor& features) {
   constexpr const char* op = "lattice_build";
   check_features(op, features);
   const c10::cuda::CUDAGuard guard(features.device());
@@ -135,24 +135,19 @@ LatticeResult lattice_build_cuda_op(const at::Tensor& features) {
   return result;
 }
 
-// The lattice's tensors as lattice_build returned them, and a reading list.
+// The lattice's tables as kernels read them, and a reading list.
 template <typename scalar_t>
 struct FilterTables {
-  at::Tensor vertices, weights, neighbors, entries, offsets, splat_points,
-      splat_weights, piece_offsets, piece_vertices;
+  LatticeTables tables;
+  at::Tensor splat_points, splat_weights, piece_offsets, piece_vertices;
   BatchLattice<scalar_t> view;
 
-  FilterTables(const at::Tensor& vertices_in, const at::Tensor& weights_in,
-               const at::Tensor& neighbors_in, const at::Tensor& entries_in,
-               const at::Tensor& offsets_in, std::int64_t count)
-      : vertices(vertices_in.contiguous()),
-        weights(weights_in.contiguous()),
-        neighbors(neighbors_in.contiguous()),
-        entries(entries_in.contiguous()),
-        offsets(offsets_in.contiguous()),
-        splat_points(at::empty(entries.sizes(), entries.options())),
-        splat_weights(at::empty({entries.numel()}, weights.options())),
-        piece_offsets(at::empty({count + 1}, entries.options())) {
+  FilterTables(const LatticeTables& lattice, std::int64_t count)
+      : tables(lattice.contiguous()) {
+    const auto& [vertices, weights, neighbors, entries, offsets, all] = tables;
+    splat_points = at::empty(entries.sizes(), entries.options());
+    splat_weights = at::empty({entries.numel()}, weights.options());
+    piece_offsets = at::empty({count + 1}, entries.options());
     const std::int64_t corners = vertices.size(1);
     view = {vertices.size(0),
             static_cast<int>(corners) - 1,
@@ -175,36 +170,29 @@ struct FilterTables {
   }
 };
 
-at::Tensor lattice_filter_cuda_op(const at::Tensor& values,
-                                  const at::Tensor& vertices,
-                                  const at::Tensor& weights,
-                                  const at::Tensor& neighbors,
-                                  const at::Tensor& entries,
-                                  const at::Tensor& offsets,
-                                  const at::Tensor& count, bool reverse) {
+at::Tensor filter_cuda(const at::Tensor& values, const LatticeTables& lattice,
+                       bool reverse) {
   constexpr const char* op = "lattice_filter";
-  check_lattice_filter(values, vertices, weights, neighbors, entries, offsets,
-                       count);
   const c10::cuda::CUDAGuard guard(values.device());
   const auto stream = c10::cuda::getCurrentCUDAStream();
   const at::Tensor input = values.contiguous();
   at::Tensor out = at::empty(input.sizes(), input.options());
   if (out.numel() == 0) return out;
-  const std::int64_t vertex_count = count.item<std::int64_t>();
-  TORCH_CHECK(vertex_count >= 0 && vertex_count <= entries.numel(), op,
+  const std::int64_t vertex_count = lattice.count.item<std::int64_t>();
+  TORCH_CHECK(vertex_count >= 0 && vertex_count <= lattice.entries.numel(), op,
               ": the lattice's count is ", vertex_count, " of ",
-              entries.numel(),
+              lattice.entries.numel(),
               " entries; pass its tensors as lattice_build returned them");
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), op, [&] {
-    const FilterTables<scalar_t> tables(vertices, weights, neighbors, entries,
-                                        offsets, vertex_count);
+    const FilterTables<scalar_t> tables(lattice, vertex_count);
     const std::int64_t channels = input.size(1);
     const at::Tensor list_scratch =
         cuda_bytes(splat_list_bytes(tables.view), input);
-    check_cuda(op, splat_list_cuda(
-                       tables.view,
-                       tables.entries.template const_data_ptr<std::int32_t>(),
-                       list_scratch.mutable_data_ptr(), stream));
+    check_cuda(
+        op, splat_list_cuda(
+                tables.view,
+                tables.tables.entries.template const_data_ptr<std::int32_t>(),
+                list_scratch.mutable_data_ptr(), stream));
     const at::Tensor scratch =
         cuda_bytes(lattice_filter_bytes(tables.view, channels), input);
     check_cuda(
@@ -219,8 +207,8 @@ at::Tensor lattice_filter_cuda_op(const at::Tensor& values,
 }  // namespace deeplab
 
 TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
-  m.impl("lattice_build", &deeplab::lattice_build_cuda_op);
-  m.impl("lattice_filter", &deeplab::lattice_filter_cuda_op);
+  m.impl("lattice_build", &deeplab::build_cuda);
+  m.impl("lattice_filter", &deeplab::lattice_filter_op<deeplab::filter_cuda>);
 }
 
 #endif  // WITH_CUDA

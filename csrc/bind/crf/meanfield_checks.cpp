@@ -1,10 +1,10 @@
-#include "csrc/bind/crf/meanfield_checks.h"
-
 #include <limits>
 
 #include "csrc/bind/checks.h"
+#include "csrc/bind/crf/meanfield.h"
 
 namespace deeplab {
+namespace {
 
 Normalization parse_normalization(const char* op, c10::string_view name) {
   if (name == "no") return Normalization::kNo;
@@ -17,23 +17,31 @@ Normalization parse_normalization(const char* op, c10::string_view name) {
               name, "'");
 }
 
-Compatibility compatibility_kind(const std::optional<at::Tensor>& matrix) {
-  if (!matrix.has_value()) return Compatibility::kPotts;
-  return matrix->dim() == 1 ? Compatibility::kDiagonal : Compatibility::kMatrix;
-}
+}  // namespace
 
-void check_meanfield(const char* op, const at::Tensor& unary,
-                     at::TensorList features,
-                     at::ArrayRef<double> kernel_weights,
-                     const std::optional<at::Tensor>& compatibility,
-                     c10::string_view normalization, int64_t iterations) {
+MeanfieldCall::MeanfieldCall(const char* op_, const at::Tensor& unary_,
+                             at::TensorList features_,
+                             at::ArrayRef<double> kernel_weights_,
+                             const std::optional<at::Tensor>& compatibility_,
+                             c10::string_view normalization_name,
+                             int64_t iterations_, bool own_weights)
+    : op(op_),
+      unary(unary_),
+      features(features_.vec()),
+      kernel_weights(kernel_weights_),
+      compatibility(compatibility_),
+      iterations(static_cast<int>(iterations_)) {
+  const std::size_t kernels = features.size();
+  const bool own = own_weights && kernel_weights.size() > kernels &&
+                   kernels > 0 && unary.dim() == 3 &&
+                   unary.sym_size(0) * kernels == kernel_weights.size();
+  const auto all = own ? kernel_weights.slice(0, kernels) : kernel_weights;
   check_dim(op, "unary", unary, 3, "[B, L, P]");
   check_float_or_double(op, "unary", unary);
   TORCH_CHECK(unary.sym_size(1) >= 1, op,
               ": unary must have at least one label, got ", unary.sym_sizes());
-  TORCH_CHECK(features.size() == kernel_weights.size(), op, ": ",
-              features.size(), " feature tensors for ", kernel_weights.size(),
-              " kernel weights");
+  TORCH_CHECK(features.size() == all.size(), op, ": ", features.size(),
+              " feature tensors for ", all.size(), " kernel weights");
   for (const at::Tensor& kernel : features) {
     check_dim(op, "features", kernel, 3, "[B or 1, P, d]");
     check_same_dtype(op, "features", kernel, "unary", unary);
@@ -55,36 +63,38 @@ void check_meanfield(const char* op, const at::Tensor& unary,
     TORCH_CHECK(fits, op, ": compatibility must be [L] or [L, L] with L = ",
                 unary.sym_size(1), ", got ", matrix.sym_sizes());
   }
-  TORCH_CHECK(iterations >= 0 && iterations <= std::numeric_limits<int>::max(),
-              op, ": iterations must be 0 or more, got ", iterations);
-  parse_normalization(op, normalization);
+  TORCH_CHECK(
+      iterations_ >= 0 && iterations_ <= std::numeric_limits<int>::max(), op,
+      ": iterations must be 0 or more, got ", iterations_);
+  normalization = parse_normalization(op, normalization_name);
 }
 
-void check_meanfield_batch(const at::Tensor& unary, at::TensorList features,
-                           at::ArrayRef<double> kernel_weights,
-                           const std::optional<at::Tensor>& compatibility,
-                           c10::string_view normalization, int64_t iterations,
-                           c10::string_view storage) {
+at::ArrayRef<double> MeanfieldCall::weights_of(int64_t image) const {
   const std::size_t kernels = features.size();
-  const bool own = kernel_weights.size() > kernels && kernels > 0 &&
-                   unary.dim() == 3 &&
-                   unary.sym_size(0) * kernels == kernel_weights.size();
-  check_meanfield("meanfield", unary, features,
-                  own ? kernel_weights.slice(0, kernels) : kernel_weights,
-                  compatibility, normalization, iterations);
-  TORCH_CHECK(storage == "same" || storage == "float16",
-              "meanfield: storage must be 'same' or 'float16', got '", storage,
-              "'");
-  TORCH_CHECK(storage == "same" || unary.scalar_type() == at::kFloat,
-              "meanfield: storage 'float16' is for float32 problems, got ",
-              unary.scalar_type());
-}
-
-at::ArrayRef<double> weights_of(at::ArrayRef<double> kernel_weights,
-                                std::size_t kernels, int64_t image) {
   return kernel_weights.size() == kernels
              ? kernel_weights
              : kernel_weights.slice(image * kernels, kernels);
+}
+
+Compatibility MeanfieldCall::kind() const {
+  if (!compatibility) return Compatibility::kPotts;
+  return compatibility->dim() == 1 ? Compatibility::kDiagonal
+                                   : Compatibility::kMatrix;
+}
+
+void MeanfieldCall::make_readable() {
+  for (at::Tensor& kernel : features) kernel = kernel.resolve_neg();
+  if (compatibility) {
+    compatibility = compatibility->resolve_neg().contiguous();
+  }
+}
+
+void check_storage(const MeanfieldCall& call, c10::string_view storage) {
+  TORCH_CHECK(storage == "same" || storage == "float16", call.op,
+              ": storage must be 'same' or 'float16', got '", storage, "'");
+  TORCH_CHECK(storage == "same" || call.unary.scalar_type() == at::kFloat,
+              call.op, ": storage 'float16' is for float32 problems, got ",
+              call.unary.scalar_type());
 }
 
 }  // namespace deeplab

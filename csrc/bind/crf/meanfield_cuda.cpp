@@ -16,7 +16,7 @@
 
 #include "csrc/bind/crf/lattice.h"
 #include "csrc/bind/crf/lattice_cuda.h"
-#include "csrc/bind/crf/meanfield_checks.h"
+#include "csrc/bind/crf/meanfield.h"
 #include "csrc/bind/cuda_check.h"
 #include "csrc/cuda/crf/meanfield.h"
 
@@ -25,27 +25,16 @@ namespace {
 
 constexpr const char* kOp = "meanfield";
 
-// Everything but the images of the call.
-struct Call {
-  at::Tensor unary;  // [B, L, P]
-  at::TensorList features;
-  at::ArrayRef<double> kernel_weights;
-  std::optional<at::Tensor> compatibility;
-  Normalization normalization;
-  int iterations;
-  bool half_storage;
-};
-
 // Kernel weights [kernels, count] of images [first, first + count).
 template <typename scalar_t>
-at::Tensor weights_on_device(const Call& call, std::int64_t first,
+at::Tensor weights_on_device(const MeanfieldCall& call, std::int64_t first,
                              std::int64_t count) {
   const auto kernels = static_cast<std::int64_t>(call.features.size());
   const at::Tensor host =
       at::empty({kernels, count}, call.unary.options().device(at::kCPU));
   auto* place = host.mutable_data_ptr<scalar_t>();
   for (std::int64_t image = 0; image < count; ++image) {
-    const auto own = weights_of(call.kernel_weights, kernels, first + image);
+    const auto own = call.weights_of(first + image);
     for (std::int64_t m = 0; m < kernels; ++m) {
       place[m * count + image] = static_cast<scalar_t>(own[m]);
     }
@@ -54,8 +43,8 @@ at::Tensor weights_on_device(const Call& call, std::int64_t first,
 }
 
 template <typename scalar_t>
-void infer(const Call& call, std::int64_t first, std::int64_t count,
-           at::Tensor& out) {
+void infer(const MeanfieldCall& call, bool half_storage, std::int64_t first,
+           std::int64_t count, at::Tensor& out) {
   const auto stream = c10::cuda::getCurrentCUDAStream();
   const auto kernels = static_cast<std::int64_t>(call.features.size());
   const at::Tensor counts =
@@ -74,10 +63,10 @@ void infer(const Call& call, std::int64_t first, std::int64_t count,
   const std::int64_t points = call.unary.size(2);
   const at::Tensor weights = weights_on_device<scalar_t>(call, first, count);
   BatchProblem<scalar_t> problem{};
+  call.describe(problem);
   problem.unary =
       call.unary.const_data_ptr<scalar_t>() + first * labels * points;
   problem.images = count;
-  problem.labels = labels;
   problem.image_points = points;
   problem.kernel_count = static_cast<int>(kernels);
   for (std::int64_t m = 0; m < kernels; ++m) {
@@ -85,24 +74,18 @@ void infer(const Call& call, std::int64_t first, std::int64_t count,
     problem.lattices[m] = lattices[m].view();
   }
   problem.image_weights = weights.const_data_ptr<scalar_t>();
-  problem.kind = compatibility_kind(call.compatibility);
-  problem.compatibility = call.compatibility.has_value()
-                              ? call.compatibility->const_data_ptr<scalar_t>()
-                              : nullptr;
-  problem.normalization = call.normalization;
-  problem.iterations = call.iterations;
   const at::Tensor scratch =
-      cuda_bytes(meanfield_bytes(problem, call.half_storage), call.unary);
+      cuda_bytes(meanfield_bytes(problem, half_storage), call.unary);
   check_cuda(
       kOp,
-      meanfield_cuda(problem, call.half_storage, scratch.mutable_data_ptr(),
+      meanfield_cuda(problem, half_storage, scratch.mutable_data_ptr(),
                      out.mutable_data_ptr<scalar_t>() + first * labels * points,
                      stream));
 }
 
 // Runs the images in as few groups as their tables and memory allow.
 template <typename scalar_t>
-void infer_all(const Call& call, at::Tensor& out) {
+void infer_all(const MeanfieldCall& call, bool half_storage, at::Tensor& out) {
   const std::int64_t images = call.unary.size(0);
   const std::int64_t points = call.unary.size(2);
   std::int64_t d = 0;
@@ -115,7 +98,7 @@ void infer_all(const Call& call, at::Tensor& out) {
   for (std::int64_t first = 0; first < images;) {
     const std::int64_t count = std::min(at_once, images - first);
     try {
-      infer<scalar_t>(call, first, count, out);
+      infer<scalar_t>(call, half_storage, first, count, out);
       first += count;
       continue;
     } catch (const c10::OutOfMemoryError&) {
@@ -132,31 +115,20 @@ void infer_all(const Call& call, at::Tensor& out) {
   }
 }
 
-at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
-                             at::ArrayRef<double> kernel_weights,
-                             const std::optional<at::Tensor>& compatibility,
-                             c10::string_view normalization, int64_t iterations,
-                             c10::string_view storage) {
-  check_meanfield_batch(unary, features, kernel_weights, compatibility,
-                        normalization, iterations, storage);
-  TORCH_CHECK(features.size() <= kMaxKernels, kOp, ": CUDA takes at most ",
-              kMaxKernels, " kernels, got ", features.size());
-  for (const at::Tensor& kernel : features) {
+at::Tensor run_cuda(MeanfieldCall call, bool half_storage) {
+  TORCH_CHECK(call.features.size() <= kMaxKernels, kOp, ": CUDA takes at most ",
+              kMaxKernels, " kernels, got ", call.features.size());
+  for (const at::Tensor& kernel : call.features) {
     check_features(kOp, kernel.flatten(0, 1));
   }
-  const c10::cuda::CUDAGuard guard(unary.device());
-  const auto kernels = resolved(features);
-  const Call call{unary.resolve_neg().contiguous(),
-                  kernels,
-                  kernel_weights,
-                  made_contiguous(compatibility),
-                  parse_normalization(kOp, normalization),
-                  static_cast<int>(iterations),
-                  storage == "float16"};
+  const c10::cuda::CUDAGuard guard(call.unary.device());
+  call.unary = call.unary.resolve_neg().contiguous();
+  call.make_readable();
   at::Tensor out = at::empty(call.unary.sizes(), call.unary.options());
   if (out.numel() == 0) return out;
-  AT_DISPATCH_FLOATING_TYPES(call.unary.scalar_type(), kOp,
-                             [&] { infer_all<scalar_t>(call, out); });
+  AT_DISPATCH_FLOATING_TYPES(call.unary.scalar_type(), kOp, [&] {
+    infer_all<scalar_t>(call, half_storage, out);
+  });
   return out;
 }
 
@@ -164,7 +136,7 @@ at::Tensor meanfield_cuda_op(const at::Tensor& unary, at::TensorList features,
 }  // namespace deeplab
 
 TORCH_LIBRARY_IMPL(deeplab, CUDA, m) {
-  m.impl("meanfield", &deeplab::meanfield_cuda_op);
+  m.impl("meanfield", &deeplab::meanfield_op<deeplab::run_cuda>);
 }
 
 #endif  // WITH_CUDA
