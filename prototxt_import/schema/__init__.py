@@ -13,7 +13,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from prototxt_import.schema.own import UNNUMBERED, OwnField, OwnMessage, add
 
-__all__ = ["OwnField", "OwnMessage", "extend", "is_numbered", "message"]
+__all__ = ["DIALECTS", "OwnField", "OwnMessage", "extend", "is_numbered", "message"]
+
+# The forks whose numbers are known, and "text", the union of their names.
+DIALECTS = ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn", "text")
 
 _own: list[OwnMessage] = []
 
@@ -25,7 +28,7 @@ def extend(own: OwnMessage) -> None:
     _own.append(own)
     _forget()
     try:
-        for dialect in ("text", "v1", "v2", "x2", "bvlc"):
+        for dialect in DIALECTS:
             message(dialect, "NetParameter")
     except (TypeError, ValueError, KeyError) as error:
         _own.pop()
@@ -57,5 +60,5 @@ def _pool(dialect: str) -> descriptor_pool.DescriptorPool:
 
 @cache
 def message(dialect: str, name: str) -> Any:
-    """The class of message `name` in `dialect`: "v1", "v2", "x2", "bvlc" or "text"."""
+    """The class of message `name` in `dialect`, one of DIALECTS."""
     return message_factory.GetMessageClass(_pool(dialect).FindMessageTypeByName(name))

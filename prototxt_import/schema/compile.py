@@ -10,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from prototxt_import.schema import DIALECTS
+
 HERE = Path(__file__).parent
-DIALECTS = ("v1", "v2", "x2", "bvlc", "text")
 
 
 def compiler() -> list[str] | None:
@@ -24,7 +25,8 @@ def compiler() -> list[str] | None:
 
 def compile_dialect(protoc: list[str], dialect: str, target: Path) -> None:
     """Write the FileDescriptorSet of one dialect, imported files included, to `target`."""
-    paths = [f"-I{HERE}", f"-I{HERE / dialect}"]
+    # A file of the dialect's own stands before the common one of that name.
+    paths = [f"-I{HERE / dialect}", f"-I{HERE}"]
     subprocess.run([*protoc, *paths, "--include_imports", f"-o{target}", "solver.proto"], check=True)
 
 

@@ -32,6 +32,20 @@ def number(dialect, message, field):
         ("x2", "LayerParameter", "dense_crf_param", 152),
         ("bvlc", "LayerParameter", "recurrent_param", 146),
         ("v1", "V1LayerParameter", "padding_param", 45),
+        ("crfrnn", "LayerParameter", "multi_stage_meanfield_param", 146),
+        ("crfrnn", "V1LayerParameter", "multi_stage_meanfield_param", 44),
+        ("pspnet", "LayerParameter", "bn_param", 152),
+        ("pspnet", "BNParameter", "momentum", 3),
+        ("segnet", "LayerParameter", "bn_param", 45),
+        ("segnet", "BNParameter", "bn_mode", 3),
+        ("segnet", "LayerParameter", "upsample_param", 137),
+        ("enet", "LayerParameter", "upsample_param", 147),
+        ("segnet", "LayerParameter", "dense_image_data_param", 138),
+        ("enet", "LayerParameter", "dense_image_data_param", 46),
+        ("segnet", "LossParameter", "weight_by_label_freqs", 3),
+        ("bvlc", "LossParameter", "normalization", 3),
+        ("enet", "LossParameter", "normalization", 5),
+        ("segnet", "DropoutParameter", "sample_weights_test", 2),
     ],
 )
 def test_colliding_fields_have_each_forks_own_number(dialect, message, field, expected):
@@ -44,6 +58,18 @@ def test_enum_value_39_means_another_layer_in_each_fork():
 
     assert name("v1") == "IMAGE_SEG_DATA"
     assert name("v2") == name("bvlc") == "DECONVOLUTION"
+
+
+def test_enum_values_40_and_42_mean_other_layers_in_each_fork():
+    def names(dialect):
+        kinds = schema.message(dialect, "V1LayerParameter").LayerType
+        return [kinds.Name(number) for number in (40, 42)]
+
+    assert names("v1") == ["SEG_ACCURACY", "PADDING"]
+    assert names("crfrnn") == ["CROP", "MULTI_STAGE_MEANFIELD"]
+    assert names("segnet") == ["CROP", "UNPOOLING"]  # DeconvNet's
+    for dialect in ("bvlc", "pspnet", "enet"):
+        assert 40 not in schema.message(dialect, "V1LayerParameter").LayerType.values()
 
 
 @pytest.mark.parametrize("dialect", schema_compile.DIALECTS)
