@@ -9,7 +9,7 @@ from typing import Any
 
 from prototxt_import.errors import complain, nearest
 from prototxt_import.values import Array, LayerSpec, Shape
-from prototxt_import.wiring import bare_shape, check_sharing, infer, problem
+from prototxt_import.wiring import bare_shape, check_sharing, infer, numbered, problem
 
 
 def _frozen(items: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -20,9 +20,10 @@ def _frozen(items: Mapping[str, Any]) -> Mapping[str, Any]:
 class NetSpec:
     """A net in one state (phase, level, stages): filtered layers, inferred shapes and, when read, weights.
 
-    dialect: "v0", "v1", "v2", "x2" or "bvlc"; evidence: what in the file told so, empty for nets built in code.
+    dialect: one of prototxt.net.DIALECTS; evidence: what in the file told so, empty for nets built in code. notes:
+    what was taken, and why, where forks mean different things by one text and nobody said which is meant.
     inputs: shape of every blob fed from outside by legacy `input` fields or Input layers (those are no layers).
-    layers: in file order; no Split layers are inserted.
+    layers: in file order; no Split layers are inserted. Where names repeat or are absent, the later ones are `name#2`.
     blobs: shape of every blob, the last writer's for in-place chains.
     param_shapes: per layer, the shapes of its learnable blobs.
     outputs: the blobs nobody consumes, in the order in which they appear.
@@ -37,6 +38,7 @@ class NetSpec:
     stages: tuple[str, ...] = ()
     dialect: str = field(default="bvlc", compare=False)
     evidence: str = field(default="", compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
     force_backward: bool = False
     blobs: Mapping[str, Shape] = field(default_factory=dict)
     param_shapes: Mapping[str, tuple[Shape, ...]] = field(default_factory=dict)
@@ -84,7 +86,8 @@ class NetSpec:
 
 
 def finish(spec: NetSpec, given: Mapping[str, Shape] | None = None) -> NetSpec:
-    """`spec` with blobs, param_shapes and outputs inferred, sharing checked."""
+    """`spec` with layers of distinct names, blobs, param_shapes and outputs inferred, sharing checked."""
+    spec = replace(spec, layers=numbered(spec.layers))
     wiring = infer(spec.inputs, spec.layers, spec.source, given or {})
     check_sharing(spec.layers, wiring.param_shapes, spec.source)
     found = replace(

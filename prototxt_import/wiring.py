@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,23 @@ def check_shape(shape: Sequence[int]) -> Shape:
     return tuple(int(side) for side in shape)
 
 
+def numbered(layers: Sequence[LayerSpec]) -> tuple[LayerSpec, ...]:
+    """`layers` with names of their own: where one repeats, Caffe gives stored blobs to the first layer of that name.
+
+    The later ones become `name#2`, `name#3`, ..."""
+    own = {layer.name for layer in layers}
+    seen: dict[str, int] = {}
+    result = []
+    for layer in layers:
+        name, number = layer.name, seen.get(layer.name, 0) + 1
+        while number > 1 and (name := f"{layer.name}#{number}") in own:
+            number += 1
+        seen[layer.name] = number
+        own.add(name)
+        result.append(layer if name == layer.name else dataclasses.replace(layer, name=name))
+    return tuple(result)
+
+
 def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str, given: Mapping[str, Shape]) -> Wiring:
     """Walk a net in file order: every bottom must exist, every top be new or in place, every shape fit.
 
@@ -45,16 +63,10 @@ def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str,
         except ValueError as error:
             raise complain(f"input {name!r}: {error}", source=source) from None
         loose[name] = None
-    names: dict[str, LayerSpec] = {}
     for layer in layers:
         row = lookup(layer.type)
         if row is None:
             raise problem(layer, source, "unknown layer type")
-        if layer.name in names:
-            first = names[layer.name].line
-            where = f", first in line {first}" if first else ""
-            raise problem(layer, source, f"the name is used twice{where}; give every layer a name of its own")
-        names[layer.name] = layer
         _check_counts(layer, row, source)
         for bottom in layer.bottoms:
             if bottom not in found.blobs:

@@ -84,7 +84,7 @@ class Graph(nn.Module):
         self._fitting: set[tuple[object, ...]] = set()
 
     def _free_key(self, name: str) -> str:
-        key = name.replace("%", "%25").replace(".", "%2E")
+        key = name.replace("%", "%25").replace(".", "%2E") or "%"
         return f"%{ord(key[0]):02X}{key[1:]}" if hasattr(self.layers, key) else key
 
     def forward(

@@ -147,7 +147,15 @@ def test_wiring_faults_name_blob_layer_and_line():
     assert "produced only later, by layer 'c2'" in refusal(HEAD + conv("c1", "c2") + conv("c2", "x"))
     twice = 'layer { name: "r" type: "ReLU" bottom: "x" top: "c1" }'
     assert "top 'c1' exists already" in refusal(HEAD + conv("c1", "x") + twice)
-    assert "used twice, first in line 2" in refusal(HEAD + conv("c1", "x") + conv("c1", "x"))
+
+
+def test_names_may_repeat_or_be_absent():
+    text = HEAD + 'layer { type: "ReLU" bottom: "x" top: "a" } layer { name: "r" type: "ReLU" bottom: "a" top: "b" }'
+    text += 'layer { type: "ReLU" bottom: "b" top: "c" } layer { name: "r" type: "ReLU" bottom: "c" top: "d" }'
+    text += 'layer { name: "r#2" type: "ReLU" bottom: "d" top: "e" }'
+    spec = parse_net(text, "n.prototxt")
+    assert [layer.name for layer in spec.layers] == ["", "r", "#2", "r#3", "r#2"]
+    assert spec.with_inputs({"x": (1, 3, 5, 5)}).layers == spec.layers
 
 
 def test_in_place_chains_keep_one_blob():
