@@ -5,7 +5,7 @@ from prototxt_import.binary.solverstate import SolverState, read_solverstate, wr
 from prototxt_import.binary.weights import read_mean, read_weights
 from prototxt_import.build import layer, make_net
 from prototxt_import.errors import CaffeFormatError
-from prototxt_import.layers import Options, layer_type
+from prototxt_import.layers import Options, PythonLayerOptions, layer_type
 from prototxt_import.prototxt.solver import SolverSpec, read_solver
 from prototxt_import.prototxt.writer import net_text, write_net
 from prototxt_import.read import parse_net, read_net
@@ -19,6 +19,7 @@ __all__ = [
     "NetSpec",
     "Options",
     "ParamSpec",
+    "PythonLayerOptions",
     "SolverSpec",
     "SolverState",
     "layer",

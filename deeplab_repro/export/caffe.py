@@ -14,7 +14,8 @@ from deeplab_repro.net.network import CaffeNet
 from prototxt_import import NetSpec, net_text, write_net, write_weights
 from prototxt_import.values import Array
 
-_FORMATS = {"v0": "v1", "v1": "v1", "v2": "v2", "x2": "x2", "bvlc": "bvlc"}
+# The form in which a net of each dialect is written.
+_FORMATS = {"v0": "v1"} | {one: one for one in ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")}
 
 
 class Exported(NamedTuple):

@@ -2,22 +2,44 @@
 
 `module` registers a type, `build_module` makes the module of a LayerSpec, `CaffeLayer` is the base of all."""
 
-from deeplab_repro.layers import activation, conv, crf, data, loss, merge, norm, pool, resize
+from deeplab_repro.layers import (
+    activation,
+    bn,
+    conv,
+    crf,
+    crfrnn,
+    data,
+    enet,
+    hed,
+    loss,
+    merge,
+    norm,
+    parsenet,
+    pool,
+    resize,
+    segnet,
+)
 from deeplab_repro.layers.base import CaffeLayer, build_module, has_module, module, require_modules
 
 __all__ = [
     "CaffeLayer",
     "activation",
+    "bn",
     "build_module",
     "conv",
     "crf",
+    "crfrnn",
     "data",
+    "enet",
     "has_module",
+    "hed",
     "loss",
     "merge",
     "module",
     "norm",
+    "parsenet",
     "pool",
     "require_modules",
     "resize",
+    "segnet",
 ]

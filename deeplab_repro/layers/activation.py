@@ -139,6 +139,8 @@ class Threshold(CaffeLayer):
 class Dropout(CaffeLayer):
     """Identity in phase TEST; in TRAIN keeps each value with probability 1 - ratio and scales it by 1 / (1 - ratio).
 
+    With sample_in_test (Bayesian SegNet) TEST draws as TRAIN does.
+
     mask: zeros and ones in place of random draws, as many as x has values."""
 
     any_layout = True
@@ -147,7 +149,7 @@ class Dropout(CaffeLayer):
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
-        self.active = spec.phase == "TRAIN"
+        self.active = spec.phase == "TRAIN" or self.options.sample_in_test
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if not self.active:

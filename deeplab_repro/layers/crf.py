@@ -18,7 +18,7 @@ from deeplab_repro.ops.unrolled import iterate
 FLT_MIN = float(np.finfo(np.float32).tiny)
 
 
-class _Kernel:
+class Kernel:
     """A Gaussian kernel over N points with features [N, d], divided by its own response to ones."""
 
     def __init__(self, features: Tensor, weight: float) -> None:
@@ -62,11 +62,11 @@ class DenseCRF(CaffeLayer):
         position = {"dtype": scores.dtype, "device": scores.device}
         kernels = [
             *(
-                _Kernel(position_features(*scores.shape[1:], std, **position), weight)
+                Kernel(position_features(*scores.shape[1:], std, **position), weight)
                 for std, weight in zip(o.pos_xy_stds, o.pos_weights, strict=True)
             ),
             *(
-                _Kernel(bilateral_features(pixels, xy, rgb)[0], weight)
+                Kernel(bilateral_features(pixels, xy, rgb)[0], weight)
                 for xy, rgb, weight in zip(o.bi_xy_stds, o.bi_rgb_stds, o.bi_weights, strict=True)
             ),
         ]

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_repro.layers.base import CaffeLayer, module
+from deeplab_repro.layers.hed import balanced_cross_entropy
 from deeplab_repro.layers.shares import BatchLayer, Share
-from prototxt_import import LayerSpec, NetSpec
+from prototxt_import import LayerSpec, NetSpec, read_mean
 from prototxt_import.paths import named_file
 
 FLT_MIN = float(np.finfo(np.float32).tiny)
@@ -33,7 +34,7 @@ def descending(x: Tensor, dim: int, count: int) -> tuple[Tensor, Tensor]:
 
 def normalizer(rule: str, weight: Tensor, items: int, share: Share) -> Tensor | int:
     """What a loss over labels that count `weight` each (0 where ignored) is divided by."""
-    if rule == "WEIGHTED":
+    if rule in ("WEIGHTED", "COUNTED"):
         return share.whole_sum(weight.sum())
     if rule == "VALID":
         return share.whole_sum(weight.sum()).clamp(min=1)
@@ -77,11 +78,14 @@ class SoftmaxWithLoss(_Labelled):
 
     Z by normalization: FULL all labels, VALID those not ignored, BATCH_SIZE items, NONE 1, each at least 1. WEIGHTED is
     DeepLab v1's rule: every label counts with its class's weight (1 without weight_source), Z is the sum of those, and
-    nothing but ignored labels gives 0/0. The gradient is (p - onehot) / Z even where p is below FLT_MIN."""
+    nothing but ignored labels gives 0/0. COUNTED is SegNet's: VALID that gives 0/0 then; its class_weights multiply the
+    terms and do not enter Z. The gradient is (p - onehot) / Z even where p is below FLT_MIN."""
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         weight = self._class_weights(spec) if self.options.weight_source else None
+        if self.options.class_weights is not None:
+            weight = torch.tensor(self.options.class_weights)
         self.register_buffer("class_weight", weight, persistent=False)
 
     def _class_weights(self, spec: NetSpec) -> Tensor:
@@ -105,12 +109,15 @@ class SoftmaxWithLoss(_Labelled):
         value = -log_p.gather(1, target.where(valid, 0).unsqueeze(1)).squeeze(1)
         # Only the value is held at log(FLT_MIN): the gradient stays (p - onehot).
         value = value + (value.clamp(max=-float(np.log(FLT_MIN))) - value).detach()
-        weight = valid.to(value.dtype)
+        weight = counted = valid.to(value.dtype)
         if self.class_weight is not None:
             if self.class_weight.numel() != classes:
                 raise self.fail(f"weight_source has {self.class_weight.numel()} numbers for {classes} classes")
             weight = weight * self.class_weight.to(weight)[target.where(valid, 0)]
-        loss = (value * weight).sum() / normalizer(o.normalization, weight, scores.shape[:axis].numel(), self.share)
+        if o.normalization == "WEIGHTED":
+            counted = weight
+        items = scores.shape[:axis].numel()
+        loss = (value * weight).sum() / normalizer(o.normalization, counted, items, self.share)
         return (loss, F.softmax(scores, axis)) if len(self.layer.tops) > 1 else loss
 
 
@@ -127,18 +134,48 @@ class MultinomialLogisticLoss(_Labelled):
 
 @module("InfogainLoss")
 class InfogainLoss(_Labelled):
-    """-mean over the items of sum_j H[label, j] log(max(p_j, 1e-20)); H is the third bottom."""
+    """-sum of H[label, j] log(max(p_j, 1e-20)) over positions and classes j; H is the third bottom, or in a file.
+
+    Probabilities: one label an item, divided by the items. Scores: p is their softmax along an axis, one label per
+    position, divided as in SoftmaxWithLoss; a second top holds p. Their gradient is (p sum_k H[label, k] - H[label]) /
+    Z even where p is below the threshold."""
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
-        if len(layer.bottoms) < 3:
-            raise self.fail("a matrix read from a file is not supported; give it as third bottom")
+        self.register_buffer("matrix", self._stored(spec) if len(layer.bottoms) < 3 else None, persistent=False)
 
-    def forward(self, p: Tensor, label: Tensor, matrix: Tensor) -> Tensor:
-        rows = p.flatten(1)
-        target, _ = self.labels(label, rows.shape[0], rows.shape[1])
-        gain = matrix.detach().reshape(rows.shape[1], rows.shape[1])[target]
-        return -(gain * rows.clamp(min=LOG_THRESHOLD).log()).sum() / self.share.whole(rows.shape[0])
+    def _stored(self, spec: NetSpec) -> Tensor:
+        name = self.options.source
+        try:
+            path = named_file(name, spec.source, spec.variables.values()) if spec.source else Path(name)
+            return torch.from_numpy(np.array(read_mean(path), dtype=np.float32)).reshape(-1)
+        except (OSError, ValueError) as error:
+            raise self.fail(f"source {name!r}: {error}") from error
+
+    def _gain(self, matrix: Tensor | None, classes: int, like: Tensor) -> Tensor:
+        matrix = self.matrix if matrix is None else matrix.detach()
+        if matrix.numel() != classes * classes:
+            raise self.fail(f"its matrix has {matrix.numel()} numbers for {classes} x {classes} classes")
+        return matrix.reshape(classes, classes).to(like)
+
+    def forward(self, x: Tensor, label: Tensor, matrix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        o = self.options
+        if not o.softmax_inside(tuple(x.shape), tuple(label.shape)):
+            rows = x.flatten(1)
+            target, _ = self.labels(label, rows.shape[0], rows.shape[1])
+            gain = self._gain(matrix, rows.shape[1], rows)[target]
+            loss = -(gain * rows.clamp(min=LOG_THRESHOLD).log()).sum() / self.share.whole(rows.shape[0])
+            return (loss, x) if len(self.layer.tops) > 1 else loss
+        axis = o.axis % x.dim()
+        classes = x.shape[axis]
+        log_p = F.log_softmax(x.movedim(axis, -1).reshape(-1, classes), 1)
+        target, valid = self.labels(label, log_p.shape[0], classes, o.ignore_labels)
+        # Only the value is held at log(1e-20): the gradient stays that of the softmax.
+        log_p = log_p + (log_p.clamp(min=float(np.log(LOG_THRESHOLD))) - log_p).detach()
+        counted = valid.to(log_p.dtype)
+        gain = self._gain(matrix, classes, log_p)[target.where(valid, 0)] * counted.unsqueeze(1)
+        loss = -(gain * log_p).sum() / normalizer(o.normalization, counted, x.shape[:axis].numel(), self.share)
+        return (loss, F.softmax(x, axis)) if len(self.layer.tops) > 1 else loss
 
 
 @module("HingeLoss")
@@ -173,10 +210,13 @@ class EuclideanLoss(BatchLayer):
 class SigmoidCrossEntropyLoss(BatchLayer):
     """Cross entropy of sigmoid(x) and targets in [0, 1], summed over those not ignored, divided as in SoftmaxWithLoss.
 
-    A second top holds sigmoid(x)."""
+    A second top holds sigmoid(x). balanced: HED's loss, over the items (see hed)."""
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         target = target.detach().reshape(x.shape).to(x.dtype)
+        if self.options.balanced:
+            loss = balanced_cross_entropy(x, target) / self.share.whole(x.shape[0])
+            return (loss, torch.sigmoid(x)) if len(self.layer.tops) > 1 else loss
         valid = torch.ones_like(target)
         for value in self.options.ignore_labels:
             valid = valid * (target.to(torch.int64) != value)
@@ -237,7 +277,10 @@ class ArgMax(CaffeLayer):
 
 @module("Accuracy")
 class Accuracy(_Labelled):
-    """Share of the labels not ignored that are among the top_k scores; a second top has one value per class."""
+    """Share of the labels not ignored that are among the top_k scores; a second top has one value per class.
+
+    ties "LAST": among equal scores the largest index comes first; no label that counts gives 0/0. "MISS": every class
+    of an equal score comes before the label's; none that counts gives 0."""
 
     @torch.no_grad()
     def forward(self, scores: Tensor, label: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -245,9 +288,14 @@ class Accuracy(_Labelled):
         classes = scores.shape[o.axis]
         rows = scores.movedim(o.axis, -1).reshape(-1, classes)
         target, valid = self.labels(label, rows.shape[0], classes, o.ignore_labels)
-        _, best = descending(rows, 1, min(o.top_k, classes))
-        hit = ((best == target.unsqueeze(1)).any(1) & valid).to(scores.dtype)
-        total = self.share.whole_sum(hit.sum()) / self.share.whole_sum(valid.sum())
+        if o.ties == "MISS":
+            # The label's class counts itself among those not below it.
+            found = (rows >= rows.gather(1, target.where(valid, 0).unsqueeze(1))).sum(1) <= o.top_k
+        else:
+            found = (descending(rows, 1, min(o.top_k, classes))[1] == target.unsqueeze(1)).any(1)
+        hit = (found & valid).to(scores.dtype)
+        count = self.share.whole_sum(valid.sum())
+        total = self.share.whole_sum(hit.sum()) / (count.clamp(min=1) if o.ties == "MISS" else count)
         if len(self.layer.tops) < 2:
             return total
         truth = F.one_hot(target.where(valid, 0), classes).to(scores.dtype) * valid.unsqueeze(1)

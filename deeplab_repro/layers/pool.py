@@ -99,7 +99,11 @@ class Pooling(CaffeLayer):
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         y, index = pooled(x, self.options)
-        return (y, index.to(x.dtype)) if index is not None and len(self.layer.tops) > 1 else y
+        return (
+            (y, index.to(torch.promote_types(x.dtype, torch.float32)))
+            if index is not None and len(self.layer.tops) > 1
+            else y
+        )
 
 
 @module("SPP")

@@ -30,7 +30,8 @@ def save_checkpoint(
     A blob that several layers share is stored once, under the first of them.
     Raises ValueError where the net has no text form, OSError where the file cannot be written."""
     spec = net if isinstance(net, NetSpec) else net.spec
-    dialect = "v1" if spec.dialect == "v1" else "v2"
+    # The union of all dialects holds every layer but the v1 fork's own rules.
+    dialect = "v1" if spec.dialect == "v1" else "text"
     metadata = {
         "prototxt": net_text(spec, dialect),
         "phase": spec.phase,

@@ -112,7 +112,7 @@ def values(
 
 def _joins(layer: LayerSpec, stage: Stage, param_shapes: Mapping[str, tuple[Shape, ...]], phase: str) -> bool:
     first = stage.layer
-    if _row(layer).train_only:
+    if is_idle(layer):
         return phase == "TEST"
     if layer.type == "ReLU":
         # It works in place, on memory that is the stage's own.
@@ -153,13 +153,18 @@ def _feeds(stage: Stage, layer: LayerSpec, param_shapes: Mapping[str, tuple[Shap
     Padding would have to be the affine map's zero, not zero."""
     if layer.type != "Convolution" or layer.options.pad != (0, 0) or not is_channel_map(stage.layer, param_shapes):
         return False
-    return all(is_affine(one) or _row(one).train_only for one in stage.after)
+    return all(is_affine(one) or is_idle(one) for one in stage.after)
 
 
 def _row(layer: LayerSpec) -> LayerType:
     row = lookup(layer.type)
     assert row is not None  # a NetSpec holds known types alone
     return row
+
+
+def is_idle(layer: LayerSpec) -> bool:
+    """Whether a layer is the identity in phase TEST."""
+    return _row(layer).train_only and layer.options.idle_in_test()
 
 
 def is_affine(layer: LayerSpec) -> bool:

@@ -61,7 +61,9 @@ def write_snapshot(files: Snapshot, net: CaffeNet, state: SolverState, record: M
     record: what our own resume needs; numbers, strings, lists, arrays and tensors by name.
     Raises CaffeFormatError or OSError where they cannot be written; whole files of an older snapshot may then remain,
     never half ones."""
-    dialect = "v1" if net.spec.dialect in ("v0", "v1") else "v2"
+    dialect = "v1" if net.spec.dialect in ("v0", "v1") else net.spec.dialect
+    if dialect in ("x2", "bvlc"):
+        dialect = "v2"  # holds every layer of a net that deeplab trains, and DeepLab's own Caffe reads it
     check_output_file(files.state)
     write_weights(net_arrays(net), net.spec, files.model, dialect)
     # Hidden until the record is there: a state without it would restart the data.

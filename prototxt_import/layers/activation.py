@@ -114,9 +114,15 @@ class ThresholdOptions(Options):
 @register("Dropout", field="dropout_param", v1="DROPOUT", v0=("dropout",), pointwise=True, train_only=True)
 @dataclass(frozen=True)
 class DropoutOptions(Options):
-    """Training drops each element with probability `ratio` and scales the rest by 1 / (1 - ratio)."""
+    """Training drops each element with probability `ratio` and scales the rest by 1 / (1 - ratio).
+
+    sample_in_test (Bayesian SegNet's sample_weights_test): TEST does so, too."""
 
     ratio: float = 0.5
+    sample_in_test: bool = False
+
+    def idle_in_test(self) -> bool:
+        return not self.sample_in_test
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:
@@ -124,10 +130,15 @@ class DropoutOptions(Options):
 
     @classmethod
     def parse(cls, message: Any, context: Context) -> DropoutOptions:
-        return cls(plain(message.dropout_param, "dropout_ratio"))
+        source = message.dropout_param
+        return cls(plain(source, "dropout_ratio"), source.sample_weights_test)
 
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "dropout_param", "dropout_ratio", self.ratio)
+        if self.sample_in_test:
+            if dialect not in ("segnet", "enet", "text"):
+                raise ValueError(f"the {dialect} dialect has no sample_weights_test")
+            put(message, "dropout_param", "sample_weights_test", True)
 
 
 @register("Swish", field="swish_param", pointwise=True, only_in="bvlc")

@@ -41,12 +41,18 @@ HERE: Reach = (0, 0, 1)
 
 @dataclass(frozen=True)
 class Context:
-    """What beyond its own message decides a layer's options: net phase and dialect, and the blobs it names."""
+    """What beyond its own message decides a layer's options: net phase and dialect, and the blobs it names.
+
+    asked: the dialect was named, not found out. stored: how many blobs the weights that are read with the net have for
+    this layer, 0 where that is not known. rule: what the file's own comment says of the type (see Options.rule)."""
 
     phase: str
     dialect: str
     bottoms: int
     tops: int
+    asked: bool = False
+    stored: int = 0
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Options:
 
     field: ClassVar[str] = ""
     pointwise: ClassVar[bool] = False
+    # Dialects that have the layer without any message of its own.
+    bare_in: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def parse(cls: type[T], message: Any, context: Context) -> T:
@@ -119,6 +127,22 @@ class Options:
         """Multiply-accumulates of one forward pass, of layers that are a matrix product."""
         return 0
 
+    def idle_in_test(self) -> bool:
+        """Whether a train_only type is the identity in phase TEST under these options."""
+        return True
+
+    def fixed_blobs(self) -> frozenset[int]:
+        """The learnable blobs that training never moves, whatever multipliers the file gives them."""
+        return frozenset()
+
+    def nominal(self, tops: Sequence[str]) -> tuple[Shape, ...] | None:
+        """Likely shapes of a source's tops where only the data can tell, so that a net has parameters to begin with."""
+        return None
+
+    def rule(self) -> str:
+        """Which of the meanings that forks give to the text of this type is meant; '' where it has but one."""
+        return ""
+
 
 T = TypeVar("T", bound=Options)
 
@@ -134,7 +158,7 @@ class LayerType:
     otherwise (`Options.reach`, `per_position`); so the type means the same at every rate.
     affine: with one bottom a fixed factor and summand per channel, where `Options.per_channel` holds; what they are
     tells the module that runs it (deeplab_repro.layers.CaffeLayer.channel_map).
-    train_only: the identity in phase TEST.
+    train_only: the identity in phase TEST, unless the options say otherwise (`Options.idle_in_test`).
     scorer: judges scores by labels, as Accuracy does. decides: makes an answer of scores, as ArgMax or Softmax does.
     only_sizes: bottoms, by index, of which the shape counts and no value.
     only_in: whose files alone have the type, which tells their dialect: "forks" (those of DeepLab and its kin) or

@@ -74,15 +74,18 @@ class SoftmaxWithLossOptions(Options):
     """Mean negative log likelihood of labels over positions whose label is not ignored.
 
     normalization: "FULL", "VALID", "BATCH_SIZE" or "NONE" divide by at least 1; "WEIGHTED" is the v1 fork's rule, the
-    sum of the class weights of the counted positions (weight_source: a file with one number per class, else all 1)."""
+    sum of the class weights of the counted positions (weight_source: a file with one number per class, else all 1);
+    "COUNTED" is SegNet's VALID, which divides by 0 where nothing counts.
+    class_weights: SegNet's, one per class or none; they do not enter what is divided by."""
 
     axis: int = 1
     ignore_labels: tuple[int, ...] = ()
     normalization: str = "VALID"
     weight_source: str = ""
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.normalization not in (*_NORMALIZATIONS, "WEIGHTED"):
+        if self.normalization not in (*_NORMALIZATIONS, "WEIGHTED", "COUNTED"):
             raise ValueError(f"normalization is {self.normalization!r}; known are {', '.join(_NORMALIZATIONS)}")
 
     @classmethod
@@ -92,10 +95,27 @@ class SoftmaxWithLossOptions(Options):
             source = message.softmaxloss_param
             return cls(axis, tuple(source.ignore_label), "WEIGHTED", source.weight_source)
         source = message.loss_param
+        if source.weight_by_label_freqs or context.dialect in ("segnet", "enet"):
+            # There `normalize` alone decides, true unless given.
+            rule = "BATCH_SIZE" if source.HasField("normalize") and not source.normalize else "COUNTED"
+            weights = plain(source, "class_weighting") if source.weight_by_label_freqs else None
+            return cls(axis, _ignored(source), rule, class_weights=weights)
         return cls(axis, _ignored(source), _normalization(source, "VALID"))
 
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "softmax_param", "axis", self.axis)
+        if self.class_weights is not None:
+            if "class_weighting" not in message.loss_param.DESCRIPTOR.fields_by_name:
+                raise ValueError("this dialect has no class weights in loss_param")
+            message.loss_param.weight_by_label_freqs = True
+            message.loss_param.class_weighting.extend(self.class_weights)
+        if self.class_weights is not None or dialect in ("segnet", "enet"):
+            if self.normalization not in ("COUNTED", "BATCH_SIZE"):
+                raise ValueError(f"the {dialect} dialect has no normalization {self.normalization}")
+            _put_ignored(message, "loss_param", self.ignore_labels)
+            if self.normalization == "BATCH_SIZE":
+                message.loss_param.normalize = False
+            return
         if dialect == "v1":
             if self.normalization not in ("VALID", "WEIGHTED"):
                 raise ValueError(f"the v1 dialect has no normalization {self.normalization}")
@@ -107,12 +127,15 @@ class SoftmaxWithLossOptions(Options):
         if self.weight_source:
             raise ValueError("class weights (weight_source) exist in the v1 dialect only")
         _put_ignored(message, "loss_param", self.ignore_labels)
-        # Without weights the v1 rule and VALID differ only where every position is ignored (0 / 0 there, 0 here).
-        if self.normalization != "WEIGHTED":
+        # Without weights these rules and VALID differ only where every position is ignored (0 / 0 there, 0 here).
+        if self.normalization not in ("WEIGHTED", "COUNTED"):
             put(message, "loss_param", "normalization", self.normalization)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         _labels_fit(bottoms, self.axis)
+        classes = bottoms[0][canonical(self.axis, bottoms[0])]
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(f"class_weighting has {len(self.class_weights)} numbers for {classes} classes")
         return ((), bottoms[0])[: max(tops, 1)]
 
 
@@ -153,14 +176,27 @@ class EuclideanLossOptions(Options):
 )
 @dataclass(frozen=True)
 class SigmoidCrossEntropyLossOptions(Options):
+    """balanced: HED's loss of that name, in which each class weighs as much as the other holds positions."""
+
     ignore_labels: tuple[int, ...] = ()
     normalization: str = "BATCH_SIZE"
+    balanced: bool = False
+
+    def rule(self) -> str:
+        return "balanced" if self.balanced else "plain"
 
     @classmethod
     def parse(cls, message: Any, context: Context) -> SigmoidCrossEntropyLossOptions:
+        if context.rule not in ("", "plain", "balanced"):
+            raise ValueError(f"the rule {context.rule!r} in the file's comment is neither plain nor balanced")
+        if context.rule == "balanced" or (context.dialect == "hed" and not context.rule):
+            # The fork's layer reads no parameters.
+            return cls(balanced=True)
         return cls(_ignored(message.loss_param), _normalization(message.loss_param, "BATCH_SIZE"))
 
     def emit(self, message: Any, dialect: str) -> None:
+        if self.balanced:
+            return
         if dialect == "v1":
             if self != SigmoidCrossEntropyLossOptions():
                 raise ValueError("the v1 dialect has neither ignore_label nor normalization here")
@@ -209,13 +245,74 @@ class MultinomialLogisticLossOptions(Options):
 )
 @dataclass(frozen=True)
 class InfogainLossOptions(Options):
-    """source: a BlobProto file with the matrix, empty where it comes as third bottom."""
+    """source: a BlobProto file with the matrix, empty where it comes as third bottom.
+
+    takes "probabilities" (N, C, ...): one label an item, mean over the items. takes "scores" (BVLC's since 2017): a
+    softmax over `axis` lies inside, one label per position of the other axes, ignore_label and normalization count.
+    "": scores where the labels are not one an item."""
 
     source: str = ""
     axis: int = 1
+    takes: str = "probabilities"
+    ignore_labels: tuple[int, ...] = ()
+    normalization: str = "VALID"
+
+    def __post_init__(self) -> None:
+        if self.takes not in ("probabilities", "scores", ""):
+            raise ValueError(f"takes is {self.takes!r}; known are probabilities and scores")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> InfogainLossOptions:
+        source, loss = message.infogain_loss_param, message.loss_param
+        if context.bottoms < 3 and not source.HasField("source"):
+            raise ValueError("needs its matrix: a third bottom, or infogain_loss_param { source: a BlobProto file }")
+        told = source.HasField("axis") or message.HasField("loss_param")
+        if context.rule:
+            takes = context.rule
+        elif context.asked and context.dialect == "bvlc":
+            takes = "scores"
+        elif context.dialect in ("bvlc", "x2", "crfrnn"):
+            takes = "scores" if told else ""
+        else:
+            takes = "probabilities"
+        if takes == "probabilities":
+            return cls(source.source)
+        if loss.HasField("normalize"):
+            raise ValueError("normalize in loss_param is refused by Caffe here; give normalization")
+        return cls(source.source, source.axis, takes, _ignored(loss), _normalization(loss, "VALID"))
+
+    def rule(self) -> str:
+        return self.takes
+
+    def softmax_inside(self, bottom: Shape, labels: Shape) -> bool:
+        """Whether the first bottom holds scores, for bottoms of these shapes."""
+        return self.takes == "scores" or (not self.takes and count(labels) != count(bottom[:1]))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        put(message, "infogain_loss_param", "source", self.source)
+        if self.takes != "scores":
+            return
+        if dialect == "v1":
+            raise ValueError("the v1 dialect's InfogainLoss takes probabilities")
+        # Always written: it tells this loss from the older one of the same name.
+        message.infogain_loss_param.axis = self.axis
+        _put_ignored(message, "loss_param", self.ignore_labels)
+        put(message, "loss_param", "normalization", self.normalization)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        return ((), bottoms[0])[: max(tops, 1)]
+        scores = bottoms[0]
+        if self.softmax_inside(*bottoms[:2]):
+            _labels_fit(bottoms, self.axis)
+            classes = scores[canonical(self.axis, scores)]
+        else:
+            if not scores or count(bottoms[1]) != scores[0]:
+                raise ValueError(f"labels {list(bottoms[1])} do not give one number for each item of {list(scores)}")
+            classes = count(scores[1:])
+        if len(bottoms) > 2 and count(bottoms[2]) != classes * classes:
+            raise ValueError(
+                f"the matrix {list(bottoms[2])} has not {classes} x {classes} numbers, one for two classes"
+            )
+        return ((), scores)[: max(tops, 1)]
 
 
 @register(
@@ -247,16 +344,28 @@ class ContrastiveLossOptions(Options):
 @register("Accuracy", field="accuracy_param", v1="ACCURACY", v0=("accuracy",), bottoms=(2, 2), tops=(1, 2), scorer=True)
 @dataclass(frozen=True)
 class AccuracyOptions(Options):
-    """Share of positions whose label is among the top_k scores; a second top gives it per class."""
+    """Share of positions whose label is among the top_k scores; a second top gives it per class.
+
+    ties "LAST": of equal scores the largest index comes first, and nothing counted gives 0/0. "MISS" (BVLC's since
+    2017): a class of an equal score stands before the label's, and nothing counted gives 0."""
 
     top_k: int = 1
     axis: int = 1
     ignore_labels: tuple[int, ...] = ()
+    ties: str = "LAST"
+
+    def __post_init__(self) -> None:
+        if self.ties not in ("LAST", "MISS"):
+            raise ValueError(f"ties is {self.ties!r}; known are LAST and MISS")
+
+    def rule(self) -> str:
+        return self.ties
 
     @classmethod
     def parse(cls, message: Any, context: Context) -> AccuracyOptions:
         source = message.accuracy_param
-        return cls(source.top_k, source.axis, _ignored(source))
+        late = context.asked and context.dialect == "bvlc"
+        return cls(source.top_k, source.axis, _ignored(source), context.rule or ("MISS" if late else "LAST"))
 
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "accuracy_param", "top_k", self.top_k)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from prototxt_import.layers.base import Context, Options, Reach, canonical, put, register, spatial
 from prototxt_import.values import Shape
@@ -123,13 +123,40 @@ class PaddingOptions(Options):
         return moved, moved
 
 
-@register("Crop", field="crop_param", bottoms=(2, 2), only_sizes=(1,), only_in="bvlc")
+@register("Crop", field="crop_param", v1="CROP", bottoms=(2, 2), only_sizes=(1,), only_in="bvlc")
 @dataclass(frozen=True)
 class CropOptions(Options):
-    """The first bottom cut, from `axis` on, to the second's size at `offset` (none, one for all axes, or one each)."""
+    """The first bottom cut, from `axis` on, to the second's size at `offset` (none, one for all axes, or one each).
 
+    automatic: the offset follows from the layers before it, as in forks whose Crop has no parameters (crfrnn.aligned);
+    a net that was read has it resolved."""
+
+    bare_in: ClassVar[frozenset[str]] = frozenset(["hed", "crfrnn"])
     axis: int = 2
     offset: tuple[int, ...] = ()
+    automatic: bool = field(default=False, compare=False)
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> CropOptions:
+        source = message.crop_param
+        automatic = context.dialect in ("hed", "crfrnn") and not message.HasField("crop_param")
+        return cls(source.axis, tuple(source.offset), automatic)
+
+    def emit(self, message: Any, dialect: str) -> None:
+        known = "crop_param" in message.DESCRIPTOR.fields_by_name
+        if not known and not self.automatic:
+            raise ValueError(f"Crop of the {dialect} dialect finds its offset itself and can be given none")
+        if known:
+            # Written even where it says nothing: without crop_param other forks would look for an offset.
+            message.crop_param.SetInParent()
+            put(message, "crop_param", "axis", self.axis)
+            put(message, "crop_param", "offset", self.offset)
+
+    def cut(self) -> tuple[int, int] | None:
+        """The offsets (h, w) of four axes; None where it cuts others, too."""
+        if self.axis not in (2, -2) or len(self.offset) > 2:
+            return None
+        return (0, 0) if not self.offset else (self.offset[0], self.offset[-1])
 
     def offsets(self, bottoms: Sequence[Shape]) -> tuple[int, ...]:
         """One offset per axis of the first bottom."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prototxt_import.errors import CaffeFormatError, complain, nearest
 from prototxt_import.layers import Context, layer_types, lookup
 from prototxt_import.layers.base import LayerType, plain
+from prototxt_import.layers.python import python_type
+from prototxt_import.prototxt.families import decided, settled, stated_rules
 from prototxt_import.prototxt.text import MAX_BYTES, Block, parse, scan
 from prototxt_import.prototxt.upgrade import detect, upgraded, v1_names
 from prototxt_import.spec import NetSpec, finish
 from prototxt_import.values import LayerSpec, ParamSpec, Shape
 from prototxt_import.wiring import default_loss_weights, default_param
 
-DIALECTS = ("v0", "v1", "v2", "x2", "bvlc")
+DIALECTS = ("v0", "v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
 # Unknown types, and layers of each, that an error names.
 MAX_NAMES = 40
 
@@ -28,8 +30,11 @@ def net_of_text(
     dialect: str,
     level: int,
     stages: Sequence[str],
+    stored: Callable[[str], int] | None = None,
 ) -> NetSpec:
-    """The net of a prototxt's text in one state, without weights; arguments and errors as parse_net's."""
+    """The net of a prototxt's text in one state, without weights; arguments and errors as parse_net's.
+
+    stored: how many blobs the weights have for a layer, asked only where the text does not tell."""
     if phase not in ("TRAIN", "TEST"):
         raise complain(f"phase is {phase!r}; it must be TRAIN or TEST")
     if dialect not in ("auto", *DIALECTS):
@@ -44,7 +49,7 @@ def net_of_text(
         # A type nobody knows brings a parameter field nobody knows, at which the parser stops.
         _check_v2_types(blocks, source)
         raise
-    spoken, evidence = detect(message) if dialect == "auto" else (dialect, "as asked for")
+    spoken, evidence, asked = _dialect(message, dialect)
     lines: list[int | None] = [one.line for one in blocks if one.keyword in ("layer", "layers")]
     count = len(message.layer) + len(message.layers)
     # Only a file that writes its layers as a bracketed list keeps scan from seeing each on its own.
@@ -55,21 +60,56 @@ def net_of_text(
     kept = [(one, line) for one, line in zip(messages, lines, strict=True) if _included(one, state, source, line)]
     _check_types(kept, source)
     inputs = _inputs(message, kept, source)
-    layers = [_layer(one, line, phase, spoken, source) for one, line in kept if one.type != "Input"]
+    base = Context(phase, spoken, 0, 0, asked)
+    rules = stated_rules(text)
+    drafts = [
+        _layer(one, line, _context(base, one, stored, rules), source) for one, line in kept if one.type != "Input"
+    ]
+    layers, notes = settled(_share(drafts), spoken, asked, source)
     spec = NetSpec(
         name=message.name,
         inputs=inputs,
-        layers=_share(layers),
+        layers=layers,
         phase=phase,
         level=level,
         stages=tuple(stages),
         dialect=spoken,
         evidence=evidence,
+        notes=notes,
         force_backward=message.force_backward,
         source=source,
         variables=dict(variables or {}),
     )
-    return finish(spec)
+    return decided(_with_nominal_sources(finish(spec)))
+
+
+def _dialect(net: Any, asked_for: str) -> tuple[str, str, bool]:
+    """The dialect, what tells it, and whether the caller named it."""
+    return (*detect(net), False) if asked_for == "auto" else (asked_for, "as asked for", True)
+
+
+def _context(base: Context, message: Any, stored: Callable[[str], int] | None, rules: Mapping[str, str]) -> Context:
+    return dataclasses.replace(
+        base,
+        bottoms=len(message.bottom),
+        tops=len(message.top),
+        stored=stored(message.name) if stored is not None and message.type == "BN" else 0,
+        rule=rules.get(message.type, ""),
+    )
+
+
+def _with_nominal_sources(spec: NetSpec) -> NetSpec:
+    """`spec` with likely shapes of sources that do not tell theirs, where they make the parameters' shapes known."""
+    if all(layer.name in spec.param_shapes for layer in spec.layers if layer.params):
+        return spec
+    likely: dict[str, Shape] = {}
+    for layer in spec.layers:
+        if not layer.bottoms and any(top not in spec.blobs for top in layer.tops):
+            likely.update(zip(layer.tops, layer.options.nominal(layer.tops) or (), strict=False))
+    try:
+        return finish(spec, {**spec.blobs, **likely}) if likely else spec
+    except CaffeFormatError:
+        return spec
 
 
 def _check_v1_types(blocks: list[Block], source: str) -> None:
@@ -188,15 +228,16 @@ class _Draft:
     multipliers: tuple[tuple[float | None, float | None], ...]
 
 
-def _layer(message: Any, line: int | None, phase: str, dialect: str, source: str) -> _Draft:
+def _layer(message: Any, line: int | None, context: Context, source: str) -> _Draft:
+    if message.type == "Python":
+        message.type = python_type(message)
     row = lookup(message.type)
     assert row is not None  # _check_types has seen it
-    context = Context(phase, dialect, len(message.bottom), len(message.top))
     try:
         options = row.options.parse(message, context)
         blobs = options.blob_count(context.bottoms)
         entries = list(message.param)
-        if row.frozen and dialect in ("x2", "bvlc") and len(entries) == blobs:
+        if row.frozen and context.dialect in ("x2", "bvlc", "enet") and len(entries) == blobs:
             # Both drop these blocks, names included, when they load a file.
             entries = []
         if len(entries) > blobs:
@@ -243,7 +284,10 @@ def _share(drafts: Sequence[_Draft]) -> tuple[LayerSpec, ...]:
     for draft in drafts:
         default = default_param(draft.row)
         params = []
-        for param, (rate, decay) in zip(draft.layer.params, draft.multipliers, strict=True):
+        fixed = draft.layer.options.fixed_blobs()
+        for index, (param, (rate, decay)) in enumerate(zip(draft.layer.params, draft.multipliers, strict=True)):
+            if index in fixed:
+                rate = decay = 0.0
             if rate is None:
                 rate = settled.get((param.name, 0), default.lr_mult)
             if decay is None:

@@ -7,6 +7,7 @@ from typing import Any
 from prototxt_import import schema
 from prototxt_import.errors import complain
 from prototxt_import.layers import layer_types, lookup
+from prototxt_import.prototxt.families import family, family_v1
 
 # Types of BVLC Caffe after the v2 fork had left it that stand in no row: Input is no layer here, the others do not run.
 _LATE = frozenset(["Input", "RNN", "LSTM", "LSTMUnit"])
@@ -30,6 +31,9 @@ def detect(net: Any) -> tuple[str, str]:
     for one in net.layers:
         if one.HasField("layer"):
             return "v0", f"layer {one.layer.name!r} has its fields in a nested `layer`"
+    spoken, told = family_v1(net) if net.layers else family(net)
+    if spoken:
+        return spoken, told
     if net.layers:
         return _detect_v1(net)
     fork = next((found for one in net.layer if (found := _fork_evidence(one))), "")

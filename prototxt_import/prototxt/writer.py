@@ -15,23 +15,30 @@ from prototxt_import import schema
 from prototxt_import.errors import complain
 from prototxt_import.layers import lookup
 from prototxt_import.layers.base import LayerType
+from prototxt_import.prototxt.families import rules_comment
 from prototxt_import.spec import NetSpec
 from prototxt_import.values import LayerSpec, ParamSpec
 from prototxt_import.wiring import default_loss_weights, default_param, problem
 
-_WRITABLE = ("v1", "v2", "x2", "bvlc")
+_WRITABLE = ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
 # How a person writes a layer; what is not named follows in the schema's order.
 _FIRST = ("name", "type", "bottom", "top", "loss_weight", "propagate_down", "param", "blobs_lr", "weight_decay")
 
 
 def net_text(spec: NetSpec, dialect: str = "v2") -> str:
-    """The prototxt of a net: "v1" with `layers { type: CONVOLUTION }` and `hole`; "v2", "x2", "bvlc" with `layer {}`.
+    """The prototxt of a net: "v1" with `layers { type: CONVOLUTION }` and `hole`; all others with `layer {}`.
+
+    dialect "text" is the union of all, which no single fork reads. Where forks give the same text other meanings a
+    first comment says which one is meant, which reading heeds.
 
     Reading it in spec.phase and that dialect gives an equal spec, except where the dialects differ in rules that only
     one can write (SoftmaxWithLoss "WEIGHTED", ArgMax per pixel, the CRF's unary), which then become their nearest kin.
     Raises CaffeFormatError naming the layer the dialect cannot express."""
-    check_dialect(dialect)
+    if dialect != "text":
+        check_dialect(dialect)
     out = io.StringIO()
+    messages = [(layer, layer_message(layer, dialect, spec.source)) for layer in spec.layers]
+    out.write(rules_comment(messages, dialect, spec.phase))
     out.write(f"name: {_quoted(spec.name)}\n")
     if spec.force_backward:
         out.write("force_backward: true\n")
@@ -43,9 +50,9 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
             out.writelines(f"input_dim: {side}\n" for side in shape)
         else:
             out.write(f"input_shape {{ {' '.join(f'dim: {side}' for side in shape)} }}\n")
-    for layer in spec.layers:
+    for _, message in messages:
         out.write("layers {\n" if dialect == "v1" else "layer {\n")
-        _print_layer(layer_message(layer, dialect, spec.source), out)
+        _print_layer(message, out)
         out.write("}\n")
     return out.getvalue()
 
@@ -68,7 +75,7 @@ def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
         if row.v1 not in values:
             raise problem(layer, source, "the v1 dialect has no such layer")
         message.type = values[row.v1].number
-    elif row.field and row.field not in message.DESCRIPTOR.fields_by_name:
+    elif row.field and row.field not in message.DESCRIPTOR.fields_by_name and dialect not in row.options.bare_in:
         raise problem(layer, source, f"the {dialect} dialect has no such layer")
     else:
         message.type = layer.type

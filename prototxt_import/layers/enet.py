@@ -1,0 +1,42 @@
+"""ENet's SpatialDropout, which is a Python layer in its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.python import parameters, put_python
+
+
+@register("SpatialDropout", field="python_param", pointwise=True)
+@dataclass(frozen=True)
+class SpatialDropoutOptions(Options):
+    """Whole channels dropped with probability p, the rest scaled by 1 / (1 - p).
+
+    phase is the one that stands in param_str, whatever the net's. TEST scales too: the layer is never the identity."""
+
+    p: float
+    phase: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p < 1:
+            raise ValueError(f"p is {self.p}; it must be in [0, 1)")
+        if self.phase not in ("TRAIN", "TEST"):
+            raise ValueError(f"phase is {self.phase!r} in param_str; it must be TRAIN or TEST")
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> SpatialDropoutOptions:
+        given = parameters(message.python_param.param_str)
+        missing = [name for name in ("p", "phase") if name not in given]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing in param_str")
+        try:
+            p = float(given["p"])
+        except (TypeError, ValueError):
+            raise ValueError(f"p is {given['p']!r} in param_str; it must be a number") from None
+        return cls(p, str(given["phase"]))
+
+    def emit(self, message: Any, dialect: str) -> None:
+        facts = {"phase": self.phase, "p": str(self.p)}
+        put_python(message, "spatial_dropout", "SpatialDropoutLayer", facts)

@@ -1,0 +1,176 @@
+"""Which of the forks that share a text is meant: what tells them apart in a file, and what follows for its layers."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf import text_format
+
+from prototxt_import import schema
+from prototxt_import.layers.base import Context
+from prototxt_import.layers.crfrnn import aligned
+from prototxt_import.layers.loss import InfogainLossOptions
+from prototxt_import.layers.resize import CropOptions
+from prototxt_import.spec import NetSpec
+from prototxt_import.values import LayerSpec
+from prototxt_import.wiring import problem
+
+# The comment by which a written file says which meaning is meant where its text cannot: `# rules: Accuracy MISS`.
+_RULES = re.compile(r"^# rules: (.*)$", re.MULTILINE)
+
+_PSPNET_BN = ("slope_filler", "bias_filler", "momentum", "frozen")
+_SEGNET_BN = ("scale_filler", "shift_filler", "bn_mode")
+# What BVLC had only after HED, CRF-RNN and SegNet had left it.
+_LATE_TYPES = frozenset(["Input", "Parameter", "RNN", "LSTM", "LSTMUnit", "Swish", "Clip", "BatchNorm", "Scale"])
+_LATE_TYPES |= {"Bias", "ELU"}
+
+
+def stated_rules(text: str) -> dict[str, str]:
+    """The rule of each layer type that a file's comment states (see Options.rule)."""
+    found = _RULES.search(text)
+    pairs = (one.split() for one in found[1].split(";")) if found else ()
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def rules_comment(layers: Sequence[tuple[LayerSpec, Any]], dialect: str, phase: str) -> str:
+    """The comment that makes layers, each with its message of `dialect`, mean what they do here; '' for none needed.
+
+    It is needed where reading the text, in that dialect or with the dialect found out, gives another meaning."""
+    rules = {}
+    for layer, message in layers:
+        rule = layer.options.rule()
+        if not rule or dialect == "v1":
+            continue
+        read = schema.message("text", "LayerParameter")()
+        text_format.Parse(text_format.MessageToString(message), read)
+        spoken = [(dialect, True), ("bvlc", False)]
+        contexts = [Context(phase, name, len(layer.bottoms), len(layer.tops), asked) for name, asked in spoken]
+        if dialect == "text" or any(type(layer.options).parse(read, each).rule() != rule for each in contexts):
+            rules[layer.type] = rule
+    return f"# rules: {'; '.join(f'{kind} {rule}' for kind, rule in rules.items())}\n" if rules else ""
+
+
+def family(net: Any) -> tuple[str, str]:
+    """The sibling fork whose V2 text a parsed net is, and what tells it; '' where nothing does."""
+    late = next((one for one in net.layer if _is_late(one)), None)
+    for one in net.layer:
+        where = f"(layer {one.name!r})"
+        if one.type == "MultiStageMeanfield":
+            return "crfrnn", f"MultiStageMeanfield {where}"
+        four, two = _given(one.bn_param, _PSPNET_BN), _given(one.bn_param, _SEGNET_BN)
+        if four:
+            return "pspnet", f"{four} in bn_param {where}"
+        if one.type == "Python" and one.python_param.module == "spatial_dropout":
+            return "enet", f"the Python module spatial_dropout {where}"
+        sign = f"{two} in bn_param" if two else _segnet_sign(one)
+        if sign:
+            enet = next((each for each in net.layer if each.python_param.module == "spatial_dropout"), late)
+            if enet is None:
+                return "segnet", f"{sign} {where}"
+            return "enet", f"{sign} {where} beside {enet.type} (layer {enet.name!r})"
+    crop = next((one for one in net.layer if one.type == "Crop" and not one.HasField("crop_param")), None)
+    if crop is not None and late is None:
+        edges = any(one.type in ("Sigmoid", "SigmoidCrossEntropyLoss") for one in net.layer)
+        return "hed" if edges else "crfrnn", f"Crop without crop_param (layer {crop.name!r})"
+    return "", ""
+
+
+def family_v1(net: Any) -> tuple[str, str]:
+    """`family` for V1 layers: CRF-RNN's first release, and DeconvNet, whose BN is SegNet's."""
+    names = net.layers[0].LayerType
+    kinds = {names.MULTI_STAGE_MEANFIELD: "crfrnn", names.BN: "segnet", names.UNPOOLING: "segnet", names.CROP: "crfrnn"}
+    for kind, spoken in kinds.items():
+        for one in net.layers:
+            if one.type == kind:
+                return spoken, f"{names.Name(kind)} (layer {one.name!r})"
+    return "", ""
+
+
+def _given(message: Any, names: Sequence[str]) -> str:
+    return next((name for name in names if message.HasField(name)), "")
+
+
+def _is_late(layer: Any) -> bool:
+    return layer.type in _LATE_TYPES or layer.HasField("crop_param") or bool(layer.convolution_param.dilation)
+
+
+def _segnet_sign(layer: Any) -> str:
+    if layer.type in ("Upsample", "DenseImageData"):
+        return str(layer.type)
+    if layer.loss_param.weight_by_label_freqs or layer.loss_param.class_weighting:
+        return "class_weighting"
+    return "sample_weights_test" if layer.dropout_param.sample_weights_test else ""
+
+
+def settled(
+    layers: Sequence[LayerSpec], dialect: str, asked: bool, source: str
+) -> tuple[tuple[LayerSpec, ...], tuple[str, ...]]:
+    """`layers` with everything resolved that depends on other layers; and notes on what a text could also mean.
+
+    Raises CaffeFormatError for a Crop whose bottoms do not belong together."""
+    result = list(layers)
+    notes: dict[str, str] = {}
+    for index, layer in enumerate(layers):
+        options: Any = layer.options
+        if isinstance(options, CropOptions) and options.automatic:
+            try:
+                offset = aligned(result, index)
+            except ValueError as error:
+                raise problem(layer, source, error) from None
+            result[index] = dataclasses.replace(layer, options=dataclasses.replace(options, offset=offset))
+        elif isinstance(options, InfogainLossOptions) and not options.takes:
+            before = next((one.type for one in reversed(result[:index]) if layer.bottoms[0] in one.tops), "")
+            if before == "Softmax":
+                probabilities = dataclasses.replace(options, takes="probabilities")
+                result[index] = dataclasses.replace(layer, options=probabilities)
+        if not asked:
+            note = _note(result[index], dialect)
+            if note and layer.type not in notes:
+                notes[layer.type] = note
+    return tuple(result), tuple(notes.values())
+
+
+def decided(spec: NetSpec) -> NetSpec:
+    """`spec` with what only shapes tell decided: an InfogainLoss with labels for positions takes scores."""
+    layers = []
+    for layer in spec.layers:
+        options: Any = layer.options
+        if isinstance(options, InfogainLossOptions) and not options.takes and set(layer.bottoms) <= set(spec.blobs):
+            shapes = [spec.blobs[one] for one in layer.bottoms]
+            takes = "scores" if options.softmax_inside(shapes[0], shapes[1]) else "probabilities"
+            layer = dataclasses.replace(layer, options=dataclasses.replace(options, takes=takes))
+        layers.append(layer)
+    return dataclasses.replace(spec, layers=tuple(layers))
+
+
+def _note(layer: LayerSpec, dialect: str) -> str:
+    """What was taken for a layer whose text means different things in different forks; '' for any other."""
+    where, options = f"layer {layer.name!r} ({layer.type})", layer.options
+    if layer.type == "Crop" and options.automatic:
+        return (
+            f"{where} has no crop_param: aligned by the layers before it, as in HED and CRF-RNN (here offset "
+            f"{list(options.offset)}); --dialect bvlc cuts at offset 0"
+        )
+    if layer.type == "Crop" and not options.offset and dialect in ("bvlc", "x2") and options.axis == 2:
+        return (
+            f"{where} gives no offset: cut at 0, as in BVLC; --dialect hed or crfrnn aligns a Crop without crop_param"
+        )
+    if layer.type == "SigmoidCrossEntropyLoss":
+        if options.balanced:
+            return f"{where}: HED's balanced loss, for the net aligns its Crop; --dialect bvlc takes the plain one"
+        return f"{where}: every position counts alike, as in BVLC; --dialect hed takes HED's balanced loss"
+    if layer.type == "InfogainLoss" and dialect in ("bvlc", "x2", "crfrnn"):
+        taken = {
+            "scores": "scores, a softmax inside, for axis or loss_param is given; --dialect v2 takes probabilities",
+            "probabilities": "probabilities, for a Softmax comes before; --dialect bvlc takes scores",
+            "": "probabilities where there is one label an item, else scores; --dialect v2 or bvlc decides",
+        }
+        return f"{where}: takes {taken[options.takes]}"
+    if layer.type == "Accuracy" and dialect in ("bvlc", "x2"):
+        return (
+            f"{where}: of equal scores the largest index wins; --dialect bvlc counts ties as wrong, as BVLC since 2017"
+        )
+    return ""

@@ -1,0 +1,61 @@
+"""BN of PSPNet and of SegNet: recorded passes, and the rules that no recording tells."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deeplab_repro import CaffeNet
+from prototxt_import import parse_net
+from tests.deeplab_repro.layers.recorded import check_recorded
+
+HEAD = 'input: "x" input_shape { dim: 2 dim: 3 dim: 5 dim: 7 }\n'
+
+
+def bn(fields: str, phase: str = "TRAIN", head: str = HEAD) -> CaffeNet:
+    return CaffeNet(
+        parse_net(f'{head}layer {{ name: "bn" type: "BN" bottom: "x" top: "y" bn_param {{ {fields} }} }}', phase=phase)
+    )
+
+
+@pytest.mark.parametrize("name", ["bn_test", "bn_frozen_train", "bn_train", "pyramid"])
+def test_pspnet_as_recorded(name):
+    check_recorded("pspnet", name)
+
+
+@pytest.mark.parametrize("name", ["bn_inference", "bn_learn", "bn_learn_in_test", "bn_learn_3tops"])
+def test_segnet_as_recorded(name):
+    check_recorded("segnet", name)
+
+
+def test_stored_variance_begins_at_one_when_frozen_and_at_zero_else():
+    assert bn("frozen: true").params["bn"][3].unique().tolist() == [1]
+    assert bn("momentum: 0.9").params["bn"][3].unique().tolist() == [0]
+    assert bn("frozen: true").params["bn"][2].unique().tolist() == [0]
+
+
+def test_moving_blobs_take_no_gradient_and_frozen_ones_none_at_all():
+    wanted = [blob.requires_grad for blob in bn("slope_filler { value: 1 }").params["bn"]]
+    assert wanted == [True, True, False, False]
+    assert not any(blob.requires_grad for blob in bn("frozen: true").params["bn"])
+
+
+def test_gradient_in_test_is_that_of_the_forward_pass(rng):
+    net = bn("slope_filler { value: 1 }", "TEST").double()
+    with torch.no_grad():
+        net.params["bn"][3].fill_(2)
+    x = torch.randn(2, 3, 5, 7, generator=rng, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: net(x=x)["y"], x)
+
+
+@pytest.mark.parametrize("fields", ["slope_filler { value: 1 }", "scale_filler { value: 1 }"])
+def test_batch_of_one_value_per_channel(fields):
+    head = 'input: "x" input_shape { dim: 1 dim: 3 dim: 1 dim: 1 }\n'
+    y = bn(fields, head=head)(x=torch.ones(1, 3, 1, 1))["y"]
+    assert torch.equal(y, torch.zeros(1, 3, 1, 1))
+
+
+def test_double_precision_gradient_of_the_batch_rule(rng):
+    net = bn("scale_filler { value: 1.5 } bn_mode: LEARN", "TEST").double()
+    x = torch.randn(2, 3, 5, 7, generator=rng, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: net(x=x)["y"], x)
