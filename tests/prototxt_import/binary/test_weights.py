@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from prototxt_import import CaffeFormatError, layer, make_net, read_mean, read_weights, schema, write_weights
+from prototxt_import import CaffeFormatError, read_mean, read_weights, schema
 from prototxt_import.binary.weights import read_model
 from prototxt_import.binary.wire import encode_bytes, encode_key, encode_varint
 
@@ -86,17 +86,6 @@ def test_mean_file_is_one_blob(tmp_path):
     assert read_mean(path).shape == (1, 2, 3, 1)
 
 
-def test_hdf5_models_are_read(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "m.caffemodel.h5", "w") as file:
-        file["data/c/0"] = np.arange(6, dtype=np.float32).reshape(2, 3)
-        file["data/c/1"] = np.ones(2, np.float32)
-        file.create_group("data/shared_with_c")
-    found = read_weights(tmp_path / "m.caffemodel.h5")
-    assert list(found) == ["c"]
-    assert [one.shape for one in found["c"]] == [(2, 3), (2,)]
-
-
 @pytest.mark.parametrize(
     ("content", "word"),
     [
@@ -160,42 +149,7 @@ def test_what_protobuf_writes_is_read_bit_for_bit(tmp_path_factory, blob):
     assert read_weights(path)["c"][0].shape == blob.shape
 
 
-@pytest.mark.parametrize(("dialect", "hole"), [("v1", 2), ("v2", 2)])
-def test_what_is_written_parses_with_the_dialects_own_schema(tmp_path, dialect, hole):
-    spec = make_net(
-        "n", {"x": (1, 2, 9, 9)}, [layer("Convolution", "c", "x", "c", num_output=3, kernel=3, dilation=hole)]
-    )
-    blobs = {"c": [np.arange(54, dtype=np.float32).reshape(3, 2, 3, 3), np.ones(3, np.float32)]}
-    path = tmp_path / "m.caffemodel"
-    write_weights(blobs, spec, path, dialect)
-    net = schema.message(dialect, "NetParameter").FromString(path.read_bytes())
-    if dialect == "v1":
-        (stored,) = net.layers
-        assert stored.LayerType.Name(stored.type) == "CONVOLUTION"
-        assert stored.convolution_param.hole == hole
-        bias = stored.blobs[1]
-        assert (bias.num, bias.channels, bias.height, bias.width) == (1, 1, 1, 3)
-        assert not bias.HasField("shape")
-    else:
-        (stored,) = net.layer
-        assert list(stored.convolution_param.dilation) == [hole]
-        assert list(stored.blobs[1].shape.dim) == [3]
-    assert list(stored.bottom) == ["x"]
-    assert list(stored.blobs[0].data) == list(range(54))
-
-
 def test_hole_and_own_messages_tell_the_dialect_of_a_model(shared_caffe):
     nets = {"v1_largefov_oldformat": "v1", "v2_largefov": "v2"}
     found = {name: read_model(shared_caffe / "nets" / name / "weights.caffemodel").dialect for name in nets}
     assert found == nets
-
-
-def test_failed_writing_leaves_nothing_behind(tmp_path):
-    spec = make_net("n", {"x": (1, 2, 9, 9)}, [layer("Convolution", "c", "x", "c", num_output=3, kernel=3)])
-    with pytest.raises(CaffeFormatError, match=r"layer 'c' .* do not fit"):
-        write_weights({"c": [np.zeros(3, np.float32)]}, spec, tmp_path / "m.caffemodel")
-    with pytest.raises(CaffeFormatError, match="no layer 'd'"):
-        write_weights({"d": []}, spec, tmp_path / "m.caffemodel")
-    with pytest.raises(CaffeFormatError, match="cannot be written"):
-        write_weights({}, spec, tmp_path / "no" / "m.caffemodel")
-    assert not list(tmp_path.iterdir())

@@ -1,0 +1,70 @@
+"""HDF5 models, and those that ask for much."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prototxt_import import CaffeFormatError, read_weights
+from tests.prototxt_import.limits import MIB, lean, quick
+
+h5py = pytest.importorskip("h5py")
+
+
+def test_hdf5_links_and_foreign_data_are_not_followed(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data/c/0"] = np.ones(3, "f4")
+    cases = {
+        "external link": lambda file: file.create_group("data").__setitem__(
+            "c", h5py.ExternalLink("other.h5", "/data/c")
+        ),
+        "soft link": lambda file: file.create_group("data").__setitem__("c", h5py.SoftLink("/elsewhere")),
+        "whole data": lambda file: file.__setitem__("data", h5py.ExternalLink("other.h5", "/data")),
+        "external file": lambda file: file.create_dataset(
+            "data/c/0", (3,), "f4", external=[(str(tmp_path / "other.h5"), 0, 12)]
+        ),
+    }
+    layout = h5py.VirtualLayout((3,), "f4")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "data/c/0", (3,))
+    cases["virtual"] = lambda file: file.create_virtual_dataset("data/c/0", layout)
+    for name, write in cases.items():
+        path = tmp_path / f"{name}.caffemodel.h5"
+        with h5py.File(path, "w") as file:
+            write(file)
+        with pytest.raises(CaffeFormatError, match=r"links are not followed|stored in another file"):
+            read_weights(path)
+
+
+def test_hdf5_arrays_larger_than_their_file_are_refused(tmp_path):
+    for name, options in (("unwritten", {}), ("compressed", {"compression": "gzip", "chunks": (MIB,)})):
+        path = tmp_path / f"{name}.h5"
+        with h5py.File(path, "w") as file:
+            data = file.create_dataset("data/c/0", (2**28,), "f4", **options)
+            if options:
+                data[: 4 * MIB] = 0
+        with quick(5), lean(20), pytest.raises(CaffeFormatError, match="more than the file can hold"):
+            read_weights(path)
+
+
+def test_hdf5_of_endless_groups_is_refused(tmp_path):
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("data")
+        group["again"] = group
+    with quick(), pytest.raises(CaffeFormatError, match="nest deeper than 32"):
+        read_weights(path)
+    with h5py.File(path, "w") as file:
+        file["data/c/many"] = np.ones(3, "f4")
+    with pytest.raises(CaffeFormatError, match="'c/many' is no numbered blob"):
+        read_weights(path)
+
+
+def test_hdf5_models_are_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.caffemodel.h5", "w") as file:
+        file["data/c/0"] = np.arange(6, dtype=np.float32).reshape(2, 3)
+        file["data/c/1"] = np.ones(2, np.float32)
+        file.create_group("data/shared_with_c")
+    found = read_weights(tmp_path / "m.caffemodel.h5")
+    assert list(found) == ["c"]
+    assert [one.shape for one in found["c"]] == [(2, 3), (2,)]
