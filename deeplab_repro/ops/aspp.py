@@ -22,13 +22,34 @@ def aspp(
 ) -> Tensor | list[Tensor]:
     """Atrous spatial pyramid pooling: parallel atrous convolutions of one input that keep its size.
 
-    x [N, C, H, W]; per branch weights [F, C, k, k] with odd k, biases [F] or None, and a rate. Returns the branches'
-    sum [N, F, H, W] if `summed`, as DeepLab's classifiers do (Chen et al. 2016, section 3.3), else a list of them.
     With few filters (`F` at most 32) the sum is one matrix product over all distinct taps, those in the branches'
     centres added up beforehand, then `ops.shift_add`; otherwise each branch is an `ops.atrous_conv2d` by `method`.
-    Any dtype and device that those take; differentiable.
+    The operator takes any dtype and device that those take, and is differentiable.
 
-    Raises ValueError where branches do not match each other, RuntimeError where one does not match x.
+    Args:
+        x: Maps [N, C, H, W].
+        weights: Per branch filters [F, C, k, k] with odd k.
+        biases: Per branch one number per filter, [F], or None.
+        rates: Per branch the dilation in pixels.
+        summed: Whether the branches are summed, as DeepLab's classifiers are.
+        method: As in `ops.atrous_conv2d`.
+
+    Returns:
+        The branches' sum [N, F, H, W], or where not `summed` a list of the branches.
+
+    Raises:
+        ValueError: Branches do not match each other.
+        RuntimeError: A branch does not match `x`.
+
+    Source:
+        Chen et al. 2016, section 3.3.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.ops.aspp import aspp
+        >>> weights = [torch.rand(2, 4, 3, 3) for _ in range(2)]
+        >>> aspp(torch.rand(1, 4, 17, 17), weights, [None, None], rates=[6, 12]).shape
+        torch.Size([1, 2, 17, 17])
     """
     if not weights or not len(weights) == len(biases) == len(rates):
         raise ValueError(

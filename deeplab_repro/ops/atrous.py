@@ -12,16 +12,41 @@ from deeplab_repro.ops.conv import PACKED_METHODS, atrous_conv2d, atrous_conv2d_
 
 
 class AtrousConv2d(nn.Module):
-    """`ops.atrous_conv2d` with its parameters: [N, in_channels, H, W] -> [N, out_channels, Ho, Wo].
+    """`ops.atrous_conv2d` as a module with its parameters.
 
-    Arguments, initial values, parameter names and state_dict are those of `torch.nn.Conv2d` with zero padding, so that
-    either loads the other's checkpoint; `method` is that of `ops.atrous_conv2d`, `relu` adds max(0, .) to the result.
+    Initial values, parameter names and state_dict are those of `torch.nn.Conv2d` with zero padding, so that either
+    loads the other's checkpoint.
 
     Where no gradient is asked for, the weight is packed at the first call, again once it has changed, and kept beside
     it (as large as the weight, or 16/9 to 4 times that for a Winograd method). Changes that torch cannot see, as
     through `weight.data`, need `repack`.
 
-    Raises ValueError where groups does not divide the channels or a size is not positive.
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the result.
+        kernel_size: Taps of the window; like stride, padding and dilation, one number or (h, w).
+        stride: Pixels from one output to the next.
+        padding: Zeros around the maps, in pixels on each side.
+        dilation: The rate: pixels from one tap to the next.
+        groups: Groups of channels that are convolved each on its own.
+        bias: Whether there is a bias.
+        method: As for `ops.atrous_conv2d`.
+        relu: Whether max(0, .) follows.
+        device: Where the parameters are made.
+        dtype: The parameters' floating dtype.
+
+    Raises:
+        ValueError: The groups do not divide the channels, or a size is not positive.
+
+    Source:
+        Chen et al. 2015, section 3.1; Caffe's Convolution layer.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import AtrousConv2d
+        >>> fc6 = AtrousConv2d(16, 32, 3, padding=12, dilation=12)
+        >>> fc6(torch.rand(1, 16, 41, 41)).shape
+        torch.Size([1, 32, 41, 41])
     """
 
     def __init__(
@@ -66,6 +91,17 @@ class AtrousConv2d(nn.Module):
             nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve maps.
+
+        Args:
+            x: Maps [N, in_channels, H, W] of the parameters' dtype.
+
+        Returns:
+            Maps [N, out_channels, Ho, Wo].
+
+        Raises:
+            RuntimeError: As `ops.atrous_conv2d` does.
+        """
         window = self.stride, self.padding, self.dilation, self.groups
         if self._may_pack(x):
             method = plan(x, self.weight, *window, method=self.method, packed=True)
@@ -107,6 +143,11 @@ class AtrousConv2d(nn.Module):
         return self.__dict__ | {"_packed": {}}
 
     def extra_repr(self) -> str:
+        """What `print` shows between the module's brackets.
+
+        Returns:
+            The arguments that are not at their defaults.
+        """
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         if self.padding != (0, 0):
             text += f", padding={self.padding}"

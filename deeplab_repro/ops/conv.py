@@ -30,13 +30,36 @@ def _pair(value: _Pair) -> list[int]:
 
 
 def im2col(input: Tensor, kernel: _Pair, stride: _Pair = 1, padding: _Pair = 0, dilation: _Pair = 1) -> Tensor:
-    """Samples of each dilated window as columns: input [N, C, H, W] -> [N, C * kh * kw, Ho * Wo].
+    """The samples of each dilated window as columns.
 
-    Row (c, i, j) holds what tap (i, j) meets on channel c, zero outside the image; Ho = (H + 2 padding -
-    dilation (kh - 1) - 1) // stride + 1. Window arguments are one number or (h, w). float32 and float64, on CUDA also
-    float16 and bfloat16. Its gradient is `col2im`. Source: Caffe's im2col (Chen et al. 2015, section 3.1).
+    Row (c, i, j) holds what tap (i, j) meets on channel c, zero outside the image. The gradient is `col2im`.
 
-    Raises RuntimeError for an input that is not 4-D, another dtype, or a window larger than the padded input.
+    Args:
+        input: Maps [N, C, H, W], float32 or float64, on CUDA also float16 and bfloat16.
+        kernel: Taps of the window; like the arguments that follow, one number or (h, w).
+        stride: Pixels from one window to the next.
+        padding: Zeros around the maps, in pixels on each side.
+        dilation: Pixels from one tap to the next.
+
+    Returns:
+        Columns [N, C * kh * kw, Ho * Wo] of the input's dtype;
+        Ho = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+
+    Raises:
+        RuntimeError: The input is not 4-D or of another dtype, or a window is larger than the padded input.
+
+    Source:
+        Caffe's im2col (util/im2col.cpp); Chen et al. 2015, section 3.1.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
+        >>> ops.im2col(x, kernel=2, dilation=2)
+        tensor([[[0.],
+                 [2.],
+                 [6.],
+                 [8.]]])
     """
     return torch.ops.deeplab.im2col(input, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation))
 
@@ -56,11 +79,34 @@ register_autograd("im2col", _im2col_backward, _save_window)
 def col2im(
     columns: Tensor, size: _Pair, kernel: _Pair, stride: _Pair = 1, padding: _Pair = 0, dilation: _Pair = 1
 ) -> Tensor:
-    """Adjoint of `im2col`: columns [N, C * kh * kw, Ho * Wo] -> [N, C, H, W], size = (H, W).
+    """The adjoint of `im2col`: each position sums what its samples carry.
 
-    Each position sums what its samples carry, in tap order: deterministic on both devices. Dtypes as in `im2col`.
+    The sum runs in tap order and is deterministic on both devices.
 
-    Raises RuntimeError where the columns do not fit the window, or for another dtype.
+    Args:
+        columns: Columns [N, C * kh * kw, Ho * Wo], of the dtypes that `im2col` takes.
+        size: (H, W) of the result; like the arguments that follow, one number or (h, w).
+        kernel: Taps of the window.
+        stride: Pixels from one window to the next.
+        padding: Zeros around the maps, in pixels on each side.
+        dilation: Pixels from one tap to the next.
+
+    Returns:
+        Maps [N, C, H, W] of the columns' dtype.
+
+    Raises:
+        RuntimeError: The columns do not fit the window, or are of another dtype.
+
+    Source:
+        Caffe's col2im (util/im2col.cpp).
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> ops.col2im(torch.ones(1, 4, 4), size=3, kernel=2)  # how many of the 2x2 windows hold each pixel
+        tensor([[[[1., 2., 1.],
+                  [2., 4., 2.],
+                  [1., 2., 1.]]]])
     """
     return torch.ops.deeplab.col2im(columns, _pair(size), _pair(kernel), _pair(stride), _pair(padding), _pair(dilation))
 
@@ -86,32 +132,56 @@ def atrous_conv2d(
     groups: int = 1,
     method: str = "auto",
 ) -> Tensor:
-    """Dilated cross-correlation: x [N, C, H, W], weight [F, C / groups, kh, kw], bias [F] -> [N, F, Ho, Wo].
+    """Atrous convolution: a cross-correlation with `dilation` - 1 holes between the taps, differentiable twice.
 
-    Zero padding; one number or (h, w) for stride, padding and dilation; any floating dtype, the same for all tensors
-    (autocast converts). On the CPU bfloat16 and float16 are computed in float32 and the result rounded once, except by
-    "library", and by "auto" and "fast" where the processor multiplies them itself. Differentiable twice. Methods:
+    The methods are:
 
     - "auto": the fastest way, by the cost model of csrc/core/conv/plan.h, whose float32 error stays within 2e-6 of
       max|y|, on CUDA 5e-6, where a sum may run in one order: direct arithmetic, F(2x2, 3x3), or the library.
     - "fast": the same with F(4x4, 3x3) allowed, error within 5e-5 of max|y|.
     - "im2col": the Caffe way, `im2col` and a matrix product; the reference. On CUDA reduced types are summed in
-      float32. Result contiguous; the columns of one image (CPU) or of at most 256 MiB of images (CUDA, one image at
-      least) are in memory at a time.
+      float32. The result is contiguous; the columns of one image (CPU) or of at most 256 MiB of images (CUDA, one image
+      at least) are in memory at a time.
     - "interlace": the papers' second way: dense convolutions, by the library, of the rate's sub-maps. Stride 1.
     - "direct": products of valid samples alone, no columns in memory: each tap's valid rectangle (CPU), each region of
       outputs that the same taps meet (CUDA).
     - "winograd2", "winograd4", "winograd" (the cheaper one): F(2x2, 3x3) or F(4x4, 3x3) on the sub-maps of any rate
-      (Lavin and Gray 2016). Reduced types in float32; 3x3 kernels with stride 1.
+      (Lavin and Gray 2016). Reduced types are computed in float32; 3x3 kernels with stride 1.
     - "library": torch's convolution (oneDNN, cuDNN), whose settings (TF32, autotuning, determinism) apply.
 
     What a method cannot do it leaves to "library". All but "library" and "interlace" are deterministic; all but
     "im2col" keep channels_last and are fastest with it. Weights are packed on each call; `AtrousConv2d` does so once.
+    On the CPU bfloat16 and float16 are computed in float32 and the result is rounded once, except by "library", and by
+    "auto" and "fast" where the processor multiplies them itself.
     On CUDA the cost model is that of csrc/core/conv/plan_cuda.h, whose constants are estimates, unless
     `torch.backends.cudnn.benchmark` is on: then the ways are timed, once per kind of call. Products of float32 are in
     TensorFloat-32 where both `torch.backends.cudnn.allow_tf32` and `torch.backends.cuda.matmul.allow_tf32` say so.
 
-    Raises RuntimeError that names the rule and the value found.
+    Args:
+        x: Maps [N, C, H, W] of any floating dtype, the same for all tensors (autocast converts).
+        weight: Filters [F, C / groups, kh, kw].
+        bias: One number per filter, [F], or None.
+        stride: Pixels from one output to the next; like padding and dilation, one number or (h, w).
+        padding: Zeros around the maps, in pixels on each side.
+        dilation: The rate: pixels from one tap to the next.
+        groups: Groups of channels that are convolved each on its own.
+        method: One of the methods above.
+
+    Returns:
+        Maps [N, F, Ho, Wo] of the dtype of `x`, Ho = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+
+    Raises:
+        RuntimeError: An argument breaks a rule; the message names the rule and the value found.
+
+    Source:
+        Chen et al. 2015, section 3.1; Caffe's conv_layer.cpp with the forks' `hole` (v1) or `dilation` (v2).
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import atrous_conv2d
+        >>> x, weight = torch.rand(1, 4, 41, 41), torch.rand(8, 4, 3, 3)
+        >>> atrous_conv2d(x, weight, padding=12, dilation=12).shape
+        torch.Size([1, 8, 41, 41])
     """
     device = x.device.type
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
@@ -184,17 +254,54 @@ def plan(
     method: str = "auto",
     packed: bool = False,
 ) -> str:
-    """The way `atrous_conv2d` goes with `method` for tensors like these, itself the name of a method; `packed` tells
-    whether weights are packed beforehand. Raises RuntimeError as `atrous_conv2d` does."""
+    """The way `atrous_conv2d` goes with `method` for tensors like these.
+
+    Args:
+        x: Maps [N, C, H, W]; only size, dtype, device and memory format count.
+        weight: Filters [F, C / groups, kh, kw]; as for `x`.
+        stride: As in `atrous_conv2d`.
+        padding: As in `atrous_conv2d`.
+        dilation: As in `atrous_conv2d`.
+        groups: As in `atrous_conv2d`.
+        method: As in `atrous_conv2d`.
+        packed: Whether weights are packed beforehand.
+
+    Returns:
+        The name of a method.
+
+    Raises:
+        RuntimeError: As `atrous_conv2d` does.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> ops.plan(torch.rand(1, 4, 9, 9), torch.rand(8, 4, 1, 1), method="winograd2")  # for 3x3 kernels alone
+        'library'
+    """
     window = _pair(stride), _pair(padding), _pair(dilation)
     return torch.ops.deeplab.atrous_conv2d_plan(x, weight, *window, groups, method, packed)
 
 
 def pack_weight(weight: Tensor, groups: int = 1, method: str = "direct") -> Tensor:
-    """weight [F, C / groups, kh, kw] as `atrous_conv2d_packed` reads it with `method`, one of `PACKED_METHODS`.
+    """A weight as `atrous_conv2d_packed` reads it.
 
-    Returns [elements], float64 or float32: F C kh kw / groups of them for "direct", 16/9 and 4 times as many for
-    the Winograd methods, which take 3x3 kernels. Raises RuntimeError naming the rule and the value found.
+    Args:
+        weight: Filters [F, C / groups, kh, kw], any floating dtype.
+        groups: As in `atrous_conv2d`.
+        method: One of `PACKED_METHODS`.
+
+    Returns:
+        The packed weight [elements], float64 or float32: F C kh kw / groups elements for "direct", 16/9 and 4 times as
+        many for the Winograd methods, which take 3x3 kernels.
+
+    Raises:
+        RuntimeError: An argument breaks a rule; the message names the rule and the value found.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> ops.pack_weight(torch.rand(16, 16, 3, 3)).shape
+        torch.Size([2304])
     """
     return torch.ops.deeplab.atrous_conv2d_pack(weight, groups, method)
 
@@ -211,26 +318,86 @@ def atrous_conv2d_packed(
     method: str = "direct",
     relu: bool = False,
 ) -> Tensor:
-    """`atrous_conv2d` by one of `PACKED_METHODS` with packed = pack_weight(weight, groups, method), then max(0, .) if
-    `relu`. No gradients; of `weight` only the sizes are read. Raises RuntimeError naming the rule and the value found.
+    """`atrous_conv2d` with a weight packed beforehand, without gradients, then max(0, .) where `relu` asks for it.
+
+    Args:
+        x: Maps [N, C, H, W].
+        weight: Filters [F, C / groups, kh, kw], of which only the sizes are read.
+        packed: What `pack_weight` gives for this weight, these groups and this method.
+        bias: One number per filter, [F], or None.
+        stride: As in `atrous_conv2d`.
+        padding: As in `atrous_conv2d`.
+        dilation: As in `atrous_conv2d`.
+        groups: As in `atrous_conv2d`.
+        method: One of `PACKED_METHODS`.
+        relu: Whether negative results become 0.
+
+    Returns:
+        Maps [N, F, Ho, Wo] of the dtype of `x`.
+
+    Raises:
+        RuntimeError: An argument breaks a rule; the message names the rule and the value found.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> x, weight = torch.rand(1, 4, 9, 9), torch.rand(8, 4, 3, 3)
+        >>> packed = ops.pack_weight(weight)
+        >>> y = ops.atrous_conv2d_packed(x, weight, packed, padding=2, dilation=2)
+        >>> torch.allclose(y, ops.atrous_conv2d(x, weight, padding=2, dilation=2), rtol=1e-4)
+        True
     """
     window = _pair(stride), _pair(padding), _pair(dilation)
     return torch.ops.deeplab.atrous_conv2d_packed(x, weight, packed, bias, *window, groups, method, relu)
 
 
 def add_bias_(maps: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """maps [N, F, H, W] += bias [F] in place, then max(0, .) if `relu`: one pass where maps are channels_last.
+    """Add a bias to maps in place, then max(0, .) where `relu` asks for it: one pass where the maps are channels_last.
 
-    Any floating dtype; no gradients. Raises RuntimeError naming the rule and the value found."""
+    No gradients flow.
+
+    Args:
+        maps: Maps [N, F, H, W] of any floating dtype; they are overwritten.
+        bias: One number per channel, [F], of the maps' dtype.
+        relu: Whether negative results become 0.
+
+    Returns:
+        The maps given.
+
+    Raises:
+        RuntimeError: An argument breaks a rule; the message names the rule and the value found.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> ops.add_bias_(torch.zeros(1, 2, 1, 1), torch.tensor([3.0, -1.0]), relu=True).flatten()
+        tensor([3., 0.])
+    """
     torch.ops.deeplab.add_bias_(maps, bias, relu)
     return maps
 
 
 def shift_add(values: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
-    """Sum of shifted maps: values [N, H, W, T, F], T offsets (dy, dx) -> [N, F, H, W], channels_last.
+    """The sum of shifted maps: output (y, x) sums values[:, y + dy, x + dx, t] over t, nothing where that lies outside.
 
-    Output (y, x) sums values[:, y + dy, x + dx, t] over t, nothing where that lies outside. Any floating dtype;
-    differentiable twice. Raises RuntimeError where there is not one offset per row of taps.
+    The operator is differentiable twice.
+
+    Args:
+        values: T maps of F channels each, [N, H, W, T, F], any floating dtype.
+        offsets: One (dy, dx) in pixels per map.
+
+    Returns:
+        Maps [N, F, H, W] in channels_last memory.
+
+    Raises:
+        RuntimeError: There is not one offset per map.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> row = torch.arange(4.0).reshape(1, 1, 4, 1, 1)
+        >>> ops.shift_add(row, [(0, 1)]).flatten()
+        tensor([1., 2., 3., 0.])
     """
     return torch.ops.deeplab.shift_add(values, [dy for dy, _ in offsets], [dx for _, dx in offsets])
 

@@ -22,21 +22,42 @@ def meanfield(
     iterations: int = 10,
     storage: str = "same",
 ) -> Tensor:
-    """Mean-field marginals [B, L, P] of a fully connected CRF with energies ``unary`` [B, L, P].
+    """Mean-field marginals of a fully connected CRF over permutohedral lattices.
 
-    All tensors are float32 or all float64, on one device. ``features[m]`` [B or 1, P, d] are the m-th kernel's, divided
-    by their standard deviations; ``kernel_weights[m]`` multiplies its normalised filter; B M weights, image after
-    image, give each image its own, over one lattice where the features are shared. ``compatibility`` is the energy
-    between labels, [L] (diagonal) or [L, L], in place of Potts' -1. ``normalization``: "no", "before", "after" or
-    "symmetric". Differentiable in ``unary`` and ``compatibility`` (`meanfield_unrolled` also in the weights); no
-    gradient to the features: backward raises RuntimeError. Raises RuntimeError, naming the argument, for shapes or
-    dtypes that do not belong together, features that are not finite, and an unknown normalization or storage. Source:
-    Kraehenbuehl and Koltun 2011; self term included as in their code.
+    All tensors are float32 or all float64, on one device. The operator is differentiable in `unary` and `compatibility`
+    (`meanfield_unrolled` also in the weights); no gradient reaches the features: backward raises RuntimeError. CUDA
+    takes at most 8 kernels; a batch that does not fit its memory runs in parts.
 
-    ``storage="float16"``, on CUDA and for float32 alone, keeps marginals and lattice values in half precision between
-    the steps (sums in float32): half the memory traffic, marginals off by some 1e-2 where iterations amplify it. Other
-    devices refuse it. CUDA takes at most 8 kernels; a batch that does not fit its memory runs in parts, one image that
-    does not fit raises torch.cuda.OutOfMemoryError.
+    Args:
+        unary: Energies [B, L, P].
+        features: One tensor [B or 1, P, d] per kernel, divided by its standard deviations.
+        kernel_weights: One number per kernel that multiplies its normalised filter. B M weights for M kernels, image
+            after image, give each image its own, over one lattice where the features are shared.
+        compatibility: The energy between labels, [L] (diagonal) or [L, L], in place of Potts' -1.
+        normalization: Where a filter is divided by its filtered ones: "no", "before", "after" or "symmetric".
+        iterations: Mean-field updates.
+        storage: "float16", on CUDA and for float32 alone, keeps marginals and lattice values in half precision between
+            the steps (sums in float32): half the memory traffic, marginals off by some 1e-2 where iterations amplify
+            it. "same" keeps them in the unary's dtype.
+
+    Returns:
+        Marginals [B, L, P] of the unary's dtype.
+
+    Raises:
+        RuntimeError: Shapes or dtypes do not belong together, features are not finite, or a normalization or storage
+            is unknown or not for this device; the message names the argument.
+        torch.cuda.OutOfMemoryError: One image does not fit the memory.
+
+    Source:
+        Kraehenbuehl and Koltun 2011, algorithm 1; the self term counts, as in their code.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> unary, features = torch.rand(1, 3, 20), torch.rand(1, 20, 2)
+        >>> q = ops.meanfield(unary, [features], [1.0], iterations=2)
+        >>> q.shape, torch.allclose(q.sum(1), torch.ones(1, 20))
+        (torch.Size([1, 3, 20]), True)
     """
     return torch.ops.deeplab.meanfield(
         unary, list(features), list(kernel_weights), compatibility, normalization, iterations, storage
@@ -88,12 +109,36 @@ def meanfield_exact(
     iterations: int = 10,
     skip_below: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """As `meanfield`, over all pairs of points instead of a lattice: (marginals [B, L, P], error_bound [B] float64).
+    """As `meanfield`, over all pairs of points instead of a lattice, without gradient.
 
-    Time grows with P^2. Pairs of blocks of 64 consecutive points whose weights all lie below ``skip_below`` are left
-    out; order the points so that close ones follow each other (`spatial_order`). ``error_bound`` bounds what that did
-    to any marginal of the image, rounding aside; 0 where nothing is skipped, at most 1. No gradient. dtypes and errors
-    as of `meanfield`; also RuntimeError for a ``skip_below`` outside 0..1.
+    Time grows with P^2. Pairs of blocks of 64 consecutive points whose weights all lie below `skip_below` are left out;
+    order the points so that close ones follow each other (`spatial_order`).
+
+    Args:
+        unary: As in `meanfield`.
+        features: As in `meanfield`.
+        kernel_weights: As in `meanfield`.
+        compatibility: As in `meanfield`.
+        normalization: As in `meanfield`.
+        iterations: As in `meanfield`.
+        skip_below: A weight between two points, in 0..1.
+
+    Returns:
+        Marginals [B, L, P] of the unary's dtype, and error_bound [B] float64: what the pairs left out did to any
+        marginal of the image at most, rounding aside; 0 where nothing is skipped, at most 1.
+
+    Raises:
+        RuntimeError: As `meanfield` does, and for a `skip_below` outside 0..1.
+
+    Source:
+        Kraehenbuehl and Koltun 2011, equation 3 summed as it stands.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> q, bound = ops.meanfield_exact(torch.rand(1, 3, 20), [torch.rand(1, 20, 2)], [1.0], iterations=2)
+        >>> q.shape, bound
+        (torch.Size([1, 3, 20]), tensor([0.], dtype=torch.float64))
     """
     return torch.ops.deeplab.meanfield_exact(
         unary, list(features), list(kernel_weights), compatibility, normalization, iterations, skip_below

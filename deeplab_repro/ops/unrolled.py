@@ -17,9 +17,13 @@ from deeplab_repro.ops.lattice import lattice_build, lattice_filter
 
 
 class NormalizedFilter:
-    """The filter of one kernel, features [P, d], divided by its filtered ones as `normalization` says.
+    """The Gaussian filter of one kernel, divided by its filtered ones as `normalization` says.
 
-    The lattice is built once; values are [P, C] of the features' dtype and device.
+    The lattice is built once; a call filters values [P, C] of the features' dtype and device.
+
+    Args:
+        features: Points [P, d], divided by their standard deviations.
+        normalization: "no", "before", "after" or "symmetric".
     """
 
     def __init__(self, features: Tensor, normalization: str) -> None:
@@ -44,7 +48,16 @@ class NormalizedFilter:
 
 
 def messages(q: Tensor, filters: Sequence[NormalizedFilter], weights: Sequence[float] | Tensor) -> Tensor:
-    """The weighted sum of the kernels' filtered marginals: q [P, L] -> [P, L]."""
+    """The weighted sum of the kernels' filtered marginals.
+
+    Args:
+        q: Marginals [P, L].
+        filters: The kernels' filters.
+        weights: One number per kernel.
+
+    Returns:
+        Messages [P, L].
+    """
     total = torch.zeros_like(q)
     for kernel, weight in zip(filters, weights, strict=True):
         total = total + weight * kernel(q)
@@ -52,7 +65,15 @@ def messages(q: Tensor, filters: Sequence[NormalizedFilter], weights: Sequence[f
 
 
 def energies(message: Tensor, compatibility: Tensor | None) -> Tensor:
-    """What the messages [P, L] add to the energies: Potts' -1, a diagonal [L] or a matrix [L, L] times them."""
+    """What messages add to the energies.
+
+    Args:
+        message: Messages [P, L].
+        compatibility: None for Potts' -1, a diagonal [L] or a matrix [L, L], which multiplies them.
+
+    Returns:
+        Energies [P, L].
+    """
     if compatibility is None:
         return -message
     return message * compatibility if compatibility.dim() == 1 else message @ compatibility.T
@@ -121,11 +142,34 @@ def meanfield_unrolled(
     iterations: int = 10,
     recompute: bool = False,
 ) -> Tensor:
-    """Mean-field marginals [B, L, P], differentiable (also twice) in unary, kernel weights and compatibility.
+    """Mean-field marginals step by step, differentiable (also twice) in unary, kernel weights and compatibility.
 
-    Arguments and errors as in `ops.meanfield`, but `kernel_weights` may be a tensor [M] or [B M]. ``recompute`` keeps
-    one tensor of marginals an iteration for the gradient and computes the others again. No gradient to the features:
-    RuntimeError where they require one.
+    Args:
+        unary: As in `ops.meanfield`.
+        features: As in `ops.meanfield`; none may require a gradient.
+        kernel_weights: As in `ops.meanfield`, or a tensor [M] or [B M].
+        compatibility: As in `ops.meanfield`.
+        normalization: As in `ops.meanfield`.
+        iterations: As in `ops.meanfield`.
+        recompute: Whether to keep one tensor of marginals an iteration for the gradient and compute the rest again.
+
+    Returns:
+        Marginals [B, L, P] of the unary's dtype.
+
+    Raises:
+        RuntimeError: As `ops.meanfield` does, and where features require a gradient.
+
+    Source:
+        Zheng et al. 2015, section 4: the iterations as layers; Kraehenbuehl and Koltun 2011, algorithm 1.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import ops
+        >>> weight = torch.tensor([1.0], requires_grad=True)
+        >>> q = ops.meanfield_unrolled(torch.rand(1, 3, 20), [torch.rand(1, 20, 2)], weight, iterations=2)
+        >>> q[0, 0].sum().backward()
+        >>> weight.grad.shape
+        torch.Size([1])
     """
     # The operator's Meta kernel checks the arguments.
     torch.ops.deeplab.meanfield(
