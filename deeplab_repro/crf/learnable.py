@@ -12,15 +12,33 @@ __all__ = ["LearnableCRF"]
 
 
 class LearnableCRF(DenseCRF):
-    """A `DenseCRF` for ``num_labels`` labels whose kernel weights and compatibility are learned.
+    """A `DenseCRF` whose kernel weights and compatibility are learned.
 
-    ``kernel_weights`` [2] (gaussian, bilateral) and ``compatibility`` [L, L] (used symmetrised) are Parameters; they
-    start at the params' weights and compatibility (Potts where None), where the layer equals ``DenseCRF(params)``.
-    Standard deviations, normalization and iterations stay fixed. ``recompute`` trades time for memory: of each
-    iteration one tensor the size of the scores is kept for the gradient. Gradients flow to the scores and both
-    parameters, not to the image. Source: Zheng et al. 2015, CRF as a recurrent layer.
+    `kernel_weights` [2] (gaussian, bilateral) and `compatibility` [L, L] (used symmetrised) are Parameters; they start
+    at the params' weights and compatibility (Potts where None), where the layer equals `DenseCRF(params)`. Standard
+    deviations, normalization and iterations stay fixed. Gradients flow to the scores and both parameters, not to the
+    image.
 
-    Raises ValueError for a compatibility of another number of labels.
+    Args:
+        num_labels: Labels L of the scores.
+        params: What to start from; None for the defaults of `CRFParams`.
+        recompute: Whether to trade time for memory: of each iteration one tensor the size of the scores is kept for the
+            gradient.
+
+    Raises:
+        ValueError: The compatibility is for another number of labels.
+
+    Source:
+        Zheng et al. 2015, CRF as a recurrent layer.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import CRFParams, LearnableCRF
+        >>> crf = LearnableCRF(3, CRFParams(iterations=2))
+        >>> q = crf(torch.zeros(8, 9, 3, dtype=torch.uint8), torch.rand(3, 8, 9))
+        >>> q[0].mean().backward()
+        >>> crf.kernel_weights.grad.shape, crf.compatibility.grad.shape
+        (torch.Size([2]), torch.Size([3, 3]))
     """
 
     def __init__(self, num_labels: int, params: CRFParams | None = None, recompute: bool = False) -> None:
@@ -47,7 +65,17 @@ class LearnableCRF(DenseCRF):
     def infer(
         self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
     ) -> Tensor:
-        """Marginals [B, L, P] of a `Problem`, by the fused operator where no gradient is asked."""
+        """The mean field of a `Problem`, by the fused operator where no gradient is asked.
+
+        Args:
+            unary: Energies [B, L, P].
+            features: One tensor [B or 1, P, d] per kernel.
+            weights: One number per kernel.
+            compatibility: The energy between labels, [L, L].
+
+        Returns:
+            Marginals [B, L, P].
+        """
         params = self.params
         rest = (compatibility, params.normalization, params.iterations)
         wanted = any(tensor.requires_grad for tensor in (unary, weights, compatibility))

@@ -20,14 +20,29 @@ Normalization = Literal["no", "before", "after", "symmetric"]
 class CRFParams:
     """Parameters of the two Gaussian kernels over pixels.
 
-    Standard deviations are in pixels (``*_xy_std``) and grey levels 0..255 (``bilateral_rgb_std``). A weight of 0
-    drops its kernel. ``normalization`` says where the filter is divided by the filtered ones; DeepLab's code always
-    divides after it, pydensecrf's default is "symmetric". ``compatibility`` is None (Potts) or the energy between
-    labels, [L] or [L, L] (symmetrised), which replaces Potts' -1 and is multiplied by each weight; arrays and lists
-    become tensors.
+    Args:
+        iterations: Mean-field updates.
+        gaussian_weight: Weight of the kernel over positions; 0 drops it.
+        gaussian_xy_std: Its standard deviation in pixels.
+        bilateral_weight: Weight of the kernel over positions and colours; 0 drops it.
+        bilateral_xy_std: Its standard deviation over positions in pixels.
+        bilateral_rgb_std: Its standard deviation over colours in grey levels 0..255.
+        normalization: Where the filter is divided by the filtered ones: "no", "before", "after" or "symmetric".
+            DeepLab's code always divides after it, pydensecrf's default is "symmetric".
+        compatibility: None (Potts), or the energy between labels, [L] or [L, L] (symmetrised), which replaces Potts' -1
+            and is multiplied by each weight; arrays and lists become tensors.
 
-    Raises ValueError for a standard deviation that is not positive and finite, a weight that is not finite, an
-    iteration count that is no whole number or negative, or an unknown normalization.
+    Raises:
+        ValueError: A standard deviation is not positive and finite, a weight is not finite, the iteration count is no
+            whole number or negative, or the normalization is unknown.
+
+    Source:
+        Chen et al. 2015, equation 3; the defaults are those of the released DeepLab-LargeFOV.
+
+    Example:
+        >>> from deeplab_repro import CRFParams
+        >>> CRFParams(bilateral_xy_std=67, bilateral_rgb_std=3).iterations
+        10
     """
 
     iterations: int = 10
@@ -63,21 +78,51 @@ class CRFParams:
 
     @classmethod
     def preset(cls, name: str) -> Self:
-        """The published parameters of that name (`preset_names`); ValueError with the known names for another."""
+        """Published parameters by name.
+
+        Args:
+            name: One of `preset_names`.
+
+        Returns:
+            The parameters, ten iterations and normalisation after the filter included.
+
+        Raises:
+            ValueError: No preset has that name; the message lists those known.
+        """
         fields = find_preset(name)._asdict()
         del fields["model"]
         return cls(**fields)
 
     @staticmethod
     def preset_names() -> tuple[str, ...]:
-        """Names that `preset` knows; their sources stand in `crf/presets.py`."""
+        """The names that `preset` knows; their sources stand in `crf/presets.py`.
+
+        Returns:
+            The names, those of v1 first.
+        """
         return tuple(PRESETS)
 
 
 class PermutohedralLattice:
-    """The lattice of ``features`` [N, d] (float32 or float64, divided by their standard deviations), built once.
+    """The permutohedral lattice of points, built once, and its Gaussian filter.
 
-    Raises RuntimeError for features that are not finite or too far from the origin (``ops.lattice_build``).
+    Args:
+        features: Points [N, d], float32 or float64, divided by their standard deviations.
+
+    Raises:
+        RuntimeError: Features are not finite or too far from the origin (`ops.lattice_build`).
+
+    Source:
+        Adams, Baek and Davis 2010.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import PermutohedralLattice
+        >>> lattice = PermutohedralLattice(torch.zeros(10, 5))
+        >>> lattice.vertex_count
+        6
+        >>> lattice.filter(torch.ones(10, 3)).shape
+        torch.Size([10, 3])
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -89,8 +134,18 @@ class PermutohedralLattice:
         return int(self.lattice.count)
 
     def filter(self, values: Tensor, reverse: bool = False) -> Tensor:
-        """Gaussian-filter ``values`` [N, C], of the features' dtype: [N, C], no normalisation; ``reverse`` gives the
-        exact adjoint. Raises RuntimeError for another shape, dtype or device (``ops.lattice_filter``)."""
+        """Gaussian-filter values, without normalisation.
+
+        Args:
+            values: [N, C] of the features' dtype.
+            reverse: Whether to blur in reverse order, which gives the exact adjoint.
+
+        Returns:
+            The filtered values [N, C].
+
+        Raises:
+            RuntimeError: The values have another shape, dtype or device (`ops.lattice_filter`).
+        """
         return ops.lattice_filter(values, self.lattice, reverse)
 
 
@@ -100,7 +155,29 @@ def _divided(values: Tensor, std: float) -> Tensor:
 
 
 def position_features(height: int, width: int, std: float, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[H W, 2]: (x / std, y / std) of every pixel, row by row."""
+    """The features of the Gaussian kernel: (x / std, y / std) of every pixel, row by row.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image.
+        std: The standard deviation in pixels.
+        dtype: float32 or float64.
+        device: Where the features are made.
+
+    Returns:
+        Features [H W, 2].
+
+    Source:
+        Kraehenbuehl's densecrf.cpp, addPairwiseGaussian.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.model import position_features
+        >>> position_features(1, 3, 2.0, dtype=torch.float32, device="cpu")
+        tensor([[0.0000, 0.0000],
+                [0.5000, 0.0000],
+                [1.0000, 0.0000]])
+    """
     y, x = torch.meshgrid(
         torch.arange(height, dtype=dtype, device=device),
         torch.arange(width, dtype=dtype, device=device),
@@ -110,7 +187,25 @@ def position_features(height: int, width: int, std: float, *, dtype: torch.dtype
 
 
 def bilateral_features(image: Tensor, xy_std: float, rgb_std: float) -> Tensor:
-    """[N, H W, 5]: (x / xy_std, y / xy_std, R / rgb_std, G / rgb_std, B / rgb_std) of images [N, H, W, 3]."""
+    """The features of the bilateral kernel at every pixel: (x, y) / xy_std and (R, G, B) / rgb_std.
+
+    Args:
+        image: RGB images [N, H, W, 3], values 0..255, float32 or float64.
+        xy_std: The standard deviation over positions in pixels.
+        rgb_std: The standard deviation over colours in grey levels.
+
+    Returns:
+        Features [N, H W, 5] of the image's dtype.
+
+    Source:
+        Kraehenbuehl's densecrf.cpp, addPairwiseBilateral.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.model import bilateral_features
+        >>> bilateral_features(torch.full((1, 1, 1, 3), 255.0), xy_std=121, rgb_std=5)
+        tensor([[[ 0.,  0., 51., 51., 51.]]])
+    """
     count, height, width, _ = image.shape
     features = image.new_empty(count, height * width, 5)
     features[..., :2] = position_features(height, width, xy_std, dtype=image.dtype, device=image.device)
@@ -119,7 +214,21 @@ def bilateral_features(image: Tensor, xy_std: float, rgb_std: float) -> Tensor:
 
 
 class Problem(NamedTuple):
-    """What a batch of images asks of the mean field; the arguments of `ops.meanfield`."""
+    """What a batch of images asks of the mean field; the arguments of `ops.meanfield`.
+
+    Attributes:
+        unary: Energies [B, L, P].
+        features: One tensor [B or 1, P, d] per kernel.
+        weights: One number per kernel.
+        compatibility: The energy between labels, [L] or [L, L], or None for Potts.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import DenseCRF
+        >>> problem = DenseCRF().problem(torch.zeros(4, 5, 3, dtype=torch.uint8), torch.rand(3, 4, 5))
+        >>> list(problem.unary.shape), problem.weights
+        ([1, 3, 20], [3.0, 4.0])
+    """
 
     unary: Tensor  # [B, L, P]
     features: list[Tensor]  # each [B or 1, P, d]
@@ -128,18 +237,35 @@ class Problem(NamedTuple):
 
 
 class DenseCRF(nn.Module):
-    """Refine label scores with a fully connected CRF: ``crf(image, scores) -> marginals``.
+    """Refine label scores with a fully connected CRF: `crf(image, scores)` gives marginals.
 
-    Differentiable in the scores and in a compatibility that requires it; `LearnableCRF` holds its parameters.
-    ``prune``: labels whose start softmax(scores) nowhere exceeds it are left out of an image's mean field and get 0,
-    which saves time where few of many labels occur; which ones depends on the image.
-    ``method``: "lattice" as the original; "exact" sums over all pairs of pixels, without the lattice's own error and
-    without gradients, in time that grows with the square of their number. It leaves out pairs of pixel blocks whose
-    weights all lie below ``skip_below``; ``error_bound`` [N] then bounds what that did to any marginal of an image in
-    the last call.
-    ``storage``: "float16" keeps the lattice's values in half precision, on CUDA and for float32 scores; "same" keeps
-    them in the scores' own (`ops.meanfield`).
-    Source: DeepLab v1 section 4.2 and v2 section 3.3; arithmetic of the original densecrf program.
+    The module is differentiable in the scores and in a compatibility that requires it; `LearnableCRF` holds its
+    parameters.
+
+    Args:
+        params: The kernels' parameters; None for the defaults of `CRFParams`.
+        method: "lattice" as the original; "exact" sums over all pairs of pixels, without the lattice's own error and
+            without gradients, in time that grows with the square of their number.
+        prune: Labels whose start softmax(scores) nowhere exceeds this probability are left out of an image's mean field
+            and get 0, which saves time where few of many labels occur; which ones depends on the image.
+        skip_below: "exact" leaves out pairs of pixel blocks whose weights all lie below this; `error_bound` [N] then
+            bounds what that did to any marginal of an image in the last call.
+        storage: "float16" keeps the lattice's values in half precision, on CUDA and for float32 scores; "same" keeps
+            them in the scores' own (`ops.meanfield`).
+
+    Raises:
+        ValueError: A method or storage is unknown or does not go with the other, or a number lies outside 0..1.
+
+    Source:
+        DeepLab v1 section 4.2 and v2 section 3.3; arithmetic of the original densecrf program.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import CRFParams, DenseCRF
+        >>> image = torch.randint(256, (20, 30, 3), dtype=torch.uint8)
+        >>> q = DenseCRF(CRFParams(iterations=2))(image, torch.randn(21, 20, 30))
+        >>> q.shape, torch.allclose(q.sum(0), torch.ones(20, 30))
+        (torch.Size([21, 20, 30]), True)
     """
 
     METHODS: ClassVar[tuple[str, ...]] = ("lattice", "exact")
@@ -172,27 +298,45 @@ class DenseCRF(nn.Module):
         self.error_bound: Tensor | None = None
 
     def extra_repr(self) -> str:
+        """What `print` shows between the module's brackets.
+
+        Returns:
+            Parameters, method and pruning.
+        """
         return f"{self.params}, method={self.method!r}, prune={self.prune:g}"
 
     def forward(self, image: Tensor, scores: Tensor) -> Tensor:
-        """Marginals of the shape and dtype of ``scores``.
+        """Refine scores.
 
-        image: [H, W, 3] or [N, H, W, 3] RGB, values 0..255 (uint8 or floating point); uint8 also [3, H, W] or
-        [N, 3, H, W], where the sizes fit no other reading.
-        scores: [L, H, W] or [N, L, H, W] logits, float32 or float64; the unary energy is -scores. `crf/unary.py`
-        makes them of probabilities or labels.
+        Args:
+            image: [H, W, 3] or [N, H, W, 3] RGB, values 0..255 (uint8 or floating point); uint8 also [3, H, W] or
+                [N, 3, H, W], where the sizes fit no other reading. Arrays are taken as well.
+            scores: [L, H, W] or [N, L, H, W] logits, float32 or float64; the unary energy is -scores. `crf/unary.py`
+                makes them of probabilities or labels. Arrays are taken as well.
 
-        Arrays are taken as well. Raises ValueError when the sizes do not belong together, or for scores of another
-        dtype; RuntimeError for pixels that are not finite.
+        Returns:
+            Marginals of the shape and dtype of `scores`.
+
+        Raises:
+            ValueError: The sizes do not belong together, or the scores have another dtype.
+            RuntimeError: Pixels are not finite.
         """
         problem = self.problem(image, scores)
         marginals = infer_pruned(self.infer, self.prune, *problem) if self.prune else self.infer(*problem)
         return marginals.reshape(scores.shape)
 
     def trace(self, image: Tensor, scores: Tensor) -> Trace:
-        """Marginals with the free energy and the largest change at each iteration; of all labels, without gradient.
+        """Refine scores and follow the course of the mean field, of all labels, without gradient.
 
-        Raises ValueError for another method than "lattice", and as `forward`.
+        Args:
+            image: As in `forward`.
+            scores: As in `forward`.
+
+        Returns:
+            Marginals with the free energy and the largest change at each iteration.
+
+        Raises:
+            ValueError: The method is another than "lattice", and as `forward` does.
         """
         if self.method != "lattice":
             raise ValueError(f"DenseCRF: trace follows the lattice's mean field, not method {self.method!r}")
@@ -204,7 +348,17 @@ class DenseCRF(nn.Module):
     def infer(
         self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
     ) -> Tensor:
-        """Marginals [B, L, P] of a `Problem`."""
+        """The mean field of a `Problem`.
+
+        Args:
+            unary: Energies [B, L, P].
+            features: One tensor [B or 1, P, d] per kernel.
+            weights: One number per kernel.
+            compatibility: The energy between labels, [L] or [L, L], or None for Potts.
+
+        Returns:
+            Marginals [B, L, P].
+        """
         if self.method == "exact":
             return self._infer_exact(unary, features, weights, compatibility)
         params = self.params
@@ -238,7 +392,18 @@ class DenseCRF(nn.Module):
         return torch.stack(marginals) if marginals else torch.empty_like(unary)
 
     def problem(self, image: Tensor, scores: Tensor) -> Problem:
-        """The mean field that `forward` runs on the same arguments, with the same errors."""
+        """The mean field that `forward` runs on the same arguments.
+
+        Args:
+            image: As in `forward`.
+            scores: As in `forward`.
+
+        Returns:
+            The arguments of `infer`.
+
+        Raises:
+            ValueError: As `forward` does.
+        """
         image, scores = self._batch(image, scores)
         # A view: on the CPU the operator negates the scores as it reads them.
         return Problem(torch._neg_view(scores.flatten(2)), *self._kernels(image, scores), self._compatibility(scores))
@@ -287,7 +452,25 @@ class DenseCRF(nn.Module):
 
 
 def symmetrized(compatibility: Tensor | None, like: Tensor) -> Tensor | None:
-    """A compatibility in the dtype and on the device of `like`, a matrix as the mean of itself and its transpose."""
+    """A compatibility ready for the mean field: a matrix becomes the mean of itself and its transpose.
+
+    Args:
+        compatibility: The energy between labels, [L] or [L, L], or None for Potts.
+        like: The tensor whose dtype and device the result has.
+
+    Returns:
+        The compatibility, or None for None.
+
+    Source:
+        Kraehenbuehl's labelcompatibility.cpp, MatrixCompatibility.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.model import symmetrized
+        >>> symmetrized(torch.tensor([[0, 2], [0, 0]]), torch.zeros(1))
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
     if compatibility is None:
         return None
     compatibility = compatibility.to(like)
@@ -302,10 +485,30 @@ def infer_pruned(
     weights: Sequence[float] | Tensor,
     compatibility: Tensor | None,
 ) -> Tensor:
-    """`infer` on each image's labels whose softmax of -unary exceeds `bound` at some pixel; the others get 0.
+    """Run `infer` on each image's labels whose softmax of -unary exceeds `bound` at some pixel; the others get 0.
 
-    Arguments as `ops.meanfield`. Which labels stay depends on the image, so the result is an approximation that no
-    bound on the marginals comes with; the most probable label of each pixel at the start always stays."""
+    Which labels stay depends on the image, so the result is an approximation that no bound on the marginals comes with;
+    the most probable label of each pixel at the start always stays.
+
+    Args:
+        infer: Takes unary, features, weights and compatibility of one image and gives its marginals.
+        bound: A probability.
+        unary: As in `ops.meanfield`.
+        features: As in `ops.meanfield`.
+        weights: As in `ops.meanfield`.
+        compatibility: As in `ops.meanfield`.
+
+    Returns:
+        Marginals [B, L, P].
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.model import infer_pruned
+        >>> start = lambda unary, *_: torch.softmax(-unary, 1)
+        >>> infer_pruned(start, 0.1, torch.tensor([[[0.0], [9.0]]]), [], [], None)  # of two labels one is left
+        tensor([[[1.],
+                 [0.]]])
+    """
     marginals = []
     for image, energy in enumerate(unary):
         start = torch.softmax(-energy, 0)

@@ -10,7 +10,22 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """One published setting: where it stands, weights, and standard deviations in pixels and grey levels."""
+    """One published setting.
+
+    Attributes:
+        model: The model, script or file that it stands with.
+        bilateral_weight: Weight of the kernel over positions and colours.
+        bilateral_xy_std: Its standard deviation over positions in pixels.
+        bilateral_rgb_std: Its standard deviation over colours in grey levels.
+        gaussian_weight: Weight of the kernel over positions.
+        gaussian_xy_std: Its standard deviation in pixels.
+        iterations: Mean-field updates.
+
+    Example:
+        >>> from deeplab_repro.crf.presets import PRESETS
+        >>> PRESETS["v2_vgg16"].model
+        'DeepLabv2 VGG-16 ASPP'
+    """
 
     model: str
     bilateral_weight: float
@@ -42,7 +57,22 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name; ValueError with the known names for another."""
+    """The preset of a name.
+
+    Args:
+        name: A key of PRESETS.
+
+    Returns:
+        The preset.
+
+    Raises:
+        ValueError: No preset has that name; the message lists those known.
+
+    Example:
+        >>> from deeplab_repro.crf.presets import find_preset
+        >>> find_preset("v2_resnet101").bilateral_xy_std
+        67
+    """
     if name not in PRESETS:
         raise ValueError(f"CRFParams: unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]

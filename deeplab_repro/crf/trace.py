@@ -13,9 +13,21 @@ from deeplab_repro.ops.unrolled import NormalizedFilter, pairwise_energies, step
 
 
 class Trace(NamedTuple):
-    """marginals: as `DenseCRF` gives them. free_energy [T + 1] or [N, T + 1]: of the start and after each iteration.
+    """The course of a mean field.
 
-    change [T] or [N, T]: the largest difference an iteration makes to a marginal."""
+    Attributes:
+        marginals: As `DenseCRF` gives them.
+        free_energy: [T + 1] or [N, T + 1] float64, at the start and after each of T iterations.
+        change: [T] or [N, T], the largest difference an iteration makes to a marginal.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import CRFParams, DenseCRF
+        >>> image, scores = torch.zeros(4, 5, 3, dtype=torch.uint8), torch.rand(3, 4, 5)
+        >>> trace = DenseCRF(CRFParams(iterations=6)).trace(image, scores)
+        >>> trace.free_energy.shape, trace.change.shape
+        (torch.Size([7]), torch.Size([6]))
+    """
 
     marginals: Tensor
     free_energy: Tensor
@@ -23,10 +35,29 @@ class Trace(NamedTuple):
 
 
 def free_energy(q: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:
-    """Variational free energy of marginals q [P, L]: the entropy's negative, unary and half the pairwise energies.
+    """The variational free energy of marginals: the entropy's negative, the unary and half the pairwise energies.
 
-    pairwise [P, L]: `energies` of the messages. Up to the model's log partition function this is the KL divergence from
-    the model; the self term counts, as in the update. Sums in float64."""
+    Up to the model's log partition function this is the KL divergence from the model; the self term counts, as in the
+    update. Sums are in float64.
+
+    Args:
+        q: Marginals [P, L].
+        unary: Energies [P, L].
+        pairwise: [P, L], the `energies` of the messages.
+
+    Returns:
+        The free energy in nats, a float64 tensor of no axis.
+
+    Source:
+        Kraehenbuehl and Koltun 2011, appendix.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.trace import free_energy
+        >>> nothing = torch.zeros(1, 2)
+        >>> free_energy(torch.tensor([[0.5, 0.5]]), nothing, nothing)  # -log 2
+        tensor(-0.6931, dtype=torch.float64)
+    """
     q, unary, pairwise = q.double(), unary.double(), pairwise.double()
     # A label that cannot be chosen has infinite energy at probability 0.
     expected = torch.where(q > 0, q * (unary + pairwise / 2), 0)
@@ -42,7 +73,26 @@ def trace_meanfield(
     normalization: str,
     iterations: int,
 ) -> Trace:
-    """`Trace` of a batch; arguments as `ops.meanfield`, marginals [B, L, P]. Slower than the operator, no gradient."""
+    """The `Trace` of a batch; slower than the operator, without gradient.
+
+    Args:
+        unary: As in `ops.meanfield`.
+        features: As in `ops.meanfield`.
+        kernel_weights: One number per kernel.
+        compatibility: As in `ops.meanfield`.
+        normalization: As in `ops.meanfield`.
+        iterations: As in `ops.meanfield`.
+
+    Returns:
+        The trace, its marginals [B, L, P].
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.trace import trace_meanfield
+        >>> trace = trace_meanfield(torch.rand(1, 3, 20), [torch.rand(1, 20, 2)], [1.0], None, "after", 4)
+        >>> trace.change.shape
+        torch.Size([1, 4])
+    """
     marginals, courses, changes = [], [], []
     for image, energy in enumerate(unary.transpose(1, 2)):
         filters = [NormalizedFilter(kernel[min(image, len(kernel) - 1)], normalization) for kernel in features]

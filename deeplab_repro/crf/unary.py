@@ -30,11 +30,25 @@ def log_probabilities(
     """log p of a tensor or an array as it is, unchecked; every score made of probabilities is made here.
 
     Args:
-        probabilities: floating point, labels along `dim`.
-        least: what smaller probabilities are raised to.
-        most: what larger ones are lowered to.
+        probabilities: Floating point, labels along `dim`.
+        least: What smaller probabilities are raised to.
+        most: What larger ones are lowered to.
         certainty: c mixes in the uniform distribution first: c p + (1 - c) / L. With an array the mixture is in
-            float64, as pydensecrf computes."""
+            float64, as pydensecrf computes.
+        dim: The axis of the labels.
+
+    Returns:
+        Scores of the probabilities' shape and kind.
+
+    Source:
+        pydensecrf's utils.py, unary_from_softmax.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro.crf.unary import log_probabilities
+        >>> log_probabilities(np.array([1.0, 0.0]), least=1e-5).round(1).tolist()
+        [0.0, -11.5]
+    """
     if certainty is not None:
         labels = probabilities.shape[dim]
         if isinstance(probabilities, Tensor):
@@ -50,13 +64,26 @@ def log_probabilities(
 def scores_from_probabilities(
     probabilities: Tensor, clip: float | None = None, certainty: float | None = None, dim: int = -3
 ) -> Tensor:
-    """log p of floating-point probabilities [L, H, W] or [N, L, H, W], labels along ``dim``.
+    """Scores of probabilities: log p.
 
-    ``certainty`` c first mixes in the uniform distribution: c p + (1 - c) / L. ``clip`` raises smaller probabilities
-    to it (pydensecrf's unary uses 1e-5, which caps energies at 11.5); without, a probability of 0 gives -inf, a label
-    that is never chosen, as in DeepLab's program.
+    Args:
+        probabilities: Floating point [L, H, W] or [N, L, H, W], values 0..1.
+        clip: What smaller probabilities are raised to (pydensecrf's unary uses 1e-5, which caps energies at 11.5);
+            without, a probability of 0 gives -inf, a label that is never chosen, as in DeepLab's program.
+        certainty: c first mixes in the uniform distribution: c p + (1 - c) / L.
+        dim: The axis of the labels.
 
-    Raises ValueError for values outside 0..1, a certainty outside (0, 1] or a clip outside [0, 1].
+    Returns:
+        Scores of the probabilities' shape and dtype.
+
+    Raises:
+        ValueError: Values outside 0..1 or of no floating dtype, a certainty outside (0, 1] or a clip outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.unary import scores_from_probabilities
+        >>> scores_from_probabilities(torch.tensor([1.0, 0.0]).reshape(2, 1, 1), clip=1e-5).flatten()
+        tensor([  0.0000, -11.5129])
     """
     if not probabilities.is_floating_point():
         raise ValueError(f"scores_from_probabilities: must be floating point, got {probabilities.dtype}")
@@ -70,9 +97,24 @@ def scores_from_probabilities(
 
 
 def scores_from_file(scores: Scores) -> NDArray[np.float32]:
-    """float32 [L, H, W]: what a file holds, or the log of it where these are probabilities.
+    """The scores that a file holds, or the log of them where these are probabilities.
 
-    Probability 0 becomes the log of the smallest normal float32, which no pairwise term outweighs."""
+    Probability 0 becomes the log of the smallest normal float32, which no pairwise term outweighs.
+
+    Args:
+        scores: A file's values [L, H, W], as `files.arrays` reads them.
+
+    Returns:
+        Scores float32 [L, H, W].
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro.crf.unary import scores_from_file
+        >>> from deeplab_repro.files.arrays import Scores
+        >>> certain = np.array([1, 0], np.float32).reshape(2, 1, 1)
+        >>> scores_from_file(Scores(certain, True, "p.npy")).ravel().round().tolist()
+        [0.0, -87.0]
+    """
     if not scores.probabilities:
         return np.ascontiguousarray(scores.values)
     return log_probabilities(scores.values, least=np.finfo(np.float32).tiny)
@@ -81,13 +123,28 @@ def scores_from_file(scores: Scores) -> NDArray[np.float32]:
 def scores_from_labels(
     labels: Tensor, num_labels: int, certainty: float = 0.5, unknown: int | None = None, dtype=torch.float32
 ) -> Tensor:
-    """Scores [L, H, W] or [N, L, H, W] of an integer label map [H, W] or [N, H, W].
+    """Scores of a label map: a pixel's label gets log `certainty`, the others share the rest.
 
-    A pixel's label gets log ``certainty``, the others share the rest; where the label is ``unknown`` (as 255 in VOC)
-    all get log 1 / L.
+    Args:
+        labels: Integers [H, W] or [N, H, W].
+        num_labels: The number L of labels, at least 2.
+        certainty: The probability of a pixel's label, between 0 and 1.
+        unknown: The label of pixels where all labels get log 1 / L, as 255 in VOC.
+        dtype: The scores' floating dtype.
 
-    Raises ValueError for labels that are neither 0..L-1 nor unknown, a certainty outside (0, 1), or fewer than two
-    labels.
+    Returns:
+        Scores [L, H, W] or [N, L, H, W].
+
+    Raises:
+        ValueError: Labels are neither 0..L-1 nor unknown, the certainty lies outside (0, 1), or there are fewer than
+            two labels.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.crf.unary import scores_from_labels
+        >>> scores_from_labels(torch.tensor([[1, 255]]), 2, certainty=0.9, unknown=255).exp()
+        tensor([[[0.1000, 0.5000]],
+                [[0.9000, 0.5000]]])
     """
     if labels.is_floating_point() or labels.dtype == torch.bool or labels.dim() not in (2, 3):
         raise ValueError(

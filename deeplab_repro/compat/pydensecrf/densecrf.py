@@ -40,7 +40,16 @@ __all__ = [
 
 
 class KernelType(IntEnum):
-    """How a kernel's features could be scaled in learning; at inference all are the same."""
+    """How a kernel's features could be scaled in learning; at inference all are the same.
+
+    Source:
+        pydensecrf's densecrf.pyx, KernelType.
+
+    Example:
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> dcrf.DIAG_KERNEL == dcrf.KernelType.DIAG_KERNEL
+        True
+    """
 
     CONST_KERNEL = 0
     DIAG_KERNEL = 1
@@ -48,7 +57,16 @@ class KernelType(IntEnum):
 
 
 class NormalizationType(IntEnum):
-    """Where a filter is divided by its filtered ones."""
+    """Where a filter is divided by its filtered ones.
+
+    Source:
+        pydensecrf's densecrf.pyx, NormalizationType.
+
+    Example:
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> dcrf.NORMALIZE_SYMMETRIC == dcrf.NormalizationType.NORMALIZE_SYMMETRIC
+        True
+    """
 
     NO_NORMALIZATION = 0
     NORMALIZE_BEFORE = 1
@@ -64,7 +82,15 @@ _default_device = torch.device("cpu")
 
 
 def set_device(device: str | torch.device) -> None:
-    """The device of objects made from now on without one of their own."""
+    """Choose the device of objects made from now on without one of their own.
+
+    Args:
+        device: "cpu", "cuda" or a torch device.
+
+    Example:
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> dcrf.set_device("cpu")
+    """
     global _default_device
     _default_device = torch.device(device)
 
@@ -93,26 +119,78 @@ def _inplace(name: str, value: Any, shape: tuple[int, int]) -> NDArray:
 
 
 class Unary:
-    """Unary energies for `DenseCRF.setUnary`."""
+    """Unary energies for `DenseCRF.setUnary`; the base of `ConstUnary` and `LogisticUnary`.
+
+    Source:
+        pydensecrf's unary.pyx, Unary.
+
+    Example:
+        >>> import numpy as np
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> isinstance(dcrf.ConstUnary(np.zeros((2, 6), np.float32)), dcrf.Unary)
+        True
+    """
 
     def energies(self) -> NDArray[np.float32]:
-        """float32 [L, N]."""
+        """The energies.
+
+        Returns:
+            float32 [L, N].
+        """
         raise NotImplementedError
 
 
 class ConstUnary(Unary):
-    """Energies u, float32 [L, N]."""
+    """Unary energies as they are.
+
+    Args:
+        u: Energies float32 [L, N].
+
+    Raises:
+        ValueError: The energies have another dtype or number of axes.
+
+    Source:
+        pydensecrf's unary.pyx, ConstUnary.
+
+    Example:
+        >>> import numpy as np
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> dcrf.ConstUnary(np.ones((2, 3), np.float32)).energies().sum()
+        np.float32(6.0)
+    """
 
     def __init__(self, u: NDArray[np.float32]) -> None:
         self._energies = _matrix("u", u).copy()
 
     def energies(self) -> NDArray[np.float32]:
-        """u."""
+        """The energies.
+
+        Returns:
+            u, float32 [L, N].
+        """
         return self._energies
 
 
 class LogisticUnary(Unary):
-    """Energies L f of weights L, float32 [L, D], and features f, float32 [D, N]."""
+    """Unary energies L f of weights and features.
+
+    Args:
+        L: Weights float32 [L, D].
+        f: Features float32 [D, N].
+
+    Raises:
+        ValueError: The shapes do not fit each other, or an argument has another dtype or number of axes.
+
+    Source:
+        pydensecrf's unary.pyx, LogisticUnary.
+
+    Example:
+        >>> import numpy as np
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> weights, features = np.ones((2, 4), np.float32), np.ones((4, 3), np.float32)
+        >>> dcrf.LogisticUnary(weights, features).energies().shape
+        (2, 3)
+    """
 
     def __init__(self, L: NDArray[np.float32], f: NDArray[np.float32]) -> None:
         weights, features = _matrix("L", L), _matrix("f", f)
@@ -121,7 +199,11 @@ class LogisticUnary(Unary):
         self._energies = weights @ features
 
     def energies(self) -> NDArray[np.float32]:
-        """L f."""
+        """The energies.
+
+        Returns:
+            L f, float32 [L, N].
+        """
         return self._energies
 
 
@@ -161,7 +243,28 @@ def _compatibility(compat: Any, labels: int) -> tuple[float, Tensor | None]:
 
 
 class DenseCRF:
-    """A fully connected CRF over ``nvar`` variables with ``nlabels`` labels each."""
+    """A fully connected CRF over variables of any kind.
+
+    Args:
+        nvar: The number N of variables.
+        nlabels: The number L of labels of each.
+        device: Where it computes; None for the one of `set_device`.
+
+    Raises:
+        ValueError: There are no labels, or fewer than no variables.
+
+    Source:
+        pydensecrf's densecrf.pyx, DenseCRF.
+
+    Example:
+        >>> import numpy as np
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> crf = dcrf.DenseCRF(6, 2)
+        >>> crf.setUnaryEnergy(np.random.rand(2, 6).astype(np.float32))
+        >>> crf.addPairwiseEnergy(np.random.rand(3, 6).astype(np.float32), compat=1)
+        >>> crf.inference(2).shape
+        (2, 6)
+    """
 
     def __init__(self, nvar: int, nlabels: int, *, device: str | torch.device | None = None) -> None:
         self._nvar, self._nlabels = operator.index(nvar), operator.index(nlabels)
@@ -172,13 +275,28 @@ class DenseCRF:
         self._pairwise: list[_Pairwise] = []
 
     def setUnary(self, u: Unary) -> None:
-        """Set the energies of a `Unary`."""
+        """Set the energies of a `Unary`.
+
+        Args:
+            u: The unary.
+
+        Raises:
+            TypeError: The argument is no `Unary`.
+        """
         if not isinstance(u, Unary):
             raise TypeError(f"Argument 'u' has incorrect type (expected Unary, got {type(u).__name__})")
         self.setUnaryEnergy(u.energies())
 
     def setUnaryEnergy(self, u: NDArray[np.float32], f: NDArray[np.float32] | None = None) -> None:
-        """Set the energies u, float32 [L, N]; with features f, float32 [D, N], u [L, D] are their weights."""
+        """Set the unary energies.
+
+        Args:
+            u: Energies float32 [L, N]; with features their weights [L, D].
+            f: Features float32 [D, N], or None.
+
+        Raises:
+            ValueError: An argument has another shape, dtype or layout.
+        """
         if f is not None:
             u = LogisticUnary(u, f).energies()
         u = _matrix("u", u)
@@ -193,9 +311,17 @@ class DenseCRF:
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Add a Gaussian kernel over features, float32 [D, N], divided by their standard deviations.
+        """Add a Gaussian kernel over features.
 
-        compat: a number (Potts), or energies between labels, float32 [L] or [L, L] (symmetrised)."""
+        Args:
+            features: float32 [D, N], divided by their standard deviations.
+            compat: A number (Potts), or energies between labels, float32 [L] or [L, L] (symmetrised).
+            kernel: A `KernelType`; it changes nothing.
+            normalization: A `NormalizationType`.
+
+        Raises:
+            ValueError: An argument has another shape, dtype or layout, or the normalization is unknown.
+        """
         features = _matrix("features", features)
         if features.shape[1] != self._nvar:
             raise ValueError(f"Bad shape for pairwise energy (Need (?, {self._nvar}), got {features.shape})")
@@ -206,7 +332,14 @@ class DenseCRF:
         self._pairwise.append(_Pairwise(features, compat, kernel, normalization, self._nlabels))
 
     def inference(self, niter: int) -> NDArray[np.float32]:
-        """Marginals [L, N] after niter iterations of mean field."""
+        """Run the mean field.
+
+        Args:
+            niter: Iterations.
+
+        Returns:
+            Marginals float32 [L, N].
+        """
         niter = _integer(niter)
         kinds = {pair.normalization for pair in self._pairwise}
         if len(kinds) <= 1 and all(pair.matrix is None for pair in self._pairwise):
@@ -222,21 +355,46 @@ class DenseCRF:
         return _numpy(iterate(self._unary, self._added, max(niter, 0)))
 
     def map(self, niter: int) -> NDArray[np.int16]:
-        """The most probable label [N] of each variable after niter iterations; the first where several are."""
+        """The most probable label of each variable, the first where several are.
+
+        Args:
+            niter: Iterations.
+
+        Returns:
+            Labels int16 [N].
+        """
         return self.inference(niter).argmax(0).astype(np.int16)
 
     def startInference(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """(Q, tmp1, tmp2) for `stepInference`: the softmax of the negative energies [L, N], and two of its shape."""
+        """Begin a mean field of single steps.
+
+        Returns:
+            (Q, tmp1, tmp2) for `stepInference`: the softmax of the negative energies, float32 [L, N], and two of its
+            shape.
+        """
         q = _numpy(start(self._unary))
         return q, np.zeros_like(q), np.zeros_like(q)
 
     def stepInference(self, Q: NDArray[np.float32], tmp1: NDArray[np.float32], tmp2: NDArray[np.float32]) -> None:
-        """Run one iteration on Q, in place; the other two stay as they are."""
+        """Run one iteration on Q, in place; the other two stay as they are.
+
+        Args:
+            Q: Marginals float32 [L, N].
+            tmp1: Not used.
+            tmp2: Not used.
+        """
         Q = _inplace("Q", Q, (self._nlabels, self._nvar))
         Q[...] = _numpy(self._step(Q).after)
 
     def klDivergence(self, Q: NDArray[np.float32]) -> float:
-        """Negative entropy plus unary and pairwise energies of Q, as pydensecrf sums them: every pair twice."""
+        """The negative entropy plus unary and pairwise energies, as pydensecrf sums them: every pair twice.
+
+        Args:
+            Q: Marginals float32 [L, N].
+
+        Returns:
+            The sum in nats, up to the model's log partition function.
+        """
         q, pairwise, _ = self._step(_inplace("Q", Q, (self._nlabels, self._nvar)))
         entropy = q.double() * q.clamp(min=1e-20).double().log()
         return float((entropy + q.double() * (self._unary.double() + pairwise.double())).sum())
@@ -251,7 +409,27 @@ class DenseCRF:
 
 
 class DenseCRF2D(DenseCRF):
-    """A fully connected CRF over the pixels of an image, row by row."""
+    """A fully connected CRF over the pixels of an image, row by row.
+
+    Args:
+        w: Columns of the image.
+        h: Rows of the image.
+        nlabels: The number L of labels.
+        device: Where it computes; None for the one of `set_device`.
+
+    Source:
+        pydensecrf's densecrf.pyx, DenseCRF2D.
+
+    Example:
+        >>> import numpy as np
+        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
+        >>> crf = dcrf.DenseCRF2D(4, 3, 2)
+        >>> crf.setUnaryEnergy(np.random.rand(2, 12).astype(np.float32))
+        >>> crf.addPairwiseGaussian(sxy=3, compat=3)
+        >>> crf.addPairwiseBilateral(sxy=80, srgb=13, rgbim=np.zeros((3, 4, 3), np.uint8), compat=10)
+        >>> crf.inference(5).shape
+        (2, 12)
+    """
 
     def __init__(self, w: int, h: int, nlabels: int, *, device: str | torch.device | None = None) -> None:
         self._w, self._h = operator.index(w), operator.index(h)
@@ -260,7 +438,14 @@ class DenseCRF2D(DenseCRF):
     def addPairwiseGaussian(
         self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
     ) -> None:
-        """Add a kernel over positions; sxy: the standard deviation in pixels, or one for x and one for y."""
+        """Add a kernel over positions.
+
+        Args:
+            sxy: The standard deviation in pixels, or one for x and one for y.
+            compat: As in `addPairwiseEnergy`.
+            kernel: As in `addPairwiseEnergy`.
+            normalization: As in `addPairwiseEnergy`.
+        """
         self._add(self._positions(sxy), compat, kernel, normalization)
 
     def addPairwiseBilateral(
@@ -272,7 +457,19 @@ class DenseCRF2D(DenseCRF):
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Add a kernel over positions and colours of rgbim, uint8 [h, w, 3]; srgb: one number or three."""
+        """Add a kernel over positions and colours.
+
+        Args:
+            sxy: The standard deviation in pixels, or one for x and one for y.
+            srgb: The standard deviation in grey levels, one number or three.
+            rgbim: The image, uint8 [h, w, 3].
+            compat: As in `addPairwiseEnergy`.
+            kernel: As in `addPairwiseEnergy`.
+            normalization: As in `addPairwiseEnergy`.
+
+        Raises:
+            ValueError: The image has another shape, dtype or layout.
+        """
         rgbim = _matrix("rgbim", rgbim, np.uint8, 3)
         if rgbim.shape[2] != 3:
             raise ValueError(
