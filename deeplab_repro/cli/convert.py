@@ -47,7 +47,7 @@ def convert(
 
     [dim]deeplab convert test.prototxt train2_iter_8000.caffemodel -o largefov.safetensors[/dim]
     """
-    from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
+    from deeplab_repro.cli.output import check_json, console, print_notes, shape_text, table, write_json
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.predict.opening import require_weights
     from deeplab_repro.predict.preprocessing import spec_preprocessing
@@ -59,6 +59,7 @@ def convert(
     spec = read_net(
         net, weights=weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
     )
+    print_notes(spec.notes)
     if not allow_missing:
         require_weights(spec, weights, net, "; --allow-missing lets their fillers draw")
     from deeplab_repro.net.checkpoint import save_checkpoint

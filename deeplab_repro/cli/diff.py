@@ -71,7 +71,7 @@ def diff(
 
     [dim]deeplab diff deploy.prototxt weights.caffemodel --golden blobs.npz --html diff.html[/dim]
     """
-    from deeplab_repro.cli.output import check_json, progress, write_json
+    from deeplab_repro.cli.output import check_json, print_notes, progress, write_json
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.inspect.diff import diff_net, first_off
     from deeplab_repro.inspect.recording import golden_files, load_parameters, read_recordings
@@ -85,6 +85,7 @@ def diff(
     loaded = load_caffe(
         net, weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
     ).to(pick_device(device))
+    print_notes(loaded.spec.notes)
     rows: list[Difference] = []
     more = False
     for file in progress(files, "comparing"):

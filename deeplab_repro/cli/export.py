@@ -60,7 +60,11 @@ def export(
     ] = "voc12",
     dialect: Annotated[
         str | None,
-        typer.Option("--dialect", help="Write for v1, v2, x2 or bvlc; else the net's own.", show_default=False),
+        typer.Option(
+            "--dialect",
+            help="The Caffe fork to write for, as --dialect of convert; else the net's own.",
+            show_default=False,
+        ),
     ] = None,
     hdf5: Annotated[bool, typer.Option("--hdf5", help="Write the weights as .caffemodel.h5.")] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write one ONNX file of plain operators instead.")] = False,

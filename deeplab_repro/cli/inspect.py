@@ -113,6 +113,8 @@ def _print_net(report: NetReport) -> None:
     out.print(report.source or report.name, style="bold", markup=False)
     because = f" ({report.evidence})" if report.evidence else ""
     out.print(f"net {report.name or '(no name)'}, {report.phase}, dialect {report.dialect}{because}", markup=False)
+    for note in report.notes:
+        out.print(f"note: {note}", markup=False)
     for variable in report.variables:
         value = "no value given" if variable.value is None else f"= {variable.value}"
         lines = f"line{'s' * (len(variable.lines) > 1)} {', '.join(map(str, variable.lines))}"

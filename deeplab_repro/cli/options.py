@@ -34,7 +34,10 @@ VariablesOption = Annotated[
 ]
 DialectOption = Annotated[
     str,
-    typer.Option("--dialect", help="The Caffe fork the file is for: v1, v2, x2, bvlc; auto finds out."),
+    typer.Option(
+        "--dialect",
+        help="The Caffe fork the file is for: v1, v2, x2, bvlc, hed, segnet, enet, pspnet, crfrnn; auto finds out.",
+    ),
 ]
 NetArgument = Annotated[
     Path, typer.Argument(metavar="NET", help="A .prototxt, or a .safetensors checkpoint.", show_default=False)

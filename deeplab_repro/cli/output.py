@@ -44,6 +44,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[
     return result
 
 
+def print_notes(notes: Sequence[str]) -> None:
+    """What the reader of a net took where its text could mean several things (NetSpec.notes), on standard error."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """1 x 3 x 321 x 321; '-' for a scalar."""
     return " x ".join(map(str, shape)) or "-"

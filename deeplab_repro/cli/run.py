@@ -66,7 +66,7 @@ def run(
     import numpy as np
     import torch
 
-    from deeplab_repro.cli.output import progress, shape_text
+    from deeplab_repro.cli.output import print_notes, progress, shape_text
     from deeplab_repro.files.arrays import write_npz
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.jobs.devices import pick_device
@@ -77,6 +77,7 @@ def run(
     if seed is not None:
         torch.manual_seed(seed)
     loaded = load_caffe(net, weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect)
+    print_notes(loaded.spec.notes)
     chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
     where = pick_device(device)
     loaded = loaded.to(where)

@@ -48,13 +48,15 @@ class Variable:
 class NetReport:
     """A net as `deeplab inspect` shows it; parameters shared by name count once in the totals.
 
-    evidence: what in the file tells its dialect. Bytes are of float32 blobs; activation_peak is what one forward pass
-    needs at most at a time when each blob goes once nobody reads it again, work space of layers not counted."""
+    evidence: what in the file tells its dialect; notes: what was taken where a text could mean several things. Bytes
+    are of float32 blobs; activation_peak is what one forward pass needs at most at a time when each blob goes once
+    nobody reads it again, work space of layers not counted."""
 
     source: str
     name: str
     dialect: str
     evidence: str
+    notes: tuple[str, ...]
     phase: str
     variables: tuple[Variable, ...]
     inputs: dict[str, Shape]
@@ -93,6 +95,7 @@ def inspect_net(spec: NetSpec) -> NetReport:
         name=spec.name,
         dialect=spec.dialect,
         evidence=spec.evidence,
+        notes=spec.notes,
         phase=spec.phase,
         variables=tuple(replace(each, value=_value(each.name, spec)) for each in found_variables(spec.source)),
         inputs=dict(spec.inputs),

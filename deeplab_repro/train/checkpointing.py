@@ -20,7 +20,7 @@ class CheckpointedNet(CaffeNet):
     """A CaffeNet that keeps, where gradients are asked for, only the blobs between segments of layers.
 
     Same results bit for bit: masks are given, nothing is drawn twice. Layers that change with every pass (BatchNorm
-    with batch statistics, SegAccuracy that sums up) run once, outside of segments."""
+    with batch statistics, SegAccuracy that sums up, SpatialDropout) run once, outside of segments."""
 
     def _run_steps(
         self, steps: Sequence[Step], values: dict[str, Tensor], masks: Mapping[str, Tensor]
@@ -70,10 +70,10 @@ class CheckpointedNet(CaffeNet):
             # What comes last is gone backwards first: keeping it costs nothing.
             yield run, False
 
-    @staticmethod
-    def _changes(step: Step) -> bool:
+    def _changes(self, step: Step) -> bool:
         options = step.layer.options
-        return getattr(options, "use_global_stats", True) is False or getattr(options, "reset", True) is False
+        counts = getattr(options, "reset", True) is False
+        return counts or options.from_batch(self.spec.phase) or options.draws_itself()
 
 
 def _cut(steps: Sequence[Step], sizes: Mapping[str, tuple[int, ...]], share: float) -> tuple[float, set[int]]:

@@ -75,8 +75,9 @@ class Division:
 
 def _check_statistics(spec: NetSpec, world: int) -> None:
     for layer in spec.layers:
-        if world > 1 and getattr(layer.options, "use_global_stats", True) is False:
+        if world > 1 and layer.options.from_batch(spec.phase):
+            remedy = {"BatchNorm": "set use_global_stats: true, or "}.get(layer.type, "")
             raise ValueError(
-                f"{spec.source}: layer {layer.name!r} (BatchNorm): takes its statistics from the batches, of which "
-                f"{world} processes would each see a part; set use_global_stats: true, or train in one process"
+                f"{spec.source}: layer {layer.name!r} ({layer.type}): takes its statistics from the batches, of which "
+                f"{world} processes would each see a part; {remedy}train in one process"
             )

@@ -108,8 +108,9 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Te
 
 
 def weight_notes(spec: NetSpec) -> list[str]:
-    """Sentences about layers without stored weights, stored weights without a layer, and draws that differ."""
-    notes = []
+    """Sentences about what a text was taken for, layers without stored weights, stored weights without a layer, and
+    draws that differ."""
+    notes = list(spec.notes)
     if spec.missing_weights or not spec.weights:
         drawn = spec.missing_weights or [layer.name for layer in spec.layers if layer.params]
         notes.append(

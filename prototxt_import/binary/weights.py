@@ -25,6 +25,7 @@ _V2_NAME, _V2_TYPE, _V2_BLOBS = 1, 2, 7
 _HOLE = 17
 _DECONVOLUTION = 39
 _V1_FORK_TYPES = range(40, 57)
+_V1_MEAN_FIELD, _V1_BN = 42, 43
 
 
 @dataclass
@@ -40,7 +41,7 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model file: net name, dialect by what it contains ("v0", "v1", "v2", "x2", "bvlc"), layers in file order.
+    """A model file: net name, dialect by what it contains (see prototxt.net.DIALECTS), layers in file order.
 
     evidence: what told the dialect, in words."""
 
@@ -104,27 +105,46 @@ def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str
     if "v1" in formats:
         # 39 is IMAGE_SEG_DATA in the fork, DECONVOLUTION in BVLC; without evidence the fork is assumed, as for text.
         late = [one for one in layers if one.type == _DECONVOLUTION and _V1_CONVOLUTION in one.fields]
+        sibling = next((found for one in layers if (found := _v1_sibling(one))), None)
+        if sibling:
+            return sibling
         for one in layers:
             if one.hole or one.type in _V1_FORK_TYPES:
                 return "v1", f"{'hole' if one.hole else f'type {one.type}'} (layer {one.name!r}) in V1 layers"
         if late:
             return "bvlc", f"DECONVOLUTION (layer {late[0].name!r}) in V1 layers"
         return "v1", "V1 layers, and nothing that only BVLC has"
-    # Only the forks have these types, and each fork numbers their messages in its own way.
+    # Only the forks have these types, and each fork numbers their messages in its own way. BN comes last: alone it does
+    # not tell SegNet from ENet.
     numbers = {
+        "Upsample": {137: "segnet", 147: "enet"},
+        "DenseImageData": {138: "segnet", 46: "enet"},
+        "MultiStageMeanfield": {146: "crfrnn", 1000: "crfrnn"},
+        "BN": {152: "pspnet", 45: "segnet"},
         "Interp": {143: "v2", 153: "x2"},
         "SegAccuracy": {144: "v2", 154: "x2"},
         "MatWrite": {145: "v2", 155: "x2"},
         "DenseCRF": {146: "v2", 152: "x2"},
     }
-    for layer in layers:
-        for number, fork_name in numbers.get(str(layer.type), {}).items():
-            if number in layer.fields:
-                return fork_name, f"{layer.type} (layer {layer.name!r}) with its options in field {number}"
+    for kind, forks in numbers.items():
+        for layer in layers:
+            number = next((one for one in forks if layer.type == kind and one in layer.fields), None)
+            if number is not None:
+                return forks[number], f"{kind} (layer {layer.name!r}) with its options in field {number}"
     for layer in layers:
         if layer.type == "ImageSegData":
             return "v2", f"ImageSegData (layer {layer.name!r})"
     return "bvlc", "V2 layers, and nothing that only a fork has"
+
+
+def _v1_sibling(layer: StoredLayer) -> tuple[str, str] | None:
+    """The sibling fork of a V1 layer whose number another fork has for a layer without blobs."""
+    shapes = [blob.shape for blob in layer.blobs]
+    if layer.type == _V1_MEAN_FIELD and len(shapes) == 3 and all(one == (1, 1, *one[-1:] * 2) for one in shapes):
+        return "crfrnn", f"type {layer.type} with three square blobs (layer {layer.name!r}) in V1 layers"
+    if layer.type == _V1_BN and len(shapes) == 2:
+        return "segnet", f"type {layer.type} with two blobs (layer {layer.name!r}) in V1 layers"
+    return None
 
 
 def _v2_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:

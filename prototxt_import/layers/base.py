@@ -131,6 +131,14 @@ class Options:
         """Whether a train_only type is the identity in phase TEST under these options."""
         return True
 
+    def from_batch(self, phase: str) -> bool:
+        """Whether a pass takes statistics from its batch, as BatchNorm does without use_global_stats."""
+        return getattr(self, "use_global_stats", True) is False
+
+    def draws_itself(self) -> bool:
+        """Whether a pass draws random numbers beyond Dropout's masks."""
+        return False
+
     def fixed_blobs(self) -> frozenset[int]:
         """The learnable blobs that training never moves, whatever multipliers the file gives them."""
         return frozenset()

@@ -91,6 +91,9 @@ class BNOptions(Options):
         # Asked of nets in phase TEST.
         return self.blobs == 4 or self.bn_mode == "INFERENCE"
 
+    def from_batch(self, phase: str) -> bool:
+        return self.bn_mode == "LEARN" if self.blobs == 2 else not self.frozen and phase == "TRAIN"
+
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         if tops > 1 and (self.blobs == 4 or self.bn_mode != "LEARN"):
             raise ValueError("a second and third top (mean and variance of the batch) exist for SegNet's LEARN only")

@@ -25,6 +25,9 @@ class SpatialDropoutOptions(Options):
         if self.phase not in ("TRAIN", "TEST"):
             raise ValueError(f"phase is {self.phase!r} in param_str; it must be TRAIN or TEST")
 
+    def draws_itself(self) -> bool:
+        return self.phase == "TRAIN"
+
     @classmethod
     def parse(cls, message: Any, context: Context) -> SpatialDropoutOptions:
         given = parameters(message.python_param.param_str)

@@ -45,7 +45,7 @@ def sample_pictures(net: CaffeNet, batch: Mapping[str, Tensor], masks: Mapping[s
 
 @contextmanager
 def _statistics_kept(net: CaffeNet) -> Iterator[None]:
-    moving = [one.name for one in net.spec.layers if getattr(one.options, "use_global_stats", True) is False]
+    moving = [one.name for one in net.spec.layers if one.options.from_batch(net.spec.phase)]
     blobs = [blob for name in moving for blob in net.params[name]]
     before = [blob.clone() for blob in blobs]
     yield

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from prototxt_import import CaffeFormatError, net_text, parse_net
+from prototxt_import import CaffeFormatError, net_text, parse_net, schema, write_weights
+from prototxt_import.binary.model_writer import encode_blob
+from prototxt_import.binary.weights import read_model
+from prototxt_import.binary.wire import encode_bytes
 
 DATA = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 16 input_dim: 20\n'
 
@@ -143,3 +147,16 @@ def test_mean_field_refusals_name_layer_type_and_field(fields, what):
 def test_numbers_beyond_the_labels_are_ignored():
     spec = parse_net(mean_field(f'{THETAS} num_iterations: 2 spatial_filter_weights_str: "3 1 2 9 x"'))
     assert spec.layers[0].options.diagonals(3) == ((3.0, 1.0, 2.0), None)
+
+
+def test_model_files_tell_their_fork(tmp_path):
+    for number, shapes, spoken in ((42, [(1, 1, 3, 3)] * 3, "crfrnn"), (43, [(1, 4, 1, 1)] * 2, "segnet")):
+        kind = schema.message("v1", "V1LayerParameter")
+        blobs = [b"".join(encode_bytes(6, *encode_blob(np.zeros(one, np.float32), "v1"))) for one in shapes]
+        layer = kind(name="it", type=number).SerializeToString() + b"".join(blobs)
+        (tmp_path / "m.caffemodel").write_bytes(b"".join(encode_bytes(2, layer)))
+        assert read_model(tmp_path / "m.caffemodel").dialect == spoken
+    spec = parse_net(mean_field(f"{THETAS} num_iterations: 2"))
+    arrays = {"inference1": [np.zeros((1, 1, 3, 3), np.float32)] * 3}
+    write_weights(arrays, spec, tmp_path / "m.caffemodel", "crfrnn")
+    assert read_model(tmp_path / "m.caffemodel").dialect == "crfrnn"
