@@ -22,7 +22,25 @@ def make_net(
 ) -> NetSpec:
     """A net out of layers built in code (see `layer`), wired and checked like one that was read.
 
-    Raises CaffeFormatError naming the layer that does not fit."""
+    Args:
+        name: The net's name.
+        inputs: Shape by input blob.
+        layers: The layers in order.
+        phase: "TRAIN" or "TEST".
+        dialect: The dialect whose rules apply, such as "v1" or "v2".
+        force_backward: Whether gradients reach the inputs and blobs of lr_mult 0, too.
+
+    Returns:
+        The net with its shapes inferred.
+
+    Raises:
+        CaffeFormatError: A layer does not fit; the message names it.
+
+    Example:
+        >>> from prototxt_import import layer, make_net
+        >>> make_net("n", {"x": (1, 3, 8, 8)}, [layer("ReLU", "r", "x", "y")]).outputs
+        ('y',)
+    """
     return finish(
         NetSpec(name, dict(inputs), tuple(layers), phase=phase, dialect=dialect, force_backward=force_backward)
     )
@@ -39,9 +57,30 @@ def layer(
     propagate_down: Sequence[bool] = (),
     **options: object,
 ) -> LayerSpec:
-    """A LayerSpec with everything left out resolved: option defaults, one ParamSpec per blob, loss weights.
+    """A layer with everything left out resolved: option defaults, one ParamSpec per blob, loss weights.
 
-    options: fields of the type's options dataclass. Raises ValueError for an unknown type or option."""
+    Args:
+        type: The V2 type name.
+        name: The layer's name.
+        bottoms: Names of the blobs it reads, or the only one.
+        tops: Names of the blobs it makes, or the only one.
+        params: ParamSpecs of the first blobs; the others get the type's default.
+        loss_weights: One per top; None for the type's default.
+        propagate_down: One per bottom, or empty.
+        options: Fields of the type's options dataclass.
+
+    Returns:
+        The layer.
+
+    Raises:
+        CaffeFormatError: The type or an option is unknown, an option is missing or of a wrong value.
+
+    Example:
+        >>> from prototxt_import import layer
+        >>> fc6 = layer("Convolution", "fc6", "pool5", "fc6", num_output=1024, kernel=(3, 3), dilation=(12, 12))
+        >>> fc6.options.dilation, len(fc6.params)
+        ((12, 12), 2)
+    """
     row = lookup(type)
     if row is None:
         raise complain("unknown layer type", layer=name, type_name=type)

@@ -15,7 +15,16 @@ MAX_KNOWN = 1000
 class CaffeFormatError(ValueError):
     """A Caffe file, or a net described by one, that cannot be read, understood or written.
 
-    The message is one line: `file:line: layer 'name' (Type): what is wrong; what to do`, as far as those are known."""
+    The message is one line: `file:line: layer 'name' (Type): what is wrong; what to do`, as far as those are known.
+
+    Example:
+        >>> from prototxt_import import CaffeFormatError, parse_net
+        >>> try:
+        ...     parse_net('layer { name: "a" type: "Relu" bottom: "x" top: "y" }', source="net.prototxt")
+        ... except CaffeFormatError as error:
+        ...     print(error)
+        net.prototxt:1: unknown layer type: Relu (layer 'a'; did you mean 'ReLU'); ...
+    """
 
 
 def complain(

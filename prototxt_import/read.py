@@ -22,11 +22,33 @@ def read_net(
 ) -> NetSpec:
     """Read a prototxt, and with `weights` a model file whose blobs are checked against it and mapped, not copied.
 
-    variables: values of the file's ${NAME} placeholders. dialect: "auto", or one of "v0", "v1", "v2", "x2", "bvlc",
-    "hed", "segnet", "enet", "pspnet" and "crfrnn"; it decides where forks mean different things by one text, and auto
-    puts what it took into the spec's notes. phase, level, stages: the net state that include and exclude rules are
-    held against.
-    Raises CaffeFormatError, one line with file, line, layer and remedy as far as they are known."""
+    Args:
+        path: The prototxt.
+        weights: The .caffemodel or .caffemodel.h5, or None.
+        phase: "TRAIN" or "TEST"; with `level` and `stages` the state that include and exclude rules are held against.
+        variables: Values of the file's ${NAME} placeholders.
+        dialect: "auto", or one of "v0", "v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet" and "crfrnn". It
+            decides where forks mean different things by one text; "auto" puts what it took into the spec's notes.
+        level: The state's level.
+        stages: The state's stages.
+
+    Returns:
+        The net.
+
+    Raises:
+        CaffeFormatError: The files are wrong; one line with file, line, layer and remedy as far as they are known.
+
+    Source:
+        Caffe's UpgradeNetAsNeeded (util/upgrade_proto.cpp) and Net::FilterNet (net.cpp).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from prototxt_import import read_net
+        >>> text = 'input: "x" input_shape { dim: 1 } layer { name: "${ID}" type: "ReLU" bottom: "x" top: "y" }'
+        >>> _ = Path("net.prototxt").write_text(text)
+        >>> read_net("net.prototxt", variables={"ID": "relu"}).layers[0].name
+        'relu'
+    """
     source = str(path)
     return parse_net(load(path, variables), source, weights, phase, variables, dialect, level, stages)
 
@@ -41,7 +63,32 @@ def parse_net(
     level: int = 0,
     stages: Sequence[str] = (),
 ) -> NetSpec:
-    """read_net for text at hand, placeholders already replaced; `source` stands for the file name in errors."""
+    """`read_net` for text at hand, placeholders already replaced.
+
+    Args:
+        text: The prototxt.
+        source: What stands for the file name in errors.
+        weights: As in `read_net`.
+        phase: As in `read_net`.
+        variables: What the placeholders were replaced by; the net remembers them.
+        dialect: As in `read_net`.
+        level: As in `read_net`.
+        stages: As in `read_net`.
+
+    Returns:
+        The net.
+
+    Raises:
+        CaffeFormatError: As `read_net` does.
+
+    Example:
+        >>> from prototxt_import import parse_net
+        >>> net = parse_net('input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } '
+        ...                 'layer { name: "c" type: "Convolution" bottom: "x" top: "y" '
+        ...                 'convolution_param { num_output: 4 kernel_size: 3 dilation: 2 } }')
+        >>> net.blobs["y"]
+        (1, 4, 4, 4)
+    """
     stored = None if weights is None else lambda name: len(read_weights(weights).get(name, ()))
     spec = net_of_text(text, source, phase, variables, dialect, level, stages, stored)
     return spec if weights is None else attach(spec, weights)

@@ -20,15 +20,38 @@ def _frozen(items: Mapping[str, Any]) -> Mapping[str, Any]:
 class NetSpec:
     """A net in one state (phase, level, stages): filtered layers, inferred shapes and, when read, weights.
 
-    dialect: one of prototxt.net.DIALECTS; evidence: what in the file told so, empty for nets built in code. notes:
-    what was taken, and why, where forks mean different things by one text and nobody said which is meant.
-    inputs: shape of every blob fed from outside by legacy `input` fields or Input layers (those are no layers).
-    layers: in file order; no Split layers are inserted. Where names repeat or are absent, the later ones are `name#2`.
-    blobs: shape of every blob, the last writer's for in-place chains.
-    param_shapes: per layer, the shapes of its learnable blobs.
-    outputs: the blobs nobody consumes, in the order in which they appear.
-    weights: arrays by layer name, read-only views of the mapped file where its layout allows.
-    unused_weights: layers of the weight file with blobs that this net lacks; missing_weights: the reverse."""
+    `read_net`, `parse_net` and `make_net` give nets whose shapes are inferred.
+
+    Args:
+        name: The net's name.
+        inputs: Shape of every blob fed from outside by legacy `input` fields or Input layers (those are no layers).
+        layers: In file order; no Split layers are inserted. Where names repeat or are absent, the later ones are
+            `name#2`.
+        phase: "TRAIN" or "TEST".
+        level: The state's level that rules were held against.
+        stages: The state's stages.
+        dialect: One of prototxt.net.DIALECTS.
+        evidence: What in the file told the dialect, empty for nets built in code.
+        notes: What was taken, and why, where forks mean different things by one text and nobody said which is meant.
+        force_backward: Whether gradients reach the inputs and blobs of lr_mult 0, too.
+        blobs: Shape of every blob, the last writer's for in-place chains.
+        param_shapes: Per layer, the shapes of its learnable blobs.
+        outputs: The blobs nobody consumes, in the order in which they appear.
+        weights: Arrays by layer name, read-only views of the mapped file where its layout allows.
+        unused_weights: Layers of the weight file with blobs that this net lacks.
+        missing_weights: Layers with blobs that the weight file lacks.
+        source: The file's name.
+        variables: Values of the ${NAME} placeholders.
+
+    Source:
+        Caffe's NetParameter (caffe.proto) and Net::FilterNet.
+
+    Example:
+        >>> from prototxt_import import layer, make_net
+        >>> net = make_net("n", {"x": (1, 3, 9, 9)}, [layer("Pooling", "p", "x", "y", kernel=(3, 3), stride=(2, 2))])
+        >>> net.blobs["y"], net.outputs
+        ((1, 3, 4, 4), ('y',))
+    """
 
     name: str
     inputs: Mapping[str, Shape]
@@ -62,10 +85,17 @@ class NetSpec:
         return self
 
     def with_inputs(self, shapes: Mapping[str, Shape]) -> NetSpec:
-        """The same net for other input sizes: all shapes inferred again.
+        """The same net for other input sizes: all shapes are inferred again.
 
-        shapes: by input blob, or by a data layer's top (which then has that shape); inputs left out keep theirs.
-        Raises CaffeFormatError naming the layer that does not fit, or an input the net does not have."""
+        Args:
+            shapes: By input blob, or by a data layer's top (which then has that shape); inputs left out keep theirs.
+
+        Returns:
+            The net for these shapes.
+
+        Raises:
+            CaffeFormatError: A layer does not fit, or the net has no such input; the message names it.
+        """
         fed = {top for layer in self.layers if not layer.bottoms for top in layer.tops}
         unknown = [name for name in shapes if name not in self.inputs and name not in fed]
         if unknown:
@@ -78,7 +108,17 @@ class NetSpec:
         return finish(replace(self, inputs=inputs), given)
 
     def layer(self, name: str) -> LayerSpec:
-        """The layer called `name`; KeyError where there is none."""
+        """The layer of a name.
+
+        Args:
+            name: The layer's name.
+
+        Returns:
+            The layer.
+
+        Raises:
+            KeyError: The net has no layer of that name.
+        """
         for one in self.layers:
             if one.name == name:
                 return one

@@ -19,6 +19,7 @@ _FRONTS = (
     "deeplab_repro.compat.pydensecrf",
     "deeplab_repro.crf",
     "deeplab_repro.ops",
+    "prototxt_import",
 )
 # What stands beside `__all__` there.
 _MORE = ("deeplab_repro.ops.aspp.aspp",)
@@ -96,8 +97,11 @@ def _missing(value: Any, text: str, example: bool) -> Iterator[str]:
     if not text.strip():
         yield "docstring"
         return
-    if _arguments(value) and not _has(text, "Args") and not (inspect.isclass(value) and _has(text, "Attributes")):
-        yield "Args:"
+    if _arguments(value) and not (inspect.isclass(value) and _has(text, "Attributes")):
+        if not _has(text, "Args"):
+            yield "Args:"
+        described = set(re.findall(r"^ +(\w+): ", text, re.MULTILINE))
+        yield from (f"{name} in Args:" for name in _arguments(value) if name not in described)
     returned = None if inspect.isclass(value) else inspect.signature(value).return_annotation
     if returned not in (None, "None", "NoReturn") and not _has(text, "Returns") and not _has(text, "Yields"):
         yield "Returns:"

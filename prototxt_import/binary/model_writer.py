@@ -25,11 +25,32 @@ def write_weights(
 ) -> None:
     """Write a .caffemodel, or where the name ends in .h5 an HDF5 model: each layer's blobs, stored as float32.
 
-    spec: the net, whose layers are all written, binary with their settings; None writes the layers of `weights` with
-    nothing but their blobs. dialect: "v1" has `layers` with enum types and four legacy dimensions per blob, "v2", "x2"
-    and "bvlc" have `layer` and blob shapes; HDF5 is alike in all. A blob that layers share is in the binary file once
-    per layer, in HDF5 only under the first, as Caffe has it.
-    Raises CaffeFormatError where blobs do not fit the net, for a layer it does not have or the file cannot name."""
+    A blob that layers share is in the binary file once per layer, in HDF5 only under the first, as Caffe has it.
+
+    Args:
+        weights: Arrays by layer name, in Caffe's blob order.
+        spec: The net, whose layers are all written, binary with their settings; None writes the layers of `weights`
+            with
+            nothing but their blobs.
+        path: The file.
+        dialect: "v1" has `layers` with enum types and four legacy dimensions per blob, "v2", "x2" and "bvlc" have
+            `layer`
+            and blob shapes; HDF5 is alike in all.
+
+    Raises:
+        CaffeFormatError: Blobs do not fit the net, it has no such layer, or the file cannot name it or be written.
+
+    Source:
+        Caffe's Net::ToProto and Net::ToHDF5 (net.cpp).
+
+    Example:
+        >>> import numpy as np
+        >>> from prototxt_import import layer, make_net, read_weights, write_weights
+        >>> net = make_net("n", {"x": (1, 3)}, [layer("InnerProduct", "fc", "x", "y", num_output=2)])
+        >>> write_weights({"fc": [np.ones((2, 3)), np.zeros(2)]}, net, "net.caffemodel.h5")
+        >>> read_weights("net.caffemodel.h5")["fc"][1].tolist()
+        [0.0, 0.0]
+    """
     check_dialect(dialect)
     if spec is not None:
         _check_fit(weights, spec)

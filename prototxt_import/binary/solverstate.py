@@ -25,9 +25,23 @@ _ITER, _LEARNED_NET, _HISTORY, _CURRENT_STEP = 1, 2, 3, 4
 class SolverState:
     """What a solver continues from.
 
-    iter: updates done. learned_net: name of the model file beside it, as the solver's snapshot_prefix had it; nothing
-    opens it here. current_step: steps of the learning rate taken. history: one array per learnable parameter in the
-    order of their first appearance in the net, for AdaDelta and Adam two such runs one behind the other."""
+    Args:
+        iter: Updates done.
+        learned_net: Name of the model file beside it, as the solver's snapshot_prefix had it; nothing opens it here.
+        current_step: Steps of the learning rate taken.
+        history: One array per learnable parameter in the order of their first appearance in the net, for AdaDelta and
+            Adam two such runs one behind the other.
+        source: The file's name.
+
+    Source:
+        Caffe's SolverState (caffe.proto).
+
+    Example:
+        >>> import numpy as np
+        >>> from prototxt_import import SolverState
+        >>> SolverState(iter=2000, learned_net="iter_2000.caffemodel", current_step=1, history=(np.zeros(3),)).iter
+        2000
+    """
 
     iter: int
     learned_net: str
@@ -37,17 +51,47 @@ class SolverState:
 
 
 def read_solverstate(path: str | Path) -> SolverState:
-    """Read a solver's snapshot, binary or HDF5; arrays as in read_weights.
+    """Read a solver's snapshot, binary or HDF5.
 
-    Raises CaffeFormatError with file name and place for anything else."""
+    Args:
+        path: A .solverstate or .solverstate.h5.
+
+    Returns:
+        The state, its arrays as in `read_weights`.
+
+    Raises:
+        CaffeFormatError: The file is something else; the message has its name and the place.
+
+    Example:
+        >>> import numpy as np
+        >>> from prototxt_import import SolverState, read_solverstate, write_solverstate
+        >>> write_solverstate(SolverState(2000, "m.caffemodel", 1, (np.zeros(3),)), "s.solverstate")
+        >>> read_solverstate("s.solverstate").iter
+        2000
+    """
     return _read_hdf5(path) if is_hdf5(path) else _read_binary(path)
 
 
 def write_solverstate(state: SolverState, path: str | Path, dialect: str = "v2") -> None:
     """Write a .solverstate, or where the name ends in .h5 an HDF5 one; history as float32, whole or not at all.
 
-    dialect: "v1" gives binary blobs four legacy dimensions, the others their own shape.
-    Raises CaffeFormatError for an unknown dialect or a file that cannot be written."""
+    Args:
+        state: The state.
+        path: The file.
+        dialect: "v1" gives binary blobs four legacy dimensions, the others their own shape.
+
+    Raises:
+        CaffeFormatError: The dialect is unknown, or the file cannot be written.
+
+    Source:
+        Caffe's SGDSolver::SnapshotSolverStateToBinaryProto and -ToHDF5 (sgd_solver.cpp).
+
+    Example:
+        >>> from prototxt_import import SolverState, read_solverstate, write_solverstate
+        >>> write_solverstate(SolverState(7, "m.caffemodel.h5", 0, ()), "s.solverstate.h5")
+        >>> read_solverstate("s.solverstate.h5").learned_net
+        'm.caffemodel.h5'
+    """
     check_dialect(dialect)
     if str(path).endswith(".h5"):
         replace_file(path, lambda stream: _write_hdf5(state, stream, str(path)))

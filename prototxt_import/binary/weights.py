@@ -52,12 +52,28 @@ class StoredModel:
 
 
 def read_weights(path: str | Path) -> dict[str, list[Array]]:
-    """The blobs of every layer that has any, {layer name: [array, ...]}, in Caffe's blob order and the file's shapes.
+    """The blobs of every layer that has any.
 
-    Arrays are float32, read-only views of the mapped file where it holds packed single precision; else copies
-    (double precision stays float64). HDF5 models (.caffemodel.h5) are read too, as copies; where they leave
-    out a shared blob before another one, an empty array stands in its place.
-    Raises CaffeFormatError with file name and offset."""
+    Args:
+        path: A .caffemodel of any dialect, or a .caffemodel.h5.
+
+    Returns:
+        {layer name: [array, ...]} in Caffe's blob order and the file's shapes. Arrays are float32, read-only views of
+        the
+        mapped file where it holds packed single precision; else copies (double precision stays float64). HDF5 models
+        are
+        read as copies; where they leave out a shared blob before another one, an empty array stands in its place.
+
+    Raises:
+        CaffeFormatError: The file is no model; the message has its name and the offset.
+
+    Example:
+        >>> import numpy as np
+        >>> from prototxt_import import read_weights, write_weights
+        >>> write_weights({"fc": [np.ones((2, 3)), np.zeros(2)]}, None, "fc.caffemodel")
+        >>> [blob.shape for blob in read_weights("fc.caffemodel")["fc"]]
+        [(2, 3), (2,)]
+    """
     if is_hdf5(path):
         return read_hdf5(path)
     found: dict[str, list[Array]] = {}
@@ -68,9 +84,27 @@ def read_weights(path: str | Path) -> dict[str, list[Array]]:
 
 
 def read_mean(path: str | Path) -> Array:
-    """The array in a mean file (one BlobProto, usually of shape (1, C, H, W)), a read-only view of the mapped file.
+    """The array in a mean file.
 
-    Raises CaffeFormatError with file name and offset."""
+    Args:
+        path: A .binaryproto: one BlobProto, usually of shape (1, C, H, W).
+
+    Returns:
+        The array, a read-only view of the mapped file.
+
+    Raises:
+        CaffeFormatError: The file is no mean; the message has its name and the offset.
+
+    Example:
+        >>> import struct
+        >>> from pathlib import Path
+        >>> from prototxt_import import read_mean
+        >>> numbers = struct.pack("<3f", 104, 117, 123)
+        >>> sides = bytes([8, 1, 16, 3, 24, 1, 32, 1])  # num, channels, height, width of the old BlobProto
+        >>> _ = Path("mean.binaryproto").write_bytes(sides + bytes([42, len(numbers)]) + numbers)
+        >>> read_mean("mean.binaryproto").ravel().tolist()
+        [104.0, 117.0, 123.0]
+    """
     wire = Wire(path)
     array = read_blob(wire, Field(0, BYTES, 0, 0, 0, wire.size))
     if not array.size:

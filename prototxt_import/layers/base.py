@@ -57,7 +57,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Options:
-    """Base of every type's options; by itself a layer without any, whose tops look like its bottoms."""
+    """Base of every type's options; by itself a layer without any, whose tops look like its bottoms.
+
+    Example:
+        >>> from prototxt_import import Options
+        >>> Options().shapes([(1, 3, 8, 8)], tops=1)
+        ((1, 3, 8, 8),)
+    """
 
     field: ClassVar[str] = ""
     pointwise: ClassVar[bool] = False
@@ -66,7 +72,18 @@ class Options:
 
     @classmethod
     def parse(cls: type[T], message: Any, context: Context) -> T:
-        """Options from a LayerParameter of the text schema; by default the like-named fields of the type's message."""
+        """Read options from a layer's message; by default the like-named fields of the type's own.
+
+        Args:
+            message: A LayerParameter of the text schema.
+            context: What else decides: phase, dialect, and how many blobs the layer names.
+
+        Returns:
+            The options.
+
+        Raises:
+            ValueError: A field is missing or has a wrong value.
+        """
         source = getattr(message, cls.field) if cls.field else None
         found = {}
         for one in dataclasses.fields(cls):
@@ -79,56 +96,127 @@ class Options:
         return cls(**found).resolve(context.bottoms)
 
     def resolve(self: T, bottoms: int) -> T:
-        """These options with what depends on the number of bottoms filled in."""
+        """Fill in what depends on the number of bottoms.
+
+        Args:
+            bottoms: How many bottoms the layer has.
+
+        Returns:
+            These options, or others.
+        """
         return self
 
     def emit(self, message: Any, dialect: str) -> None:
-        """Write these options into a layer message of `dialect`; what equals the schema's default is left out."""
+        """Write these options into a layer's message; what equals the schema's default is left out.
+
+        Args:
+            message: A LayerParameter, which is changed.
+            dialect: The dialect of its schema.
+
+        Raises:
+            ValueError: The dialect cannot express an option.
+        """
         if not self.field:
             return
         for one in dataclasses.fields(self):
             put(message, self.field, one.name, getattr(self, one.name))
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
-        """Shapes of the tops; None where only the data can tell."""
+        """Infer the shapes of the tops.
+
+        Args:
+            bottoms: Shapes of the bottoms.
+            tops: How many tops the layer has.
+
+        Returns:
+            One shape per top; None where only the data can tell.
+
+        Raises:
+            ValueError: The bottoms do not fit.
+        """
         if len(bottoms) < tops:
             raise ValueError(f"needs as many bottoms as tops, has {len(bottoms)} and {tops}")
         return tuple(bottoms[:tops])
 
     def blob_count(self, bottoms: int) -> int:
-        """How many learnable blobs the layer has."""
+        """How many learnable blobs the layer has.
+
+        Args:
+            bottoms: How many bottoms the layer has.
+
+        Returns:
+            The number of blobs.
+        """
         return 0
 
     def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
-        """Shapes of the learnable blobs in Caffe's order."""
+        """The shapes of the learnable blobs in Caffe's order.
+
+        Args:
+            bottoms: Shapes of the bottoms.
+
+        Returns:
+            One shape per blob.
+        """
         return ()
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
-        """What of a map (N, C, H, W) an element of the top depends on, by row and by column.
+        """What of a map (N, C, H, W) an element of the top depends on; by default a pointwise type's own place.
 
-        None: all of it, or an element of the top has no place. By default a pointwise type's own place."""
+        Args:
+            bottom: Shape of the first bottom.
+            top: Shape of the top.
+
+        Returns:
+            (low, high, step) by row and by column: element i depends on elements step * i + low to step * i + high.
+            None:
+            on all of it, or an element of the top has no place.
+        """
         return (HERE, HERE) if self.pointwise else None
 
     def per_position(self: T, flat: bool) -> T | None:
-        """Options under which a pointwise type does to every position of a map what it did; None where there are none.
+        """Options under which a pointwise type does to every position of a map what it did.
 
         Args:
-            flat: whether its bottom had two axes, the last the channels', where the map has four."""
+            flat: Whether its bottom had two axes, the last the channels', where the map has four.
+
+        Returns:
+            The options, or None where there are none.
+        """
         axis = getattr(self, "axis", 1)
         if self.pointwise and axis == -1 and flat:
             return dataclasses.replace(self, **{"axis": 1})
         return self if self.pointwise and axis == 1 else None
 
     def per_channel(self, params: Sequence[Shape]) -> bool:
-        """Whether an affine type with one bottom has one factor and summand per channel; params: its blobs' shapes."""
+        """Whether an affine type with one bottom has one factor and summand per channel.
+
+        Args:
+            params: Shapes of the learnable blobs.
+
+        Returns:
+            The answer.
+        """
         return True
 
     def multiply_accumulates(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
-        """Multiply-accumulates of one forward pass, of layers that are a matrix product."""
+        """Multiply-accumulates of one forward pass, of layers that are a matrix product.
+
+        Args:
+            bottoms: Shapes of the bottoms.
+            tops: Shapes of the tops.
+
+        Returns:
+            Their number, 0 for other layers.
+        """
         return 0
 
     def idle_in_test(self) -> bool:
-        """Whether a train_only type is the identity in phase TEST under these options."""
+        """Whether a train_only type is the identity in phase TEST under these options.
+
+        Returns:
+            The answer.
+        """
         return True
 
     def from_batch(self, phase: str) -> bool:
@@ -140,15 +228,30 @@ class Options:
         return False
 
     def fixed_blobs(self) -> frozenset[int]:
-        """The learnable blobs that training never moves, whatever multipliers the file gives them."""
+        """The learnable blobs that training never moves, whatever multipliers the file gives them.
+
+        Returns:
+            Their indices.
+        """
         return frozenset()
 
     def nominal(self, tops: Sequence[str]) -> tuple[Shape, ...] | None:
-        """Likely shapes of a source's tops where only the data can tell, so that a net has parameters to begin with."""
+        """Likely shapes of a source's tops where only the data can tell, so that a net has parameters to begin with.
+
+        Args:
+            tops: Names of the tops.
+
+        Returns:
+            One shape per top, or None where there is nothing to go by.
+        """
         return None
 
     def rule(self) -> str:
-        """Which of the meanings that forks give to the text of this type is meant; '' where it has but one."""
+        """Which of the meanings that forks give to the text of this type is meant.
+
+        Returns:
+            The meaning's name, "" where the type has but one.
+        """
         return ""
 
 

@@ -27,18 +27,42 @@ _SCALARS = {int: "int", float: "float", bool: "bool", str: "str", Filler: "fille
 
 
 def layer_type(name: str, *, field: str = "", number: int | None = None, **row: Any) -> Callable[[type[T]], type[T]]:
-    """Class decorator: layers of type `name` have the options of this dataclass, a subclass of Options.
+    """Class decorator: layers of a type of your own have the options of this dataclass, a subclass of Options.
 
-    field: the layer's field that holds its parameters, "" for none. The dataclass tells its message: a field per
-    attribute, of type int, float, bool, str, Filler, Literal["A", "B"] (an enum) or, repeated, tuple[int, ...] etc.
-    An attribute without a default must be in the file, one with `| None = None` may be absent.
-    number: that of `field` in binary files; without one, written models hold such layers' blobs alone. Attributes
-    number from 1 on, or as their metadata say: field(default=0, metadata={"number": 7}).
-    row: the other facts of a LayerType: bottoms, tops (least and most), loss, data, frozen, v1 (the type's name in the
-    first format), pointwise (then nets of such layers can be made dense), affine (then they fold into convolutions, see
-    deeplab_repro.layers.CaffeLayer.channel_map), train_only, scorer, decides, only_sizes.
+    The dataclass tells the type's message: a field per attribute, of type int, float, bool, str, Filler,
+    Literal["A", "B"] (an enum) or, repeated, tuple[int, ...] etc. An attribute without a default must be in the file,
+    one
+    with `| None = None` may be absent. Attributes number from 1 on, or as their metadata say:
+    field(default=0, metadata={"number": 7}).
 
-    Raises ValueError for a name that is taken or an attribute of another type."""
+    Args:
+        name: The type's name in prototxts.
+        field: The layer's field that holds its parameters, "" for none.
+        number: That of `field` in binary files; without one, written models hold such layers' blobs alone.
+        row: The other facts of a LayerType: bottoms, tops (least and most), loss, data, frozen, v1 (the type's name in
+            the
+            first format), pointwise (then nets of such layers can be made dense), affine (then they fold into
+            convolutions,
+            see deeplab_repro.layers.CaffeLayer.channel_map), train_only, scorer, decides, only_sizes.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        ValueError: The name is taken, or an attribute is of another type.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from prototxt_import import Options, layer_type, parse_net
+        >>> @layer_type("ExampleShift", field="example_shift_param")
+        ... @dataclass(frozen=True)
+        ... class ExampleShiftOptions(Options):
+        ...     shift: float = 0.0
+        >>> net = parse_net('input: "x" input_shape { dim: 1 } layer { name: "s" type: "ExampleShift" bottom: "x" '
+        ...                 'top: "y" example_shift_param { shift: 2 } }')
+        >>> net.layers[0].options.shift
+        2.0
+    """
 
     def enter(options: type[T]) -> type[T]:
         if lookup(name) is not None:

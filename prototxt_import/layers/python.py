@@ -44,14 +44,24 @@ def parameters(text: str) -> dict[str, Any]:
 class PythonLayerOptions(Options):
     """Base of options that stand in a Python layer's param_str, one attribute per key of its dictionary.
 
-    python_module: the module that holds the class, for files that are written.
+    The class attribute `python_module` is the module that holds the layer's class, for files that are written.
+
+    Source:
+        Caffe's PythonParameter (caffe.proto).
 
     Example:
-        @layer_type("CropToEven")  # the name of the class: python_param { module: "crops" layer: "CropToEven" }
-        @dataclass(frozen=True)
-        class CropToEvenOptions(PythonLayerOptions):
-            python_module = "crops"
-            margin: int = 0
+        >>> from dataclasses import dataclass
+        >>> from prototxt_import import PythonLayerOptions, layer_type, parse_net
+        >>> @layer_type("ExampleMargin")  # the name of the Python class, too
+        ... @dataclass(frozen=True)
+        ... class ExampleMarginOptions(PythonLayerOptions):
+        ...     python_module = "crops"
+        ...     margin: int = 0
+        >>> net = parse_net('input: "x" input_shape { dim: 1 } layer { name: "c" type: "Python" bottom: "x" top: "y" '
+        ...                 'python_param { module: "crops" layer: "ExampleMargin" param_str: "'
+        ...                 + str({"margin": 4}) + '" } }')
+        >>> net.layers[0].options.margin
+        4
     """
 
     python_module: ClassVar[str] = ""

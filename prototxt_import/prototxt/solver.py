@@ -24,7 +24,15 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class NetState:
-    """The state in which a solver builds a net, on top of its phase."""
+    """The state in which a solver builds a net, on top of its phase.
+
+    Args:
+        level: The level that min_level and max_level rules are held against.
+        stages: The stages that stage and not_stage rules are held against.
+
+    Source:
+        Caffe's NetState (caffe.proto).
+    """
 
     level: int = 0
     stages: tuple[str, ...] = ()
@@ -34,9 +42,23 @@ class NetState:
 class SolverSpec:
     """A solver file, every value resolved; two spellings of one solver are equal.
 
-    type: the new name ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam") also where the file has the old
-    enum. net, train_net: file names as written, "" where absent. rms_decay: None where the file is silent, since the
-    dialects disagree (0 in v2, 0.99 in x2 and BVLC)."""
+    Attributes of the same name as a field of the file mean what they mean there; those that need a word follow.
+
+    Attributes:
+        type: The new name ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam") also where the file has the old
+            enum.
+        net: File name as written, "" where absent; so is `train_net`.
+        rms_decay: None where the file is silent, since the dialects disagree (0 in v2, 0.99 in x2 and BVLC).
+        source: The file's name.
+
+    Source:
+        Caffe's SolverParameter (caffe.proto).
+
+    Example:
+        >>> from prototxt_import import SolverSpec
+        >>> SolverSpec(base_lr=0.001, lr_policy="poly", power=0.9, max_iter=20000).momentum
+        0.0
+    """
 
     net: str = ""
     train_net: str = ""
@@ -79,7 +101,28 @@ class SolverSpec:
 
 
 def read_solver(path: str | Path, variables: Mapping[str, str] | None = None) -> SolverSpec:
-    """Read a solver prototxt; CaffeFormatError with line and remedy where it is wrong, or holds its nets inline."""
+    """Read a solver prototxt.
+
+    Args:
+        path: The file.
+        variables: Values of its ${NAME} placeholders.
+
+    Returns:
+        The solver.
+
+    Raises:
+        CaffeFormatError: The file is wrong, or holds its nets inline; the message has line and remedy.
+
+    Source:
+        Caffe's UpgradeSolverAsNeeded (util/upgrade_proto.cpp).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from prototxt_import import read_solver
+        >>> _ = Path("solver.prototxt").write_text('net: "n.prototxt" lr_policy: "fixed" solver_type: ADAGRAD')
+        >>> read_solver("solver.prototxt").type
+        'AdaGrad'
+    """
     source = str(path)
     text = load(path, variables)
     message = parse(text, "SolverParameter", source, scan(text, source))

@@ -26,14 +26,36 @@ _FIRST = ("name", "type", "bottom", "top", "loss_weight", "propagate_down", "par
 
 
 def net_text(spec: NetSpec, dialect: str = "v2") -> str:
-    """The prototxt of a net: "v1" with `layers { type: CONVOLUTION }` and `hole`; all others with `layer {}`.
+    """The prototxt of a net.
 
-    dialect "text" is the union of all, which no single fork reads. Where forks give the same text other meanings a
-    first comment says which one is meant, which reading heeds.
+    Args:
+        spec: The net.
+        dialect: "v1" with `layers { type: CONVOLUTION }` and `hole`; all others with `layer {}`. "text" is the union of
+            all, which no single fork reads.
 
-    Reading it in spec.phase and that dialect gives an equal spec, except where the dialects differ in rules that only
-    one can write (SoftmaxWithLoss "WEIGHTED", ArgMax per pixel, the CRF's unary), which then become their nearest kin.
-    Raises CaffeFormatError naming the layer the dialect cannot express."""
+    Returns:
+        The text, without weights. Where forks give the same text other meanings a first comment says which one is
+        meant,
+        which reading heeds.
+
+    Raises:
+        CaffeFormatError: The dialect cannot express a layer; the message names it.
+
+    Example:
+        >>> from prototxt_import import layer, make_net, net_text
+        >>> net = make_net("n", {"x": (1, 3)}, [layer("ReLU", "r", "x", "y")])
+        >>> print(net_text(net))
+        name: "n"
+        input: "x"
+        input_shape { dim: 1 dim: 3 }
+        layer {
+          name: "r"
+          type: "ReLU"
+          bottom: "x"
+          top: "y"
+        }
+        <BLANKLINE>
+    """
     if dialect != "text":
         check_dialect(dialect)
     out = io.StringIO()
@@ -58,7 +80,23 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
 
 
 def write_net(spec: NetSpec, path: str | Path, dialect: str = "v2") -> None:
-    """Write net_text(spec, dialect) to a file."""
+    """Write `net_text` to a file, whole or not at all.
+
+    Args:
+        spec: The net.
+        path: The file.
+        dialect: As in `net_text`.
+
+    Raises:
+        CaffeFormatError: The dialect cannot express a layer, or the file cannot be written.
+
+    Example:
+        >>> from prototxt_import import layer, make_net, read_net, write_net
+        >>> net = make_net("n", {"x": (1, 3)}, [layer("ReLU", "r", "x", "y")])
+        >>> write_net(net, "net.prototxt")
+        >>> read_net("net.prototxt") == net
+        True
+    """
     text = net_text(spec, dialect)
     replace_file(path, lambda stream: stream.write(text.encode()))
 
