@@ -89,6 +89,12 @@ def parse_net(
         >>> net.blobs["y"]
         (1, 4, 4, 4)
     """
-    stored = None if weights is None else lambda name: len(read_weights(weights).get(name, ()))
+    counts: dict[str, int] = {}
+
+    def stored(name: str) -> int:
+        if weights is not None and not counts:
+            counts.update({layer: len(blobs) for layer, blobs in read_weights(weights).items()})
+        return counts.get(name, 0)
+
     spec = net_of_text(text, source, phase, variables, dialect, level, stages, stored)
     return spec if weights is None else attach(spec, weights)

@@ -35,6 +35,10 @@ class BN(CaffeLayer):
         if self.stored or (o.blobs == 2 and o.bn_mode == "INFERENCE"):
             scale, shift = self._map(*self.blobs())
             return torch.addcmul(self._row(shift, x), x, self._row(scale, x))
+        if not x.numel():
+            # Nothing to take statistics of, and nothing that they would change.
+            none = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+            return (x * 1, *none)[: len(self.layer.tops)] if len(self.layer.tops) > 1 else x * 1
         y = torch.batch_norm(
             x,
             self.weight.reshape(-1),

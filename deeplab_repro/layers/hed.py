@@ -11,6 +11,8 @@ def balanced_cross_entropy(x: Tensor, target: Tensor) -> Tensor:
 
     Of P targets equal to 1 and Q equal to 0 the former count Q / (P + Q), the latter P / (P + Q); NaN where there are
     neither. Other targets count in none of this, but send back the plain gradient sigmoid(x) - t, as in the fork."""
+    if x.dim() == 1:
+        x, target = x.unsqueeze(1), target.unsqueeze(1)
     entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none").flatten(1)
     target = target.flatten(1)
     ones, zeros = target == 1, target == 0

@@ -132,6 +132,7 @@ def aligned(layers: Sequence[LayerSpec], index: int) -> tuple[int, int]:
     Every layer maps coordinates of its input to those of its output; both bottoms are followed to a blob that they
     share. Offsets of Crops before it must stand in their options already. Raises ValueError where the two do not
     belong together pixel for pixel, as the forks do."""
+    layers = layers[: index + 1]
     first, second = layers[index].bottoms
     ways = _way(layers, first)
     to_source = {blob: maps for blob, maps in ways}
@@ -158,7 +159,9 @@ def _way(layers: Sequence[LayerSpec], blob: str) -> list[tuple[str, tuple[_Map, 
     """The blobs from `blob` back to its source, each with the map from its coordinates to those of `blob`."""
     same = (Fraction(1), Fraction(0))
     found = [(blob, (same, same))]
-    while (layer := _producer(layers, blob)) is not None:
+    before = len(layers)
+    while (before := _producer(layers, blob, before)) >= 0:
+        layer = layers[before]
         blob = layer.bottoms[0]
         steps = _steps(layer)
         maps = found[-1][1]
@@ -170,20 +173,24 @@ def _until(layers: Sequence[LayerSpec], blob: str, wanted: set[str]) -> tuple[st
     """The first blob on the way back from `blob` that is wanted, with the map from its coordinates to `blob`'s."""
     same = (Fraction(1), Fraction(0))
     maps = (same, same)
+    before = len(layers)
     while blob not in wanted:
-        layer = _producer(layers, blob)
-        if layer is None:
+        before = _producer(layers, blob, before)
+        if before < 0:
             return None, maps
+        layer = layers[before]
         steps = _steps(layer)
         maps = (_after(steps[0], maps[0]), _after(steps[1], maps[1]))
         blob = layer.bottoms[0]
     return blob, maps
 
 
-def _producer(layers: Sequence[LayerSpec], blob: str) -> LayerSpec | None:
-    """The first layer that makes a blob; None for a source's and for an input."""
-    made = next((layer for layer in layers if blob in layer.tops and blob not in layer.bottoms), None)
-    return made if made is not None and made.bottoms else None
+def _producer(layers: Sequence[LayerSpec], blob: str, before: int) -> int:
+    """Index of the first layer that makes a blob, one before another layer's; -1 for a source's and for an input."""
+    for index, layer in enumerate(layers[:before]):
+        if blob in layer.tops and blob not in layer.bottoms:
+            return index if layer.bottoms else -1
+    return -1
 
 
 def _steps(layer: LayerSpec) -> tuple[_Map, _Map]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, register
 from prototxt_import.layers.python import parameters, put_python
+from prototxt_import.values import Shape
 
 
 @register("SpatialDropout", field="python_param", pointwise=True)
@@ -28,6 +30,11 @@ class SpatialDropoutOptions(Options):
     def draws_itself(self) -> bool:
         return self.phase == "TRAIN"
 
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        if len(bottoms[0]) < 2:
+            raise ValueError(f"needs a bottom with channels on axis 1, got {list(bottoms[0])}")
+        return (bottoms[0],)
+
     @classmethod
     def parse(cls, message: Any, context: Context) -> SpatialDropoutOptions:
         given = parameters(message.python_param.param_str)
@@ -36,7 +43,7 @@ class SpatialDropoutOptions(Options):
             raise ValueError(f"{missing[0]} is missing in param_str")
         try:
             p = float(given["p"])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"p is {given['p']!r} in param_str; it must be a number") from None
         return cls(p, str(given["phase"]))
 

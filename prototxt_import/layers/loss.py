@@ -208,6 +208,8 @@ class SigmoidCrossEntropyLossOptions(Options):
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         if count(bottoms[0]) != count(bottoms[1]):
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
+        if self.balanced and not bottoms[0]:
+            raise ValueError("needs a bottom with items on axis 0, got []")
         return ((), bottoms[0])[: max(tops, 1)]
 
 

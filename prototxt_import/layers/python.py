@@ -88,7 +88,7 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
     if kind in (int, float) and isinstance(value, str):
         try:
             return kind(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ValueError(f"{name} is {value!r} in param_str; it must be a number") from None
     return tuple(value) if isinstance(value, list) else value
 

@@ -115,14 +115,14 @@ def settled(
     notes: dict[str, str] = {}
     for index, layer in enumerate(layers):
         options: Any = layer.options
-        if isinstance(options, CropOptions) and options.automatic:
+        if isinstance(options, CropOptions) and options.automatic and len(layer.bottoms) == 2:
             try:
                 offset = aligned(result, index)
             except ValueError as error:
                 raise problem(layer, source, error) from None
             result[index] = dataclasses.replace(layer, options=dataclasses.replace(options, offset=offset))
         elif isinstance(options, InfogainLossOptions) and not options.takes:
-            before = next((one.type for one in reversed(result[:index]) if layer.bottoms[0] in one.tops), "")
+            before = next((one.type for one in reversed(result[:index]) if {*layer.bottoms[:1]} & {*one.tops}), "")
             if before == "Softmax":
                 probabilities = dataclasses.replace(options, takes="probabilities")
                 result[index] = dataclasses.replace(layer, options=probabilities)

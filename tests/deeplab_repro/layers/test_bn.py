@@ -59,3 +59,24 @@ def test_double_precision_gradient_of_the_batch_rule(rng):
     net = bn("scale_filler { value: 1.5 } bn_mode: LEARN", "TEST").double()
     x = torch.randn(2, 3, 5, 7, generator=rng, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: net(x=x)["y"], x)
+
+
+def test_an_empty_batch_changes_nothing():
+    net = bn("momentum: 0.5")
+    before = [blob.clone() for blob in net.params["bn"]]
+    assert net(x=torch.zeros(0, 3, 5, 7))["y"].shape == (0, 3, 5, 7)
+    assert all(torch.equal(blob, was) for blob, was in zip(net.params["bn"], before, strict=True))
+
+
+def test_folded_into_a_convolution_it_gives_the_same(rng):
+    text = HEAD + 'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { '
+    text += 'num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } } '
+    text += 'layer { name: "bn" type: "BN" bottom: "c" top: "c" bn_param { frozen: true '
+    text += "slope_filler { value: 2 } bias_filler { value: 0.5 } } }"
+    net = CaffeNet(parse_net(text), rng)
+    with torch.no_grad():
+        net.params["bn"][2].fill_(0.1)
+    x = torch.randn(2, 3, 5, 7, generator=rng)
+    prepared = net.prepare(x)
+    assert len(prepared.layers) == 1
+    assert torch.allclose(prepared(x=x)["c"], net(x=x)["c"], atol=1e-5)

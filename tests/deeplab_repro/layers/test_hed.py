@@ -34,3 +34,10 @@ def test_neither_class_is_not_a_number():
     loss.backward()
     assert loss.isnan()
     assert x.grad.flatten().tolist() == [0.0, 0.0]
+
+
+def test_an_item_may_be_one_number():
+    x = torch.tensor([0.5, -1.0])
+    assert balanced_cross_entropy(x, torch.tensor([1.0, 0.0])) == balanced_cross_entropy(
+        x[:, None], torch.tensor([[1.0], [0.0]])
+    )

@@ -105,3 +105,12 @@ def test_deconvnet_wiring_loads_and_runs(tmp_path, rng):
     blobs = net(data=torch.randn(1, 3, 9, 11, generator=rng), blobs="all")
     assert blobs["unpool1"].shape == (1, 4, 9, 11)
     assert torch.equal(blobs["unpool1"].amax((2, 3)), blobs["pool1"].amax((2, 3)).clamp(min=0))
+
+
+def test_sampled_dropout_stays_in_a_prepared_net():
+    text = (
+        'input: "x" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 } layer { name: "d" type: "Dropout" bottom: "x" top: "y" '
+    )
+    net = CaffeNet(parse_net(text + "dropout_param { sample_weights_test: true } }"))
+    x = torch.ones(1, 3, 9, 9)
+    assert net.prepare(x)(x=x)["y"].unique().tolist() == [0, 2]

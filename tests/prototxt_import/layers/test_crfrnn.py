@@ -73,6 +73,13 @@ def test_a_crop_that_reaches_beyond_its_bottom_is_refused():
     assert "layer 'crop' (Crop): axis 2: offset 0 and size 16 exceed 15" in message
 
 
+def test_layers_in_a_circle_end_the_search():
+    text = conv("a", "b") + conv("b", "a") + crop("a", "data")
+    assert "come from no common blob" in refusal(DATA + text)
+    lone = "layer { type: 'Crop' name: 'crop' bottom: 'data' top: 'cut' }"
+    assert "layer 'crop' (Crop): has 1 bottoms; it takes 2" in refusal(DATA + lone)
+
+
 def test_an_unknown_layer_on_the_way_is_named():
     text = conv("c", "data", pad=3) + 'layer { name: "f" type: "InnerProduct" bottom: "c" top: "f" '
     text += "inner_product_param { num_output: 3 } }\n"
