@@ -134,6 +134,8 @@ def _write_hdf5(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, st
         data = file.create_group("data")
         for name, params in layers.items():
             if not all(part.strip(".") for part in name.split("/")):
+                if not weights.get(name):
+                    continue  # nothing to hold, such as a layer whose name is absent
                 raise complain(f"layer {name!r} has a name that HDF5 cannot hold; write a binary model", source=source)
             try:
                 group = data.require_group(name)
