@@ -220,11 +220,22 @@ class Options:
         return True
 
     def from_batch(self, phase: str) -> bool:
-        """Whether a pass takes statistics from its batch, as BatchNorm does without use_global_stats."""
+        """Whether a pass takes statistics from its batch, as BatchNorm does without use_global_stats.
+
+        Args:
+            phase: "TRAIN" or "TEST".
+
+        Returns:
+            The answer.
+        """
         return getattr(self, "use_global_stats", True) is False
 
     def draws_itself(self) -> bool:
-        """Whether a pass draws random numbers beyond Dropout's masks."""
+        """Whether a pass draws random numbers beyond Dropout's masks.
+
+        Returns:
+            The answer.
+        """
         return False
 
     def fixed_blobs(self) -> frozenset[int]:
