@@ -47,10 +47,16 @@ def _entry(name):
         return getattr(_models, name)(_weights(pretrained), **facts)
 
     entry.__name__ = entry.__qualname__ = name
-    entry.__doc__ = (
-        f"{_models.__dict__[name].__doc__}\n\npretrained: a .caffemodel or a port's .pth, its name in torch.hub's "
-        "checkpoints folder, or a name of `deeplab weights list` that was fetched; False for fresh weights."
-    )
+    entry.__doc__ = f"""{_models.__dict__[name].__doc__.splitlines()[0]}
+
+    Args:
+        pretrained: A .caffemodel or a port's .pth, its name in torch.hub's checkpoints folder, or a name of
+            `deeplab weights list` that was fetched; False for fresh weights.
+        facts: What `deeplab_repro.models.{name}` takes beside weights.
+
+    Returns:
+        The net.
+    """
     return entry
 
 

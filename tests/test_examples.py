@@ -19,10 +19,16 @@ _FRONTS = (
     "deeplab_repro.compat.pydensecrf",
     "deeplab_repro.crf",
     "deeplab_repro.ops",
+    "deeplab_repro.zoo",
+    "deeplab_repro.zoo.models",
     "prototxt_import",
 )
 # What stands beside `__all__` there.
-_MORE = ("deeplab_repro.ops.aspp.aspp",)
+_MORE = (
+    "deeplab_repro.ops.aspp.aspp",
+    "deeplab_repro.zoo.models.build",
+    "deeplab_repro.zoo.models.fresh_net",
+)
 
 
 def _public_names() -> Iterator[tuple[str, str]]:

@@ -28,12 +28,33 @@ def build(
     init: str | os.PathLike[str] | None = None,
     **facts: Any,
 ) -> CaffeNet:
-    """The zoo's variant `name` as a net.
+    """The zoo's variant of a name as a net.
 
-    weights: a .caffemodel or .caffemodel.h5, matched by layer name, or a .pth of a port (see ports); layers it lacks,
-    and all layers without it, are drawn from their fillers. init: a model to begin training with instead, such as
-    VGG-16's, of which transplant takes what fits. num_classes, dataset, phase, facts: as zoo.spec takes them.
-    Raises ValueError for unknown names and facts, CaffeFormatError, a ValueError, for weights that do not fit."""
+    Args:
+        name: One of `zoo.names`.
+        weights: A .caffemodel or .caffemodel.h5, matched by layer name, or a .pth of a port (see ports); layers it
+            lacks,
+            and all layers without it, are drawn from their fillers.
+        num_classes: As `zoo.spec` takes it.
+        dataset: As `zoo.spec` takes it.
+        phase: As `zoo.spec` takes it.
+        init: A model to begin training with instead, such as VGG-16's, of which transplant takes what fits.
+        facts: As `zoo.spec` takes them.
+
+    Returns:
+        The net.
+
+    Raises:
+        ValueError: A name or fact is unknown, or `weights` and `init` are both given.
+        CaffeFormatError: The weights do not fit.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.zoo import models
+        >>> net = models.build("deeplab_largefov", width=0.05)
+        >>> net(data=torch.zeros(1, 3, 33, 33))["fc8_interp"].shape
+        torch.Size([1, 21, 33, 33])
+    """
     spec = zoo.spec(name, num_classes, dataset, phase, **facts)
     if weights is not None and init is not None:
         raise ValueError("weights and init exclude each other: trained weights need no beginning")
@@ -47,7 +68,21 @@ def build(
 def fresh_net(spec: NetSpec) -> CaffeNet:
     """The net of a spec; where it has no weights, the fillers draw, and statistics are mean 0 and variance 1.
 
-    Caffe's fillers would make the variance 0."""
+    Caffe's fillers would make the variance 0.
+
+    Args:
+        spec: The net's description.
+
+    Returns:
+        The net.
+
+    Example:
+        >>> from deeplab_repro.zoo.models import fresh_net
+        >>> from prototxt_import import layer, make_net
+        >>> net = fresh_net(make_net("n", {"x": (1, 2, 4, 4)}, [layer("BatchNorm", "bn", "x", "y")]))
+        >>> [blob.tolist() for blob in net.params["bn"]]
+        [[0.0, 0.0], [1.0, 1.0], [1.0]]
+    """
     net = CaffeNet(spec)
     for layer in spec.layers:
         if layer.type == "BatchNorm" and layer.name not in spec.weights:
@@ -73,8 +108,32 @@ def _entry(name: str) -> Callable[..., CaffeNet]:
 
     entry.__name__ = entry.__qualname__ = name
     count = f", {row.parameters:,} parameters with 21 classes" if row.parameters else ""
-    entry.__doc__ = f"{row.title}{count}; arguments as for `build`."
+    entry.__doc__ = _ENTRY_DOC.format(title=row.title + count, name=name)
     return entry
+
+
+_ENTRY_DOC = """{title}.
+
+Args:
+    weights: As for `build`, like all that follow.
+    num_classes: Outputs of the score layer.
+    dataset: Ends the score layer's name.
+    phase: "TEST" or "TRAIN".
+    init: A model to begin training with.
+    facts: As `zoo.spec` takes them.
+
+Returns:
+    The net.
+
+Raises:
+    ValueError: As for `build`.
+
+Example:
+    >>> from deeplab_repro import models
+    >>> net = models.{name}(width=0.02)
+    >>> list(net.inputs)
+    ['data']
+"""
 
 
 globals().update({name: _entry(name) for name in __all__})

@@ -200,13 +200,36 @@ def resnet101_spec(
 ) -> NetSpec:
     """DeepLab v2 on ResNet-101 at stride 8 (44,153,980 parameters at full width with ASPP, shared by all scales).
 
-    width: factor on all channels. depths: blocks of the four stages. head: "aspp", four 3x3 classifiers of rates 6 to
-    24 whose scores are summed, or "largefov", one of rate 12. multi_scale: the image at 1, 0.75 and 0.5 through the
-    same weights, scores fused by their maximum; it needs sizes of the form 32k + 1, as all three have to fit.
-    phase: "TEST" ends in fc1_interp, the scores eight times as large; "TRAIN" takes `label` as well: one loss and
-    accuracy, or with multi_scale losses of the fused scores and of each scale.
-    Raises ValueError for another phase or head, a wrong number of depths, CaffeFormatError where the scales do not fit.
-    Source: Chen et al., PAMI 2018, and the released prototxts."""
+    Args:
+        num_classes: Outputs of the layer `classifier`.
+        width: Factor on all channels.
+        depths: Blocks of the four stages.
+        head: "aspp", four 3x3 classifiers of rates 6 to 24 whose scores are summed, or "largefov", one of rate 12.
+        multi_scale: Whether the image goes at 1, 0.75 and 0.5 through the same weights, scores fused by their maximum;
+            it
+            needs sizes of the form 32k + 1, as all three have to fit.
+        size: (height, width) of the input `data` in pixels.
+        batch: Images of one pass.
+        phase: "TEST" ends in fc1_interp, the scores eight times as large; "TRAIN" takes `label` as well: one loss and
+            accuracy, or with multi_scale losses of the fused scores and of each scale.
+        classifier: Name of the score layer.
+        name: The net's name.
+
+    Returns:
+        The net, its shapes inferred.
+
+    Raises:
+        ValueError: The phase or head is unknown, or the number of depths is wrong.
+        CaffeFormatError: The scales do not fit the size.
+
+    Source:
+        Chen et al., PAMI 2018, and the released prototxts.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.resnet101_spec(depths=(1, 1, 1, 1), size=(65, 65)).blobs["fc1_interp"]
+        (1, 21, 65, 65)
+    """
     if phase not in ("TRAIN", "TEST"):
         raise ValueError(f"phase must be TRAIN or TEST, got {phase!r}")
     if head not in HEADS:

@@ -14,7 +14,12 @@ from prototxt_import.errors import nearest
 
 @dataclass(frozen=True)
 class Backbone:
-    """build: makes a NetSpec of a row's facts; classifier: the start of the score layer's name."""
+    """What makes a row's network.
+
+    Args:
+        build: Makes a NetSpec of a row's facts.
+        classifier: The start of the score layer's name.
+    """
 
     build: Callable[..., NetSpec]
     classifier: str
@@ -25,8 +30,30 @@ BACKBONES = {"vgg16": Backbone(vgg16_spec, "fc8"), "resnet101": Backbone(resnet1
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a variant was trained: images of one pass and the side they are cropped to, the scales they are drawn at,
-    and Caffe's solver fields; average_loss as the v2 solvers have it. Momentum 0.9 and decay 0.0005 are common."""
+    """How a variant was trained; momentum 0.9 and decay 0.0005 are common to all.
+
+    Args:
+        batch: Images of one pass.
+        crop: The side they are cropped to, in pixels.
+        scales: Relative sizes they are drawn at; empty for their own.
+        base_lr: Caffe's solver field, like those that follow.
+        lr_policy: "step" in v1, "poly" in v2.
+        gamma: Factor of a step.
+        stepsize: Iterations of a step.
+        power: Exponent of "poly".
+        max_iter: Updates in all.
+        iter_size: Passes of an update.
+        snapshot: Updates from one snapshot to the next.
+        average_loss: Iterations that the printed loss is averaged over, as the v2 solvers have it.
+
+    Source:
+        Chen et al. 2015, section 5.1, and 2016, section 4.1; the released solver prototxts.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.variant("deeplab_largefov").recipe.max_iter
+        6000
+    """
 
     batch: int = 30
     crop: int = 321
@@ -62,9 +89,21 @@ V2_RESNET = Recipe(
 class Variant:
     """A published network.
 
-    title: its name in the papers. backbone: a key of BACKBONES; facts: what its builder is told. dialect: of the fork
-    it was released for. recipe: how it was trained; init: the file that began with. parameters: learnable numbers with
-    21 classes, as the papers or the released files have them, None where neither tells."""
+    Args:
+        title: Its name in the papers.
+        backbone: A key of BACKBONES.
+        facts: What its builder is told.
+        dialect: Of the fork it was released for.
+        recipe: How it was trained.
+        init: The file that its training began with.
+        parameters: Learnable numbers with 21 classes, as the papers or the released files have them; None where neither
+            tells.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.VARIANTS["deeplab_vgg16_aspp_l"].title
+        'DeepLab-ASPP-L'
+    """
 
     title: str
     backbone: str
@@ -114,12 +153,36 @@ DATASETS = {"voc12": 21, "context": 60, "person_part": 7, "cityscapes": 19, "coc
 
 
 def names() -> tuple[str, ...]:
-    """The names of all variants, in the order of the papers, and their aliases."""
+    """The names of all variants, in the order of the papers, and their aliases.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.names()[:2]
+        ('deeplab', 'deeplab_4x4')
+    """
     return (*VARIANTS, *ALIASES)
 
 
 def variant(name: str) -> Variant:
-    """The facts of a variant; ValueError for an unknown name."""
+    """The facts of a variant.
+
+    Args:
+        name: One of `names`.
+
+    Returns:
+        Its row of the table.
+
+    Raises:
+        ValueError: No variant has that name; the message lists those known.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.variant("deeplab_resnet101").title  # an alias
+        'DeepLab-ResNet-101-ASPP-MSC'
+    """
     found = VARIANTS.get(ALIASES.get(name, name))
     if found is None:
         raise ValueError(f"unknown variant {name!r}; known: {', '.join(names())}{nearest(name, names())}")
@@ -131,10 +194,28 @@ def spec(
 ) -> NetSpec:
     """The net of a variant, described without allocating a weight.
 
-    num_classes: by default those of `dataset`, which also ends the score layer's name (fc8_voc12, fc1_context); any
-    name does where num_classes is given. phase and facts (width, size, batch, classifier, dialect of the VGG nets...):
-    as vgg16_spec and resnet101_spec take them.
-    Raises ValueError for an unknown variant, data set or fact, and as the builders do."""
+    Args:
+        name: One of `names`.
+        num_classes: Outputs of the score layer, by default the classes of `dataset`.
+        dataset: Ends the score layer's name (fc8_voc12, fc1_context); one of DATASETS, or any name where `num_classes`
+            is
+            given.
+        phase: "TEST" or "TRAIN".
+        facts: What `vgg16_spec` and `resnet101_spec` take beside: width, size, batch, classifier, for the VGG nets
+            dialect.
+
+    Returns:
+        The net, its shapes inferred.
+
+    Raises:
+        ValueError: The variant, data set or a fact is unknown, and as the builders do.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> net = zoo.spec("deeplab_largefov", size=(65, 65))
+        >>> net.blobs["fc8_voc12"]
+        (1, 21, 9, 9)
+    """
     row = variant(name)
     backbone = BACKBONES[row.backbone]
     if num_classes is None:
@@ -156,7 +237,20 @@ def spec(
 def score_blob(net: NetSpec) -> str:
     """The blob of a zoo net's scores before they are enlarged to the image's size.
 
-    Raises ValueError for a net without scores under the names of the zoo's."""
+    Args:
+        net: A net that `spec` gave.
+
+    Returns:
+        The blob's name.
+
+    Raises:
+        ValueError: The net has no scores under the names of the zoo's.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.score_blob(zoo.spec("deeplab_largefov", phase="TRAIN"))
+        'fc8_voc12'
+    """
     for one in net.layers:
         if one.type == "SoftmaxWithLoss":
             return one.bottoms[0]
@@ -167,13 +261,42 @@ def score_blob(net: NetSpec) -> str:
 
 
 def map_size(net: NetSpec) -> tuple[int, int]:
-    """(height, width) of the score map at stride 8, such as 39 for a side of 306, or 41 for 321."""
+    """The size of the score map at stride 8, such as 39 for a side of 306, or 41 for 321.
+
+    Args:
+        net: A net that `spec` gave.
+
+    Returns:
+        (height, width) in elements.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.map_size(zoo.spec("deeplab_largefov", size=(321, 321)))
+        (41, 41)
+    """
     height, width = net.blobs[score_blob(net)][2:]
     return height, width
 
 
 def field_of_view(kernel: int, rate: int, stride: int = 8) -> int:
-    """The papers' nominal field of view of fc6 in input pixels, stride * ((kernel - 1) * rate + 4).
+    """The papers' nominal field of view of fc6: stride * ((kernel - 1) * rate + 4).
 
-    stride: of fc6's input. The 4 stands for one element of VGG-16's pool5, 32 input pixels. Source: v1, table 2."""
+    The 4 stands for one element of VGG-16's pool5, 32 input pixels.
+
+    Args:
+        kernel: Taps of fc6 along a side.
+        rate: Its dilation.
+        stride: Of its input, in pixels.
+
+    Returns:
+        The side in input pixels.
+
+    Source:
+        Chen et al. 2015, table 2.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.field_of_view(kernel=3, rate=12)  # LargeFOV
+        224
+    """
     return stride * ((kernel - 1) * rate + 4)

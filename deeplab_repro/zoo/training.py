@@ -28,9 +28,29 @@ def training_spec(
 ) -> NetSpec:
     """The variant in phase TRAIN, fed by an ImageSegData layer: mirrored random crops, shuffled, with pixel labels.
 
-    root_folder, source: of the list of images and label maps; by default the releases' placeholders.
-    size (a square) and batch default to those it was trained with. Other arguments and errors as for zoo.spec,
-    ValueError for a size that is no square."""
+    Args:
+        name: One of `names`.
+        num_classes: As for `spec`.
+        dataset: As for `spec`.
+        root_folder: Folder of the images and label maps; by default the releases' placeholder.
+        source: Their list; by default the releases' placeholder.
+        facts: As for `spec`; size (a square) and batch default to those the variant was trained with.
+
+    Returns:
+        The net, its shapes inferred.
+
+    Raises:
+        ValueError: The size is no square, and as `spec` does.
+
+    Source:
+        The released train.prototxt.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> net = zoo.training_spec("deeplab_largefov", source="train.txt", root_folder="", batch=2)
+        >>> net.layers[0].type, net.blobs["data"]
+        ('ImageSegData', (2, 3, 321, 321))
+    """
     recipe = variant(name).recipe
     batch = facts.pop("batch", recipe.batch)
     height, width = facts.pop("size", None) or (recipe.crop, recipe.crop)
@@ -41,8 +61,17 @@ def training_spec(
 
 
 def fed(net: NetSpec, source: str, root_folder: str = "", scales: Sequence[float] = ()) -> NetSpec:
-    """The TRAIN net with its inputs `data` (a square) and `label` read by an ImageSegData layer: mirrored random crops,
-    shuffled, with pixel labels. source, root_folder: of the list; scales: that images are drawn at."""
+    """A net whose inputs `data` (a square) and `label` an ImageSegData layer reads: mirrored random crops, shuffled.
+
+    Args:
+        net: The net, in phase TRAIN.
+        source: The list of images and label maps.
+        root_folder: Their folder.
+        scales: Relative sizes that images are drawn at.
+
+    Returns:
+        The net behind the data layer.
+    """
     batch, _, side, _ = net.inputs["data"]
     data = layer(
         "ImageSegData",
@@ -60,9 +89,28 @@ def fed(net: NetSpec, source: str, root_folder: str = "", scales: Sequence[float
 
 
 def solver_text(name: str, net_file: str = NET_FILE, prefix: str = "train", **changes: Any) -> str:
-    """The solver prototxt of a variant's first training, on the train set; its net is `net_file` beside it.
+    """The solver prototxt of a variant's first training, on the train set.
 
-    prefix: of its snapshots. changes: to fields of the variant's Recipe, for later trainings."""
+    Args:
+        name: One of `names`.
+        net_file: The file of its net, beside it.
+        prefix: Of its snapshots' names.
+        changes: To fields of the variant's `Recipe`, for later trainings.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: No variant has that name.
+
+    Source:
+        The released solver.prototxt.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.solver_text("deeplab_vgg16_aspp_l").splitlines()[:4]
+        ['train_net: "train.prototxt"', 'base_lr: 0.001', 'lr_policy: "poly"', 'power: 0.9']
+    """
     recipe = replace(variant(name).recipe, **changes)
     policy = {"gamma": recipe.gamma, "stepsize": recipe.stepsize}
     facts: dict[str, object] = {

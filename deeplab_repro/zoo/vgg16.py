@@ -24,9 +24,23 @@ ASPP_L = (6, 12, 18, 24)
 class Head:
     """What sets a VGG-16 variant apart: fc6 and what comes before it.
 
-    kernel, rates: of fc6, one branch per rate, padded by rate * (kernel - 1) / 2. fc_channels: of fc6 and fc7.
-    pool: the windows of pool1 to pool4; 2 is the first release ("noup"), whose pool4 is padded in TEST only.
-    pool5a: the 3x3 average between pool5 and fc6. fusion: see multi_layer.FUSIONS, "" without multi-layer branches."""
+    Args:
+        kernel: Taps of fc6 along a side.
+        rates: Dilations of fc6, one branch per rate, padded by rate * (kernel - 1) / 2.
+        fc_channels: Outputs of fc6 and fc7.
+        pool: The windows of pool1 to pool4; 2 is the first release ("noup"), whose pool4 is padded in TEST only.
+        pool5a: Whether a 3x3 average stands between pool5 and fc6.
+        fusion: See multi_layer.FUSIONS, "" without multi-layer branches.
+
+    Source:
+        Chen et al. 2015, section 3 and table 2, and 2016, tables 1 and 3.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> net = zoo.vgg16_spec(zoo.Head(rates=(2, 4), pool5a=True), size=(65, 65))
+        >>> [layer.name for layer in net.layers if layer.name.startswith("fc6")]
+        ['fc6_1', 'fc6_2']
+    """
 
     kernel: int = 3
     rates: tuple[int, ...] = (12,)
@@ -65,16 +79,42 @@ def vgg16_spec(
     fusion: str | None = None,
     name: str = "DeepLab-VGG16",
 ) -> NetSpec:
-    """DeepLab on VGG-16 at stride 8, in the variant `head`: a name in HEADS, or facts of one's own.
+    """DeepLab on VGG-16 at stride 8.
 
-    num_classes: outputs of the layer `classifier`. width: factor on `channels` (of the five stages), `fc_channels` and
-    those of the multi-layer branches. fc_channels, rates, fusion: in place of the head's.
-    size: (height, width) of the input `data`, by default 321x321; 8k + 1 keeps labels and scores exactly aligned. The
-    nets with 2x2 pools need 8k + 2 and have k + 1 scores a side in TRAIN, k + 3 in TEST (306 and 514 by default).
-    phase: "TEST" ends in the scores at the image's size; "TRAIN" takes `label` as well, shrinks it eight times, and
-    ends in loss and accuracy. dialect: "v1" or "v2", whose loss rule and fillers apply.
-    Raises ValueError for another head, phase, dialect or fusion, or a wrong number of channels, CaffeFormatError naming
-    the layer where a size does not fit. Source: Chen et al., ICLR 2015 and PAMI 2018, and the released prototxts."""
+    Args:
+        head: The variant: a name in HEADS, or facts of one's own.
+        num_classes: Outputs of the layer `classifier`.
+        width: Factor on `channels`, `fc_channels` and those of the multi-layer branches.
+        channels: Of the five stages.
+        fc_channels: In place of the head's.
+        rates: In place of the head's.
+        size: (height, width) of the input `data` in pixels, by default 321x321; 8k + 1 keeps labels and scores exactly
+            aligned. The nets with 2x2 pools need 8k + 2 and have k + 1 scores a side in TRAIN, k + 3 in TEST (306 and
+            514
+            by default).
+        batch: Images of one pass.
+        phase: "TEST" ends in the scores at the image's size; "TRAIN" takes `label` as well, shrinks it eight times, and
+            ends in loss and accuracy.
+        classifier: Name of the score layer.
+        dialect: "v1" or "v2", whose loss rule and fillers apply.
+        fusion: In place of the head's.
+        name: The net's name.
+
+    Returns:
+        The net, its shapes inferred.
+
+    Raises:
+        ValueError: The head, phase, dialect or fusion is unknown, or the number of channels is wrong.
+        CaffeFormatError: The size does not fit; the message names the layer.
+
+    Source:
+        Chen et al., ICLR 2015 and PAMI 2018, and the released prototxts.
+
+    Example:
+        >>> from deeplab_repro import zoo
+        >>> zoo.vgg16_spec("largefov", width=0.25, size=(65, 65)).blobs["fc6"]
+        (1, 256, 9, 9)
+    """
     facts = _facts(head, fc_channels, rates, fusion)
     if phase not in ("TRAIN", "TEST") or dialect not in ("v1", "v2"):
         raise ValueError(f"phase must be TRAIN or TEST and dialect v1 or v2, got {phase!r} and {dialect!r}")
