@@ -55,6 +55,7 @@ def convert(
 
     check_json(json)
     target = output or Path(weights.name).with_suffix(".safetensors")
+    _check_suffix(target)
     check_output_file(target)
     spec = read_net(
         net, weights=weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
@@ -91,6 +92,22 @@ def convert(
         f"dialect {spec.dialect} ({spec.evidence})",
         markup=False,
     )
+
+
+def _check_suffix(target: Path) -> None:
+    """ValueError for a name that promises another format than the one written."""
+    suffix = target.suffix.lower()
+    if suffix == ".safetensors":
+        return
+    others = {
+        ".caffemodel": "deeplab export writes Caffe's files",
+        ".prototxt": "deeplab export writes Caffe's files",
+        ".h5": "deeplab export --hdf5 writes them",
+        ".onnx": "deeplab export --onnx writes it",
+    }
+    pickles = "for a state_dict, torch.save(deeplab_repro.load_checkpoint(FILE).state_dict(), NAME) in Python"
+    hint = others.get(suffix, pickles if suffix in (".pt", ".pth") else "")
+    raise ValueError(f"{target}: a checkpoint is a .safetensors file; name it so{hint and f' ({hint})'}")
 
 
 def _answer(spec: NetSpec, net: Path, weights: Path, target: Path) -> dict[str, Any]:

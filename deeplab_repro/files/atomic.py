@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,18 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to it when the block succeeds and removed when it fails.
 
-    The temporary name keeps the suffix, which many writers choose their format by.
+    The temporary name keeps the suffix, which many writers choose their format by. The file has the mode of any new
+    file there, whatever mode a writer gives it (safetensors makes private ones).
     Raises OSError when the folder is missing or cannot be written."""
     target = Path(path)
     check_output_file(target)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
+        # An empty file tells the mode; to ask for the umask is to change it, for other threads too.
+        temporary.touch(exist_ok=False)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        os.chmod(temporary, mode)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from deeplab_repro.layers import CaffeLayer
 from prototxt_import import LayerSpec, NetSpec
@@ -18,9 +20,38 @@ Shape = tuple[int, ...]
 
 
 class Blobs(dict[str, Tensor]):
-    """Blobs by name; `loss` is the net's total weighted loss, None where it has none or it was not computed."""
+    """Blobs by name; `loss` is the net's total weighted loss, None where it has none or it was not computed.
+
+    A pytree whose leaves are the blobs and the loss, so that torch.export, torch.func and torch.compile take it."""
 
     loss: Tensor | None = None
+
+
+def _flatten_blobs(blobs: Blobs) -> tuple[list[Any], list[str]]:
+    return [*blobs.values(), blobs.loss], list(blobs)
+
+
+def _flatten_blobs_with_keys(blobs: Blobs) -> tuple[list[tuple[Any, Any]], list[str]]:
+    keys = [*map(pytree.MappingKey, blobs), pytree.GetAttrKey("loss")]
+    leaves, names = _flatten_blobs(blobs)
+    return list(zip(keys, leaves, strict=True)), names
+
+
+def _unflatten_blobs(leaves: Iterable[Any], names: list[str]) -> Blobs:
+    *values, loss = leaves
+    blobs = Blobs(zip(names, values, strict=True))
+    blobs.loss = loss
+    return blobs
+
+
+# torch has no public name for this; torch.export's own messages send people here.
+pytree.register_pytree_node(
+    Blobs,
+    _flatten_blobs,
+    _unflatten_blobs,
+    serialized_type_name="deeplab_repro.net.graph.Blobs",
+    flatten_with_keys_fn=_flatten_blobs_with_keys,
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +120,7 @@ class Graph(nn.Module):
 
     def forward(
         self,
+        value: Tensor | None = None,
         /,
         *,
         blobs: str | Sequence[str] | None = None,
@@ -98,6 +130,7 @@ class Graph(nn.Module):
         """Run the net on its inputs, of any size that fits.
 
         Args:
+            value: The input of a net that has only one, in place of its name.
             blobs: None for the outputs (blobs nobody consumes), "all" for every blob, or names; then only what these
                 need is computed, plus the loss where the inputs given suffice for it. An in-place chain's blob holds
                 its final value.
@@ -106,6 +139,7 @@ class Graph(nn.Module):
 
         Raises:
             ValueError: Inputs are missing, unknown or do not fit, or a blob or mask name is unknown."""
+        inputs = self._by_name(value, inputs)
         given = {name: self._input(name, value) for name, value in inputs.items()}
         masks = masks or {}
         for name in masks:
@@ -119,6 +153,35 @@ class Graph(nn.Module):
         if chosen.with_loss:
             out.loss = loss
         return out
+
+    def as_module(self) -> TensorModule:
+        """The net as a module from a tensor to a tensor, for torch.nn.Sequential and whatever knows nothing of blobs.
+
+        Returns:
+            A module that holds this net, its weights included.
+
+        Raises:
+            ValueError: The net has several inputs or outputs, or none.
+
+        Example:
+            >>> import torch
+            >>> from deeplab_repro import CaffeNet
+            >>> from prototxt_import import layer, make_net
+            >>> net = CaffeNet(make_net("n", {"data": (1, 2)}, [layer("ReLU", "relu", ["data"], ["y"])]))
+            >>> torch.nn.Sequential(net.as_module(), torch.nn.Flatten())(torch.tensor([[-1.0, 2.0]]))
+            tensor([[0., 2.]])
+        """
+        return TensorModule(self)
+
+    def _by_name(self, value: Tensor | None, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        if value is None:
+            return inputs
+        if len(self.inputs) != 1:
+            raise ValueError(f"the net has the inputs {_names(self.inputs) or 'none'}; give each by its name")
+        (name,) = self.inputs
+        if name in inputs:
+            raise ValueError(f"input {name!r} is given twice, without its name and with it")
+        return {name: value, **inputs}
 
     def module_of(self, layer: str) -> CaffeLayer:
         """The module that runs the layer of that name."""
@@ -234,6 +297,8 @@ class Graph(nn.Module):
     def _check_fit(self, chosen: _Pass, given: Mapping[str, Tensor]) -> None:
         """Infer the shapes for sizes not met before; CaffeFormatError names the layer that does not fit."""
         sizes = {name: tuple(x.shape) for name, x in given.items() if name in chosen.reads}
+        if any(isinstance(side, torch.SymInt) for shape in sizes.values() for side in shape):
+            return  # torch.export asks for any size, which a comparison would make one
         if all(sizes[name] == self.inputs[name] for name in sizes):
             return
         key = (chosen.keep, *sorted(sizes.items()))
@@ -261,3 +326,20 @@ class Graph(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.spec.name!r}, phase={self.spec.phase}"
+
+
+class TensorModule(nn.Module):
+    """A net of one input and one output as a module from tensor to tensor; see `Graph.as_module`."""
+
+    def __init__(self, net: Graph) -> None:
+        super().__init__()
+        outputs = [name for name in net.blob_names if name in net.spec.outputs]
+        for which, names in (("input", list(net.inputs)), ("output", outputs)):
+            if len(names) != 1:
+                has = _names(names) or "none"
+                raise ValueError(f"as_module: a net of one {which} goes from tensor to tensor, this one has {has}")
+        self.net, self.output = net, outputs[0]
+
+    def forward(self, value: Tensor) -> Tensor:
+        """The net's output for its input."""
+        return self.net(value)[self.output]

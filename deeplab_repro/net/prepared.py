@@ -64,6 +64,7 @@ class PreparedNet(Graph):
 
     def forward(
         self,
+        value: Tensor | None = None,
         /,
         *,
         blobs: str | Sequence[str] | None = None,
@@ -78,7 +79,7 @@ class PreparedNet(Graph):
                     f"blob {name!r} was folded away; keep it with prepare(..., blobs=[{name!r}]) or ask the original"
                 )
         with torch.no_grad():
-            out = super().forward(blobs=blobs, **inputs)
+            out = super().forward(value, blobs=blobs, **inputs)
         for name, value in out.items():
             out[name] = (value.to(self._dtype) if value.is_floating_point() else value).contiguous()
         return out

@@ -128,3 +128,11 @@ def test_what_segment_refuses(tmp_path, toy, photo, refused):
 def test_no_images_in_a_folder(tmp_path, toy, refused):
     (tmp_path / "empty").mkdir()
     refused("no images", "segment", tmp_path / "empty", *_model(toy), "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("w.pth", "state_dict"), ("w.caffemodel", "deeplab export"), ("w", "a .safetensors file")]
+)
+def test_convert_writes_what_its_name_says_or_says_why_not(toy, tmp_path, refused, name, words):
+    refused(words, "convert", toy.prototxt, toy.caffemodel, "-o", tmp_path / name)
+    assert not (tmp_path / name).exists()

@@ -1,5 +1,8 @@
 """Output files appear whole, or not at all."""
 
+import os
+import stat
+
 import pytest
 
 from deeplab_repro.files.atomic import check_output_file, output_folder, replacing, write_text
@@ -49,3 +52,18 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(OSError, match="a"), output_folder(tmp_path / "a" / "b"):
         pass
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_have_the_umasks_mode_whatever_their_writer_gives(tmp_path, mask, mode):
+    old = os.umask(mask)
+    try:
+        for given in (0o600, 0o777):
+            target = tmp_path / f"{given:o}.bin"
+            with replacing(target) as temporary:
+                temporary.unlink()
+                temporary.write_bytes(b"x")
+                temporary.chmod(given)
+            assert stat.S_IMODE(target.stat().st_mode) == mode
+    finally:
+        os.umask(old)
