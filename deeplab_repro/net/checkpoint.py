@@ -26,9 +26,25 @@ def save_checkpoint(
 ) -> None:
     """Write a net, or a spec with its weights, to a safetensors file; whole, or not at all.
 
-    preprocessing: what belongs to the weights (mean, class names, CRF parameters), anything JSON can hold.
     A blob that several layers share is stored once, under the first of them.
-    Raises ValueError where the net has no text form, OSError where the file cannot be written."""
+
+    Args:
+        net: The net.
+        path: The file.
+        preprocessing: What belongs to the weights (mean, class names, CRF parameters), anything JSON can hold.
+
+    Raises:
+        ValueError: The net has no text form.
+        OSError: The file cannot be written.
+
+    Example:
+        >>> from deeplab_repro import CaffeNet, load_checkpoint, save_checkpoint
+        >>> from prototxt_import import layer, make_net
+        >>> net = CaffeNet(make_net("n", {"x": (1, 3)}, [layer("InnerProduct", "fc", "x", "y", num_output=2)]))
+        >>> save_checkpoint(net, "net.safetensors", {"mean_bgr": [104.0, 117.0, 123.0]})
+        >>> load_checkpoint("net.safetensors").params["fc"][0].equal(net.params["fc"][0])
+        True
+    """
     spec = net if isinstance(net, NetSpec) else net.spec
     # The union of all dialects holds every layer but the v1 fork's own rules.
     dialect = "v1" if spec.dialect == "v1" else "text"
@@ -70,23 +86,50 @@ def _spec_tensors(spec: NetSpec) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[CaffeNet, dict[str, Any]]:
-    """The net of a file that save_checkpoint wrote, in the phase it was saved in, and its record of preprocessing.
+    """The net of a file that `save_checkpoint` wrote, in the phase it was saved in, and its record of preprocessing.
 
-        net, record = read_checkpoint("net.safetensors")
-        record["mean_bgr"]
+    Args:
+        path: The file.
+
+    Returns:
+        The net and the record.
 
     Raises:
         CaffeFormatError: The file is no such checkpoint, its tensors do not fit its net, or the record is no JSON
-            object."""
+            object.
+
+    Example:
+        >>> from deeplab_repro.net.checkpoint import read_checkpoint, save_checkpoint
+        >>> from prototxt_import import layer, make_net
+        >>> save_checkpoint(make_net("n", {"x": (1,)}, [layer("ReLU", "r", "x", "y")]), "n.safetensors", {"scale": 0.5})
+        >>> net, record = read_checkpoint("n.safetensors")
+        >>> record["scale"]
+        0.5
+    """
     name = os.fspath(path)
     metadata, tensors = _read(name)
     return _net(name, metadata, tensors), _preprocessing(name, metadata)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> CaffeNet:
-    """The net of a file that save_checkpoint wrote, in the phase it was saved in.
+    """The net of a file that `save_checkpoint` wrote, in the phase it was saved in.
 
-    Raises CaffeFormatError, a ValueError, for a file that is no such checkpoint or whose tensors do not fit its net."""
+    Args:
+        path: The file.
+
+    Returns:
+        The net.
+
+    Raises:
+        CaffeFormatError: The file is no such checkpoint, or its tensors do not fit its net.
+
+    Example:
+        >>> from deeplab_repro import load_checkpoint, save_checkpoint
+        >>> from prototxt_import import layer, make_net
+        >>> save_checkpoint(make_net("n", {"x": (1,)}, [layer("ReLU", "r", "x", "y")]), "n.safetensors")
+        >>> load_checkpoint("n.safetensors").inputs
+        {'x': (1,)}
+    """
     name = os.fspath(path)
     return _net(name, *_read(name))
 

@@ -22,7 +22,19 @@ Shape = tuple[int, ...]
 class Blobs(dict[str, Tensor]):
     """Blobs by name; `loss` is the net's total weighted loss, None where it has none or it was not computed.
 
-    A pytree whose leaves are the blobs and the loss, so that torch.export, torch.func and torch.compile take it."""
+    Blobs are a pytree whose leaves are the blobs and the loss, so that torch.export, torch.func and torch.compile take
+    it.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import CaffeNet
+        >>> from prototxt_import import layer, make_net
+        >>> loss = layer("EuclideanLoss", "loss", ["x", "t"], "loss")
+        >>> net = CaffeNet(make_net("n", {"x": (1, 2), "t": (1, 2)}, [loss]))
+        >>> blobs = net(x=torch.ones(1, 2), t=torch.zeros(1, 2))
+        >>> blobs["loss"], blobs.loss
+        (tensor(1.), tensor(1.))
+    """
 
     loss: Tensor | None = None
 
@@ -56,7 +68,13 @@ pytree.register_pytree_node(
 
 @dataclass(frozen=True)
 class Step:
-    """A layer in its turn. module: its key in Graph.layers; free: blobs nobody reads after it."""
+    """A layer in its turn.
+
+    Args:
+        layer: The layer.
+        module: Its key in Graph.layers.
+        free: Blobs nobody reads after it.
+    """
 
     layer: LayerSpec
     module: str
@@ -87,14 +105,25 @@ class Graph(nn.Module):
     """Modules that run layers, in order, under the calls and blob names that nets share.
 
     Base of CaffeNet, which has one module per layer of its spec, and of PreparedNet, whose modules run several layers
-    each; neither is the other.
-
-    spec: the net, its weights left out. inputs: shape by blob, tops of data layers included. layers: the modules;
-    names torch refuses are percent-encoded there. Inputs are converted to the parameters' dtype.
+    each; neither is the other. `spec` is the net, its weights left out; `inputs` the shape by blob, tops of data layers
+    included; `layers` the modules; names torch refuses are percent-encoded there. Inputs are converted to the
+    parameters'
+    dtype.
 
     Args:
         spec: The whole net; its sources are inputs here.
-        parts: What runs, in order: a layer, whose bottoms and tops the module takes and gives, and its module."""
+        parts: What runs, in order: a layer, whose bottoms and tops the module takes and gives, and its module.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro.layers import build_module
+        >>> from deeplab_repro.net.graph import Graph
+        >>> from prototxt_import import layer, make_net
+        >>> spec = make_net("n", {"x": (1, 2)}, [layer("ReLU", "r", "x", "y")])
+        >>> graph = Graph(spec, [(spec.layers[0], build_module(spec.layers[0], spec))])
+        >>> graph(x=torch.tensor([[1.0, -1.0]]))["y"]
+        tensor([[1., 0.]])
+    """
 
     def __init__(self, spec: NetSpec, parts: Iterable[tuple[LayerSpec, nn.Module]]) -> None:
         super().__init__()
@@ -137,8 +166,12 @@ class Graph(nn.Module):
             masks: Dropout masks of zeros and ones by layer name, in place of random draws.
             inputs: Tensors or arrays by the name of the input.
 
+        Returns:
+            The blobs by name, with the total loss.
+
         Raises:
-            ValueError: Inputs are missing, unknown or do not fit, or a blob or mask name is unknown."""
+            ValueError: Inputs are missing, unknown or do not fit, or a blob or mask name is unknown.
+        """
         inputs = self._by_name(value, inputs)
         given = {name: self._input(name, value) for name, value in inputs.items()}
         masks = masks or {}
@@ -184,17 +217,38 @@ class Graph(nn.Module):
         return {name: value, **inputs}
 
     def module_of(self, layer: str) -> CaffeLayer:
-        """The module that runs the layer of that name."""
+        """The module that runs a layer.
+
+        Args:
+            layer: The layer's name.
+
+        Returns:
+            The module.
+        """
         return self.layers[self._keys[layer]]
 
     def layers_for(self, blobs: Sequence[str]) -> tuple[list[LayerSpec], list[str]]:
-        """The layers that lead to these blobs, in order, and the inputs they need; ValueError for an unknown blob."""
+        """The layers that lead to blobs, and the inputs these need.
+
+        Args:
+            blobs: Names of blobs.
+
+        Returns:
+            The layers in order, and the inputs' names.
+
+        Raises:
+            ValueError: The net has no blob of a name.
+        """
         self._check_known(blobs)
         chosen = self._leading_to(tuple(blobs), False)
         return [step.layer for step in chosen.steps], [name for name in self.inputs if name in chosen.reads]
 
     def running_layers(self) -> list[LayerSpec]:
-        """The layers that modules run, in order; sources are none."""
+        """The layers that modules run; sources are none.
+
+        Returns:
+            The layers in order.
+        """
         return [layer for layer, _ in self._running]
 
     @property
@@ -341,5 +395,12 @@ class TensorModule(nn.Module):
         self.net, self.output = net, outputs[0]
 
     def forward(self, value: Tensor) -> Tensor:
-        """The net's output for its input."""
+        """Run the net.
+
+        Args:
+            value: Its input.
+
+        Returns:
+            Its output.
+        """
         return self.net(value)[self.output]

@@ -24,11 +24,32 @@ def load_caffe(
 ) -> CaffeNet:
     """A CaffeNet from original files, or from a .safetensors checkpoint given in place of the prototxt.
 
-    weights: .caffemodel, or None for the fillers. variables: values of the ${NAME}s in the prototxt. phase, level and
-    stages select layers as in Caffe; dialect "auto" is told from the files. A checkpoint brings weights, phase and
-    dialect along. max_parameters: as for CaffeNet.
+    Args:
+        prototxt: The prototxt, or the checkpoint, which brings weights, phase and dialect along.
+        weights: The .caffemodel or .caffemodel.h5, or None for the fillers.
+        phase: "TRAIN" or "TEST"; with `level` and `stages` it selects layers as in Caffe.
+        variables: Values of the ${NAME}s in the prototxt.
+        dialect: "auto" is told from the files; the others as for `prototxt_import.read_net`.
+        level: The state's level.
+        stages: The state's stages.
+        max_parameters: As for `CaffeNet`.
 
-    Raises CaffeFormatError, a ValueError, naming file, line and layer, and OSError for files that cannot be read."""
+    Returns:
+        The net.
+
+    Raises:
+        CaffeFormatError: The files are wrong; the message names file, line and layer.
+        ValueError: A checkpoint comes with other weights, and as `CaffeNet` does.
+        OSError: A file cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import load_caffe
+        >>> text = 'input: "x" input_shape { dim: 1 } layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+        >>> _ = Path("net.prototxt").write_text(text)
+        >>> load_caffe("net.prototxt").inputs
+        {'x': (1,)}
+    """
     if os.fspath(prototxt).endswith(".safetensors"):
         if weights is not None:
             raise ValueError(f"{os.fspath(prototxt)}: a checkpoint has its own weights; give a prototxt to use others")

@@ -38,16 +38,38 @@ class _Params(Mapping[str, list[nn.Parameter]]):
 class CaffeNet(Graph):
     """Runs a NetSpec: one submodule per Caffe layer, in `layers` (names torch refuses are percent-encoded there).
 
-    Weights in the spec are copied into the parameters; layers without any are drawn from their fillers (`generator`:
-    torch's by default). Blobs that share a name are one Parameter, and blobs with lr_mult 0 and BatchNorm's do not
-    require gradients. Phase and therefore Dropout are fixed by the spec; `train()` and `eval()` change nothing.
+    Weights in the spec are copied into the parameters; layers without any are drawn from their fillers. Blobs that
+    share a
+    name are one Parameter, and blobs with lr_mult 0 and BatchNorm's do not require gradients. Phase and therefore
+    Dropout
+    are fixed by the spec; `train()` and `eval()` change nothing. `spec` is the net, its weights left out; `inputs` the
+    shape by blob, tops of data layers included. Inputs are converted to the parameters' dtype.
 
-    spec: the net, its weights left out. inputs: shape by blob, tops of data layers included.
-    params: the learnable blobs of each layer in Caffe's order, by exact layer name.
-    Inputs are converted to the parameters' dtype.
+    Args:
+        spec: The net, as `prototxt_import` reads or makes it.
+        generator: What fillers draw from; torch's by default.
+        max_parameters: Numbers that all learnable blobs together may have (2^30, 4 GiB, unless told).
 
-    Raises ValueError listing every layer of a type that no module runs, or for more than max_parameters numbers in all
-    learnable blobs (2^30, 4 GiB, unless told), before any memory is taken."""
+    Raises:
+        ValueError: No module runs the type of a layer (all such are listed), or the net has too many parameters;
+            nothing
+            has taken memory then.
+
+    Source:
+        Caffe's Net (net.cpp).
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import CaffeNet
+        >>> from prototxt_import import parse_net
+        >>> net = CaffeNet(parse_net('input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } '
+        ...                          'layer { name: "c" type: "Convolution" bottom: "x" top: "y" '
+        ...                          'convolution_param { num_output: 4 kernel_size: 3 pad: 2 dilation: 2 } }'))
+        >>> net(x=torch.rand(1, 3, 33, 33))["y"].shape
+        torch.Size([1, 4, 33, 33])
+        >>> [list(blob.shape) for blob in net.params["c"]]
+        [[4, 3, 3, 3], [4]]
+    """
 
     def __init__(
         self, spec: NetSpec, generator: torch.Generator | None = None, max_parameters: int = MAX_PARAMETERS
@@ -80,6 +102,7 @@ class CaffeNet(Graph):
 
     @property
     def params(self) -> Mapping[str, list[nn.Parameter]]:
+        """The learnable blobs of each layer in Caffe's order, by exact layer name."""
         return _Params(self.layers, self._keys)
 
     def prepare(
@@ -88,15 +111,27 @@ class CaffeNet(Graph):
         """A new net with the same calls and blob names that only infers, faster.
 
         Frozen BatchNorm, Scale and Bias are folded into convolutions, ReLU into the layers before it, Dropout goes;
-        the four classifiers of an ASPP head become one. Values between folded layers are gone, in-place chains keep
-        their final one; `blobs` names those to keep.
-        inputs: by name, or one tensor for the only input. For their sizes each convolution on the CPU tries its
-        methods and stays with the fastest, which can differ from one preparation to the next in the last bits; any
-        other size still works, by the cost model's choice.
-        precision: "exact", scores within 2e-5 of the largest; "fast", within 1e-3; "bf16", within 0.1, weights and maps
-        bfloat16 where the processor multiplies that, else as "fast".
+        the four
+        classifiers of an ASPP head become one. Values between folded layers are gone, in-place chains keep their final
+        one.
 
-        Raises ValueError for a net of phase TRAIN, another precision, unknown names or inputs that do not fit."""
+        Args:
+            inputs: By name, or one tensor for the only input. For their sizes each convolution on the CPU tries its
+                methods
+                and stays with the fastest, which can differ from one preparation to the next in the last bits; any
+                other size
+                still works, by the cost model's choice.
+            precision: "exact", scores within 2e-5 of the largest; "fast", within 1e-3; "bf16", within 0.1, weights and
+                maps
+                bfloat16 where the processor multiplies that, else as "fast".
+            blobs: Names of blobs to keep.
+
+        Returns:
+            The net for inference.
+
+        Raises:
+            ValueError: The net is of phase TRAIN, the precision or a name is unknown, or the inputs do not fit.
+        """
         return prepare(self, inputs, precision, blobs)
 
 

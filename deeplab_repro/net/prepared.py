@@ -36,10 +36,27 @@ def low_type(parameter: Tensor) -> torch.dtype:
 
 
 class PreparedNet(Graph):
-    """A net for inference, as CaffeNet.prepare makes it: same inputs, blob names and calls, no gradients.
+    """A net for inference, as `CaffeNet.prepare` makes it: same inputs, blob names and calls, no gradients.
 
     Blobs that layers were folded across are gone (`folded`); an error tells which. The weights are copies: later
-    changes to the original do not reach them, and `params` has nothing to show."""
+    changes
+    to the original do not reach them, and `params` has nothing to show.
+
+    Args:
+        net: The net it is made from.
+        precision: As for `CaffeNet.prepare`.
+        keep: Names of blobs to keep.
+
+    Example:
+        >>> import torch
+        >>> from deeplab_repro import CaffeNet
+        >>> from prototxt_import import layer, make_net
+        >>> conv = layer("Convolution", "c", "x", "c", num_output=2, kernel=(1, 1))
+        >>> net = CaffeNet(make_net("n", {"x": (1, 2, 4, 4)}, [conv, layer("ReLU", "r", "c", "y")]))
+        >>> ready = net.prepare(torch.rand(1, 2, 4, 4))
+        >>> ready.folded, ready(x=torch.rand(1, 2, 9, 9))["y"].shape
+        (('c',), torch.Size([1, 2, 9, 9]))
+    """
 
     def __init__(self, net: Graph, precision: str, keep: Sequence[str]) -> None:
         parameter = next(net.parameters(), torch.empty(0))
@@ -60,6 +77,7 @@ class PreparedNet(Graph):
 
     @property
     def params(self) -> Mapping[str, list[nn.Parameter]]:
+        """No blobs: ValueError, since the weights are folded and packed."""
         raise ValueError("a prepared net's weights are folded and packed; use the net it was made from")
 
     def forward(
@@ -71,7 +89,19 @@ class PreparedNet(Graph):
         masks: Mapping[str, Tensor] | None = None,
         **inputs: Tensor,
     ) -> Blobs:
-        """As Graph.forward; ValueError for blobs folded away. masks: none apply, as Dropout is the identity."""
+        """As `Graph.forward`, without gradients.
+
+        Args:
+            blobs: As there.
+            masks: As there; none apply, as Dropout is the identity.
+            inputs: As there.
+
+        Returns:
+            The blobs by name.
+
+        Raises:
+            ValueError: A blob was folded away, and as there.
+        """
         asked = () if blobs is None or blobs == "all" else (blobs,) if isinstance(blobs, str) else blobs
         for name in asked:
             if name in self.folded:
@@ -85,6 +115,18 @@ class PreparedNet(Graph):
         return out
 
     def prepare(self, *arguments: object, **options: object) -> PreparedNet:
+        """Refuse: the net is prepared already.
+
+        Args:
+            arguments: Ignored.
+            options: Ignored.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            ValueError: Always.
+        """
         raise ValueError("the net is prepared already; prepare the one it was made from")
 
     def _run(self, step: Step, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -121,7 +163,20 @@ def prepare(
     precision: str = "exact",
     blobs: Sequence[str] = (),
 ) -> PreparedNet:
-    """CaffeNet.prepare: see there."""
+    """`CaffeNet.prepare`, which see.
+
+    Args:
+        net: The net.
+        inputs: As there.
+        precision: As there.
+        blobs: As there.
+
+    Returns:
+        The net for inference.
+
+    Raises:
+        ValueError: As there.
+    """
     if precision not in METHODS:
         raise ValueError(f"precision must be one of {', '.join(METHODS)}, got {precision!r}")
     if net.spec.phase != "TEST":
