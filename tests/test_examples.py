@@ -16,16 +16,21 @@ import torch
 
 # Modules whose `__all__` others rely on. Packages without one are looked up module by module.
 _FRONTS = (
+    "deeplab_repro",
     "deeplab_repro.compat.pydensecrf",
     "deeplab_repro.crf",
     "deeplab_repro.ops",
+    "deeplab_repro.train",
     "deeplab_repro.zoo",
     "deeplab_repro.zoo.models",
     "prototxt_import",
 )
 # What stands beside `__all__` there.
 _MORE = (
+    "deeplab_repro.net.graph.Graph",
+    "deeplab_repro.net.prepared.PreparedNet",
     "deeplab_repro.ops.aspp.aspp",
+    "deeplab_repro.predict.preprocessing.Preprocessing",
     "deeplab_repro.zoo.models.build",
     "deeplab_repro.zoo.models.fresh_net",
 )

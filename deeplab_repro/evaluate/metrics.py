@@ -14,9 +14,27 @@ Absent = Literal["zero", "nan", "one"]
 class ConfusionMatrix:
     """Counts of pixels by true and predicted class.
 
-    `matrix` is int64 [num_classes, num_classes], rows truth, columns prediction. Truth equal to `ignore_index` (or
-    any of several) is left out. A prediction that is no class counts as wrong: `missed` [num_classes] holds such pixels
-    by true class, and they stay in that class's union, as in the VOC development kit.
+    `matrix` is int64 [num_classes, num_classes], rows truth, columns prediction. A prediction that is no class counts
+    as
+    wrong: `missed` [num_classes] holds such pixels by true class, and they stay in that class's union, as in the VOC
+    development kit.
+
+    Args:
+        num_classes: The number of classes, counted from 0.
+        ignore_index: The value of truth, or several, whose pixels are left out.
+
+    Raises:
+        ValueError: There is no class.
+
+    Source:
+        The VOC development kit's VOCevalseg.m.
+
+    Example:
+        >>> from deeplab_repro import ConfusionMatrix
+        >>> matrix = ConfusionMatrix(2)
+        >>> matrix.update(pred=[0, 0, 1, 1], truth=[0, 1, 1, 255])
+        >>> matrix.per_class().tolist(), matrix.miou()
+        ([0.5, 0.5], 0.5)
     """
 
     def __init__(self, num_classes: int, ignore_index: int | tuple[int, ...] = 255) -> None:
@@ -28,9 +46,14 @@ class ConfusionMatrix:
         self.missed: NDArray[np.int64] = np.zeros(num_classes, np.int64)
 
     def update(self, pred: ArrayLike, truth: ArrayLike) -> None:
-        """Add integer label maps of one shape, any number of axes.
+        """Add label maps.
 
-        Raises ValueError when shapes differ, or truth holds a value that is neither a class nor ignored.
+        Args:
+            pred: Predicted labels, integers of any number of axes.
+            truth: True labels, integers of the same shape.
+
+        Raises:
+            ValueError: The shapes differ, or truth holds a value that is neither a class nor ignored.
         """
         predicted, true = np.asarray(pred), np.asarray(truth)
         if predicted.shape != true.shape:
@@ -52,27 +75,52 @@ class ConfusionMatrix:
         self.missed += np.bincount(true[~known], minlength=self.num_classes)
 
     def per_class(self, absent: Absent = "nan") -> NDArray[np.float64]:
-        """Intersection over union of each class [num_classes].
+        """Intersection over union of each class.
 
-        A class in neither truth nor prediction has no union; `absent` says what it gets: NaN, 0 or 1.
+        Args:
+            absent: What a class in neither truth nor prediction, which has no union, gets: "nan", "zero" or "one".
+
+        Returns:
+            float64 [num_classes], 0 to 1.
         """
         hits, union = np.diag(self.matrix), self._true() + self.matrix.sum(0) - np.diag(self.matrix)
         return _divide(hits, union, _ABSENT[absent])
 
     def miou(self, absent: Absent = "nan") -> float:
-        """Mean IoU of the classes that occur ("nan", NaN if none does), or of all, absent ones as "zero" or "one"."""
+        """Mean intersection over union.
+
+        Args:
+            absent: "nan" for the mean of the classes that occur (NaN if none does); "zero" or "one" for that of all,
+                absent
+                ones counted as that.
+
+        Returns:
+            The mean, 0 to 1.
+        """
         return _mean(self.per_class(absent))
 
     def pixel_accuracy(self) -> float:
-        """Share of pixels labelled right; NaN without pixels."""
+        """Share of pixels labelled right.
+
+        Returns:
+            The share, 0 to 1; NaN without pixels.
+        """
         return float(_divide(np.trace(self.matrix), self._true().sum(), np.nan))
 
     def mean_accuracy(self) -> float:
-        """Mean over the classes in truth of the share of their pixels labelled right; NaN without pixels."""
+        """Mean over the classes in truth of the share of their pixels labelled right.
+
+        Returns:
+            The mean, 0 to 1; NaN without pixels.
+        """
         return _mean(_divide(np.diag(self.matrix), self._true(), np.nan))
 
     def fwiou(self) -> float:
-        """IoU of the classes weighted by their share of truth; NaN without pixels."""
+        """Intersection over union of the classes weighted by their share of truth.
+
+        Returns:
+            The mean, 0 to 1; NaN without pixels.
+        """
         share = _divide(self._true(), self._true().sum(), np.nan)
         return float((share * self.per_class("zero")).sum())
 

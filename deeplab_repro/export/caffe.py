@@ -19,7 +19,13 @@ _FORMATS = {"v0": "v1"} | {one: one for one in ("v1", "v2", "x2", "bvlc", "hed",
 
 
 class Exported(NamedTuple):
-    """The files of an exported net, and the dialect they are in."""
+    """The files of an exported net.
+
+    Attributes:
+        prototxt: The net.
+        weights: Its weights.
+        dialect: The dialect they are in.
+    """
 
     prototxt: Path
     weights: Path
@@ -31,13 +37,31 @@ def export_net(
 ) -> Exported:
     """Write a net, or a spec with its weights, as test.prototxt (train.prototxt in that phase) and model.caffemodel.
 
-    dialect: "v1" (`layers { type: CONVOLUTION }`, `hole`), "v2", "x2" or "bvlc"; None keeps the net's own. hdf5: write
-    model.caffemodel.h5 instead. Blobs are stored in single precision; reading the files gives the same net and
-    bit-equal blobs, except for what prototxt_import.net_text names.
-    The folder is made where it is missing; each file appears whole or not at all.
+    Blobs are stored in single precision; reading the files gives the same net and bit-equal blobs, except for what
+    `prototxt_import.net_text` names. The folder is made where it is missing; each file appears whole or not at all.
 
-    Raises CaffeFormatError, a ValueError, naming the layer that the dialect cannot express, before anything is written;
-    OSError where the folder cannot be written."""
+    Args:
+        net: The net.
+        directory: The folder.
+        dialect: "v1" (`layers { type: CONVOLUTION }`, `hole`), "v2", "x2", "bvlc" or another fork's; None keeps the
+            net's own.
+        hdf5: Whether to write model.caffemodel.h5 instead.
+
+    Returns:
+        The files' paths and their dialect.
+
+    Raises:
+        CaffeFormatError: The dialect cannot express a layer, which the message names; nothing has been written then.
+        OSError: The folder cannot be written.
+
+    Example:
+        >>> from deeplab_repro import export_net, load_caffe
+        >>> from prototxt_import import layer, make_net
+        >>> spec = make_net("n", {"x": (1, 3, 4, 4)}, [layer("ReLU", "r", "x", "y")])
+        >>> files = export_net(spec, "exported")
+        >>> files.prototxt.name, files.weights.name, files.dialect
+        ('test.prototxt', 'model.caffemodel', 'v2')
+    """
     spec = net if isinstance(net, NetSpec) else net.spec
     dialect = dialect or _FORMATS[spec.dialect]
     blobs = spec.weights if isinstance(net, NetSpec) else net_arrays(net)

@@ -27,14 +27,33 @@ def export_onnx(
     inputs: Mapping[str, Shape] | None = None,
     blobs: Sequence[str] | None = None,
 ) -> None:
-    """Write a net of phase TEST as one ONNX file; whole, or not at all. Needs the package `onnx`.
+    """Write a net of phase TEST as one ONNX file; whole, or not at all. The package `onnx` is needed.
 
-    inputs: shapes that the file is for, by name; else the net's own. blobs: its outputs; else the net's. Inputs and
-    outputs keep their names. Only operators of the default domain (opset 17) are used, single precision throughout;
-    frozen BatchNorm, Scale and Bias are folded into convolutions as in CaffeNet.prepare, and Dropout is gone.
+    Inputs and outputs keep their names. Only operators of the default domain (opset 17) are used, single precision
+    throughout; frozen BatchNorm, Scale and Bias are folded into convolutions as in CaffeNet.prepare, and Dropout is
+    gone.
 
-    Raises ValueError naming every layer that has no such form (DenseCRF, losses, ...), CaffeFormatError for shapes that
-    do not fit, ImportError without `onnx`, OSError where the file cannot be written."""
+    Args:
+        net: The net.
+        path: The file.
+        inputs: Shapes that the file is for, by name; else the net's own.
+        blobs: Its outputs; else the net's.
+
+    Raises:
+        ValueError: Layers have no such form (DenseCRF, losses, ...); the message names all of them.
+        CaffeFormatError: The shapes do not fit.
+        ImportError: The package `onnx` is missing.
+        OSError: The file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import CaffeNet, export_onnx
+        >>> from prototxt_import import layer, make_net
+        >>> net = CaffeNet(make_net("n", {"x": (1, 3, 8, 8)}, [layer("ReLU", "r", "x", "y")]))
+        >>> export_onnx(net, "net.onnx")
+        >>> Path("net.onnx").exists()
+        True
+    """
     check_output_file(path)
     model = onnx_model(net, inputs, blobs)
     with replacing(path) as temporary:

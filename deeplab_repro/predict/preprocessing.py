@@ -21,7 +21,18 @@ BUNDLED = shipped("bundled.prototxt")
 class Preprocessing:
     """What rides along with weights: the image mean, and where known CRF parameters, class names and colours.
 
-    scale: factor after subtracting the mean; palette: rows of RGB values, or None for the VOC colours."""
+    Args:
+        mean_bgr: What is subtracted from blue, green and red, in grey levels.
+        scale: Factor after subtracting the mean.
+        crf: The CRF's parameters, or None.
+        class_names: Names of the labels, or none.
+        palette: Rows of RGB values 0..255, or None for the VOC colours.
+
+    Example:
+        >>> from deeplab_repro.predict.preprocessing import Preprocessing
+        >>> Preprocessing.of({"mean_bgr": [104, 117, 123], "scale": 0.017}).mean_bgr
+        (104.0, 117.0, 123.0)
+    """
 
     mean_bgr: tuple[float, float, float] = MEAN_BGR
     scale: float = 1.0
@@ -31,7 +42,18 @@ class Preprocessing:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], source: str = "preprocessing") -> Preprocessing:
-        """From a JSON record with any of mean_bgr, scale, crf, class_names, palette; ValueError for a malformed one."""
+        """Read a JSON record with any of mean_bgr, scale, crf, class_names, palette.
+
+        Args:
+            facts: The record.
+            source: What stands for the file's name in errors.
+
+        Returns:
+            The preprocessing.
+
+        Raises:
+            ValueError: The record is malformed.
+        """
         from deeplab_repro.crf.model import CRFParams
 
         try:

@@ -31,8 +31,24 @@ _OWN_CRF = "own"
 class Segmentation:
     """What a Segmenter finds in an image [H, W, 3].
 
-    labels: uint8 [H, W]; scores: float32 [L, H, W], the network's; probabilities: the CRF's marginals, float32
-    [L, H, W], or None without one; palette: uint8 [256, 3]; class_names: may be empty."""
+    Args:
+        labels: uint8 [H, W].
+        scores: float32 [L, H, W], the network's.
+        probabilities: The CRF's marginals, float32 [L, H, W], or None without one.
+        palette: uint8 [256, 3], the colour of each label.
+        class_names: Names of the labels; may be empty.
+        image: The image, RGB uint8 [H, W, 3].
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro import Segmentation
+        >>> scores, image = np.zeros((2, 1, 4), np.float32), np.zeros((1, 4, 3), np.uint8)
+        >>> palette = np.full((256, 3), 200, np.uint8)
+        >>> labels = np.array([[0, 1, 1, 1]], np.uint8)
+        >>> found = Segmentation(labels, scores, None, palette, ("sky", "road"), image)
+        >>> found.shares(), found.overlay().shape
+        ({1: 0.75, 0: 0.25}, (1, 4, 3))
+    """
 
     labels: NDArray[np.uint8]
     scores: NDArray[np.float32]
@@ -42,11 +58,22 @@ class Segmentation:
     image: NDArray[np.uint8]
 
     def overlay(self, alpha: float = 0.5) -> NDArray[np.uint8]:
-        """The labels' colours over the image, RGB uint8 [H, W, 3]."""
+        """The labels' colours over the image.
+
+        Args:
+            alpha: Share of the colours, 0 to 1.
+
+        Returns:
+            RGB uint8 [H, W, 3].
+        """
         return overlay(self.image, self.labels, alpha, self.palette)
 
     def shares(self) -> dict[int, float]:
-        """Share of the pixels of every label that occurs, largest first."""
+        """The share of the pixels of every label that occurs.
+
+        Returns:
+            Shares by label, largest first.
+        """
         labels, counts = np.unique(self.labels, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return {int(labels[i]): float(counts[i] / self.labels.size) for i in order}
@@ -55,14 +82,36 @@ class Segmentation:
 class Segmenter:
     """A network bound to its mean, padding, scales and CRF parameters.
 
-    model: 'bundled', a zoo name (with weights), a checkpoint, a prototxt (with weights), the pair
-    (prototxt, caffemodel), or a net, prepared or not. The mean (BGR) comes from the model's transform_param or its
-    record, else it is ImageNet's; `mean_bgr` overrides it. `scales` are relative image sizes whose scores are fused by
-    their maximum, as the papers do, or mean; `flip` averages each with its mirror image's. `crf` gives other CRF
-    parameters than the model's own, None switches the CRF off. `score_blob` names the blob of scores where the last one
-    is not meant.
+    Args:
+        model: "bundled", a zoo name (with weights), a checkpoint, a prototxt (with weights), the pair
+            (prototxt, caffemodel), or a net, prepared or not.
+        weights: The .caffemodel of a zoo name or prototxt.
+        net: A net, in place of `model`.
+        mean_bgr: What is subtracted from blue, green and red, in grey levels; None for the model's transform_param or
+            record, else ImageNet's.
+        scales: Relative image sizes whose scores are fused.
+        fusion: "max", as the papers fuse, or "mean".
+        flip: Whether each scale's scores are averaged with its mirror image's.
+        crf: Other CRF parameters than the model's own; None switches the CRF off.
+        score_blob: The blob of scores where the last one is not meant.
+        device: "auto", "cpu", "cuda" or a torch device.
+        variables: Values of the ${NAME}s in the prototxt.
 
-    Raises ValueError for unknown names or unfit options, CaffeFormatError and OSError for unfit files."""
+    Raises:
+        ValueError: A name is unknown or an option unfit.
+        CaffeFormatError: A file is wrong.
+        OSError: A file cannot be read.
+
+    Source:
+        Chen et al. 2015, section 5.1, and 2016, section 4.1 for scales and fusion.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro import Segmenter
+        >>> segmenter = Segmenter("bundled", crf=None)
+        >>> segmenter(np.zeros((32, 48, 3), np.uint8)).labels.shape
+        (32, 48)
+    """
 
     def __init__(
         self,
@@ -116,7 +165,17 @@ class Segmenter:
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
 
     def __call__(self, image: NDArray[np.uint8]) -> Segmentation:
-        """Segment an RGB image uint8 [H, W, 3] of any size. Raises ValueError for anything else."""
+        """Segment an image.
+
+        Args:
+            image: RGB uint8 [H, W, 3] of any size.
+
+        Returns:
+            Labels, scores and, with a CRF, probabilities.
+
+        Raises:
+            ValueError: The image is anything else.
+        """
         image = _checked(image)
         with torch.no_grad():
             scores = self._all_scores(image)
@@ -136,7 +195,17 @@ class Segmenter:
         )
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The network's scores [L, H, W] of an image, without the CRF; errors as of a call."""
+        """The network's scores of an image, without the CRF.
+
+        Args:
+            image: RGB uint8 [H, W, 3] of any size.
+
+        Returns:
+            float32 [L, H, W].
+
+        Raises:
+            ValueError: The image is anything else.
+        """
         with torch.no_grad():
             return self._all_scores(_checked(image)).float().cpu().numpy()
 
@@ -178,7 +247,11 @@ class Segmenter:
         return interpolate(scores, *padded)[0, :, :height, :width]
 
     def fingerprint(self) -> str:
-        """sha256 of what the scores of an image depend on but for size: the layers, their weights, mean and scale."""
+        """What the scores of an image depend on but for size: the layers, their weights, mean and scale.
+
+        Returns:
+            A sha256 of it, in hexadecimal digits.
+        """
         layers = [replace(layer, line=None) for layer in self.net.spec.layers]
         facts = (layers, self.image_blob, self.score_blob, self.mean_bgr, self.scale)
         found = hashlib.sha256(repr(facts).encode())
@@ -191,7 +264,16 @@ class Segmenter:
         """The input size an image is padded to: the next 32k + 1 on each axis.
 
         A net that upsamples its own scores but not to that size (the v1 'noup' test net wants 8k + 2) gets the next
-        size at which its scores do have its input's size."""
+        size at
+        which its scores do have its input's size.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Of the image, in pixels.
+
+        Returns:
+            (height, width) in pixels.
+        """
         if (height, width) not in self._sizes:
             padded = _next_size(height), _next_size(width)
             self._sizes[height, width] = _own_size(self.net.spec, self.image_blob, self.score_blob, padded) or padded

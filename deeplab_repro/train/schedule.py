@@ -26,7 +26,12 @@ _GAMMA_ZERO = {
 class Schedule:
     """The policy of a solver file. `current_step` counts the steps of the rate taken; it is part of a solver state.
 
-    Raises ValueError for a missing or unknown policy, or fields that make no sense."""
+    Args:
+        solver: The solver.
+
+    Raises:
+        ValueError: The policy is missing or unknown, or fields make no sense.
+    """
 
     def __init__(self, solver: SolverSpec) -> None:
         self.current_step = 0
@@ -87,9 +92,29 @@ def rate_notes(solver: SolverSpec) -> list[str]:
 def learning_rates(
     solver: str | os.PathLike[str], n: int, variables: Mapping[str, str] | None = None
 ) -> NDArray[np.float64]:
-    """The rates of the first n iterations of a solver file, [n], values of single precision.
+    """The rates of the first iterations of a solver file.
 
-    variables: values of the ${NAME}s in it. Raises CaffeFormatError for a file that cannot be read, ValueError for a
-    policy that makes no sense."""
+    Args:
+        solver: The solver prototxt.
+        n: The number of iterations.
+        variables: Values of the ${NAME}s in it.
+
+    Returns:
+        [n] float64, values of single precision.
+
+    Raises:
+        CaffeFormatError: The file cannot be read.
+        ValueError: The policy makes no sense.
+
+    Source:
+        Caffe's SGDSolver::GetLearningRate (sgd_solver.cpp).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro.train import learning_rates
+        >>> _ = Path("solver.prototxt").write_text('base_lr: 1 lr_policy: "step" gamma: 0.5 stepsize: 2')
+        >>> learning_rates("solver.prototxt", 5)
+        array([1.  , 1.  , 0.5 , 0.5 , 0.25])
+    """
     schedule = Schedule(read_solver(os.fspath(solver), variables))
     return np.array([schedule.rate(iteration) for iteration in range(n)])
