@@ -92,6 +92,7 @@ class PreparedNet(Graph):
         """As `Graph.forward`, without gradients.
 
         Args:
+            value: As there.
             blobs: As there.
             masks: As there; none apply, as Dropout is the identity.
             inputs: As there.
