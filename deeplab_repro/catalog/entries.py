@@ -18,10 +18,35 @@ _VOC_INPUT = 513
 
 @dataclass(frozen=True)
 class Entry:
-    """One weight file; the fields are those of weights/catalog.toml, which explains them.
+    """One weight file; weights/catalog.toml explains the fields.
 
-    released: False for nets whose scores are published and whose weights never were; recipe says how to train those.
-    input: 0 where images are padded to the next 32k + 1."""
+    Args:
+        name: In every command and in weights folders.
+        file: Its own name.
+        urls: Addresses known to have served it, newest first.
+        member: Its name inside an archive.
+        dialect: Of the file.
+        model: The zoo's net it is for, "" for none.
+        classes: Ending of the score layer's name, which says the data set.
+        requires: Which of that net's tensors must be there, one of REQUIRES.
+        blobs: How many tensors those are.
+        parameters: How many numbers those are.
+        trained_on: The split.
+        crf: The preset published with it.
+        input: The side in pixels that images are padded to; 0 where that is the next 32k + 1.
+        scale: Relative size at which images are given to the net.
+        sha256: Where known.
+        reproduces: Ids in published.toml.
+        beside: What stood beside it.
+        recipe: How to train it, for nets that were never released.
+        note: What else is known.
+        released: False for nets whose scores are published and whose weights never were.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> catalog.read_catalog().entry("vgg16").file
+        'VGG_ILSVRC_16_layers.caffemodel'
+    """
 
     name: str
     file: str = ""
@@ -47,7 +72,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Lists:
-    """Image lists in an archive; md5: by file name, of those that are known."""
+    """Image lists in an archive.
+
+    Args:
+        name: Of the folder they are kept in.
+        urls: Addresses known to have served the archive.
+        md5: By file name, of those lists that are known.
+        note: What else is known.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> all(lists.urls for lists in catalog.read_catalog().lists.values())
+        True
+    """
 
     name: str
     urls: tuple[str, ...]
@@ -57,14 +94,35 @@ class Lists:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All entries by name, and the mean that every released net subtracts."""
+    """All entries, and the mean that every released net subtracts.
+
+    Args:
+        entries: Weight files by name.
+        lists: Image lists by name.
+        mean_bgr: Of blue, green and red, in grey levels.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> catalog.read_catalog().mean_bgr
+        (104.008, 116.669, 122.675)
+    """
 
     entries: Mapping[str, Entry]
     lists: Mapping[str, Lists]
     mean_bgr: tuple[float, float, float]
 
     def entry(self, name: str) -> Entry:
-        """The weight file of that name; ValueError with the nearest name for another."""
+        """The weight file of a name.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The entry.
+
+        Raises:
+            ValueError: No entry has that name; the message has the nearest one.
+        """
         if name not in self.entries:
             raise ValueError(
                 f"{name}: not in the catalog; `deeplab weights list` shows it{nearest(name, self.entries)}"
@@ -73,7 +131,22 @@ class Catalog:
 
 
 def read_catalog(path: str | os.PathLike[str] = CATALOG) -> Catalog:
-    """Read the catalog; ValueError naming file, entry and field for anything unknown, missing or doubled."""
+    """Read the catalog.
+
+    Args:
+        path: The file; by default the one that comes with the package.
+
+    Returns:
+        The catalog.
+
+    Raises:
+        ValueError: Something is unknown, missing or doubled; the message names file, entry and field.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> "vgg16" in catalog.read_catalog().entries
+        True
+    """
     data = read_toml(path)
     rows = [(row, True) for row in data.get("file", ())] + [(row, False) for row in data.get("own", ())]
     entries: dict[str, Entry] = {}

@@ -25,20 +25,46 @@ _TEXT_BYTES = 1 << 26
 
 
 def default_folder() -> Path:
-    """$DEEPLAB_WEIGHTS, or the user's cache folder for this program."""
+    """The folder of weight files: $DEEPLAB_WEIGHTS, or one in the user's cache folder for this program.
+
+    Returns:
+        The folder, which need not exist.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> catalog.default_folder()
+        PosixPath('...')
+    """
     import pooch
 
     return Path(os.environ.get(FOLDER_VARIABLE) or Path(pooch.os_cache("deeplab-repro")) / "weights")
 
 
 class Store:
-    """The folder. checksums.json in it holds sha256, size and origin of every file that passed its check."""
+    """A folder of weight files; checksums.json in it holds sha256, size and origin of every file that passed its check.
+
+    Args:
+        folder: The folder, which need not exist.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> store = catalog.Store("weights")
+        >>> store.find("vgg16") is None, store.checksums()
+        (True, {})
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def find(self, name: str) -> Path | None:
-        """The file of that name, None where there is none."""
+        """The file of a name.
+
+        Args:
+            name: The entry's name.
+
+        Returns:
+            Its path, None where there is none.
+        """
         for suffix in SUFFIXES:
             path = self.folder / f"{name}{suffix}"
             if path.is_file():
@@ -46,7 +72,14 @@ class Store:
         return None
 
     def checksums(self) -> dict[str, dict[str, Any]]:
-        """What checksums.json holds, by name. Raises ValueError where it is damaged."""
+        """What checksums.json holds.
+
+        Returns:
+            sha256, bytes, origin and date by name; nothing where there is no such file.
+
+        Raises:
+            ValueError: The file is damaged.
+        """
         path = self.folder / CHECKSUMS
         if not path.is_file():
             return {}
@@ -59,9 +92,18 @@ class Store:
         return found
 
     def check(self, entry: Entry) -> Path:
-        """The file of an entry, its checksum and its tensors checked; its checksum is noted where none is known.
+        """Check the checksum and the tensors of an entry's file; the checksum is noted where none is known.
 
-        Raises FileNotFoundError where it is not there, ValueError where it is another file than it was or should be."""
+        Args:
+            entry: The entry.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            FileNotFoundError: The file is not there.
+            ValueError: It is another file than it was or should be.
+        """
         path = self.find(entry.name)
         if path is None:
             raise FileNotFoundError(f"{self.folder / entry.name}{SUFFIXES[0]}: not there; {how_to_get(entry)}")
@@ -74,8 +116,20 @@ class Store:
     def add(self, entry: Entry, source: str | os.PathLike[str], origin: str = "") -> Path:
         """Check a file obtained anywhere, or an archive that holds it, and copy it into the folder.
 
-        origin: what checksums.json says about where it came from. Nothing is left behind when the check fails.
-        Raises ValueError as `check_tensors`, or for a checksum that is not the known one."""
+        Nothing is left behind when the check fails.
+
+        Args:
+            entry: The entry it is the file of.
+            source: The file, or the archive.
+            origin: What checksums.json says about where it came from.
+
+        Returns:
+            The path of the copy.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The checksum is not the known one, and as `check_tensors`.
+        """
         source = Path(source)
         if not source.is_file():
             raise FileNotFoundError(f"{source}: no such file")
@@ -99,10 +153,20 @@ class Store:
         report: Callable[[str], None] = lambda _: None,
         urls: tuple[str, ...] = (),
     ) -> Path:
-        """Download an entry's file from the first of its addresses (or `urls`) that gives it, check and keep it.
+        """Download an entry's file from the first address that gives it, check and keep it.
 
-        report: told in a sentence about every address that does not. Raises DownloadError when none does, with what to
-        do instead; the same as `add` for a file that is not the entry's is said to `report` and the next one tried."""
+        Args:
+            entry: The entry.
+            progress: Told how far a download is.
+            report: Told in a sentence about every address that does not give the file, or gives another.
+            urls: Addresses in place of the entry's.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            DownloadError: No address gives the file; the message says what to do instead.
+        """
         failures = []
         with output_folder(self.folder) as folder:
             for url in urls or entry.urls:
@@ -124,9 +188,18 @@ class Store:
             raise DownloadError(f"{entry.name}: {reasons}. {how_to_get(entry)}")
 
     def fetch_beside(self, entry: Entry, progress: Progress | None = None) -> Path:
-        """Download the prototxts that stood beside an entry's file into the folder NAME; returns that folder.
+        """Download the prototxts that stood beside an entry's file into the folder NAME.
 
-        Raises DownloadError as `fetch`, ValueError for what is no text."""
+        Args:
+            entry: The entry.
+            progress: Told how far a download is.
+
+        Returns:
+            That folder.
+
+        Raises:
+            DownloadError: As `fetch`, also for what is no text.
+        """
         if not entry.beside:
             raise DownloadError(f"{entry.name}: no prototxts are known to have stood beside its file")
         failures = []
@@ -151,9 +224,19 @@ class Store:
             raise DownloadError(f"{', '.join(entry.beside) or entry.name}: {reasons}")
 
     def fetch_lists(self, lists: Lists, progress: Progress | None = None) -> Path:
-        """Download image lists into the folder NAME and check the md5 of those that are known; returns the folder.
+        """Download image lists into the folder NAME and check the md5 of those that are known.
 
-        Raises DownloadError as `fetch`, ValueError for a list that is not the known one."""
+        Args:
+            lists: The lists.
+            progress: Told how far a download is.
+
+        Returns:
+            That folder.
+
+        Raises:
+            DownloadError: As `fetch`.
+            ValueError: A list is not the known one.
+        """
         failures = []
         for url in lists.urls:
             with output_folder(self.folder / lists.name) as folder:

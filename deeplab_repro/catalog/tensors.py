@@ -22,9 +22,19 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Expected:
-    """Tensors a file must hold: shapes by layer, in Caffe's blob order; how many blobs and numbers those are.
+    """Tensors a file must hold.
 
-    shapes is empty for a file of no net of the zoo: then its blobs and numbers are counted."""
+    Args:
+        shapes: By layer, in Caffe's blob order; empty for a file of no net of the zoo: then its blobs and numbers are
+            counted.
+        blobs: How many blobs those are.
+        parameters: How many numbers those are.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> catalog.expected_tensors(catalog.read_catalog().entry("vgg16")).blobs
+        32
+    """
 
     shapes: Mapping[str, tuple[Shape, ...]]
     blobs: int
@@ -32,7 +42,18 @@ class Expected:
 
 
 def net_of(entry: Entry, phase: str = "TEST") -> NetSpec:
-    """The zoo's net that an entry's weights are for, without weights. Raises ValueError for an entry without one."""
+    """The zoo's net that an entry's weights are for, without weights.
+
+    Args:
+        entry: The entry.
+        phase: "TRAIN" or "TEST".
+
+    Returns:
+        The net.
+
+    Raises:
+        ValueError: The entry belongs to no net.
+    """
     from deeplab_repro import zoo
 
     if not entry.model:
@@ -43,7 +64,20 @@ def net_of(entry: Entry, phase: str = "TEST") -> NetSpec:
 def expected_tensors(entry: Entry) -> Expected:
     """What must be in an entry's file.
 
-    A blob that layers share by name is asked for once, under the first of them: that one is always written."""
+    A blob that layers share by name is asked for once, under the first of them: that one is always written.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        The tensors.
+
+    Example:
+        >>> from deeplab_repro import catalog
+        >>> entry = catalog.Entry("mine", model="deeplab_largefov")
+        >>> catalog.expected_tensors(entry).shapes["fc6"]
+        ((1024, 512, 3, 3), (1024,))
+    """
     if not entry.model:
         return Expected({}, entry.blobs, entry.parameters)
     return _tensors_of(entry.model, entry.classes, entry.requires)
@@ -73,7 +107,25 @@ def _tensors_of(model: str, classes: str, requires: str) -> Expected:
 def check_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Sequence[Array]]:
     """The blobs of a weight file, once it is known to hold what the entry asks for; more layers may be there.
 
-    Raises CaffeFormatError for a file that is no model, ValueError naming what is missing or has another shape."""
+    Args:
+        entry: The entry.
+        path: The file.
+
+    Returns:
+        Arrays by layer name, in Caffe's blob order.
+
+    Raises:
+        CaffeFormatError: The file is no model.
+        ValueError: Something is missing or has another shape; the message names it.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro import catalog
+        >>> from prototxt_import import write_weights
+        >>> write_weights({"fc": [np.ones((2, 3)), np.ones(2)]}, None, "mine.caffemodel")
+        >>> list(catalog.check_tensors(catalog.Entry("mine", blobs=2, parameters=8), "mine.caffemodel"))
+        ['fc']
+    """
     stored = read_tensors(entry, path)
     complaints = list(differences(entry, stored))
     if complaints:
