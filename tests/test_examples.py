@@ -17,8 +17,11 @@ import torch
 # Modules whose `__all__` others rely on. Packages without one are looked up module by module.
 _FRONTS = (
     "deeplab_repro",
+    "deeplab_repro.catalog",
     "deeplab_repro.compat.pydensecrf",
     "deeplab_repro.crf",
+    "deeplab_repro.inspect",
+    "deeplab_repro.layers",
     "deeplab_repro.ops",
     "deeplab_repro.train",
     "deeplab_repro.zoo",

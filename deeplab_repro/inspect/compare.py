@@ -16,9 +16,20 @@ from prototxt_import.wiring import bare_shape
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs. place: a layer, blob, or the file as a whole; what: its field, or 'blob 0'.
+    """One thing that differs between two files.
 
-    first, second: the two values, None where that file has no such thing; max_abs: between two arrays of one shape."""
+    Args:
+        place: A layer, blob, or the file as a whole.
+        what: Its field, or "blob 0".
+        first: The first file's value, None where it has no such thing.
+        second: The second file's value, None where it has no such thing.
+        max_abs: The largest difference between two arrays of one shape.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> inspect.Change("conv1", "blob 0", 1.0, 1.5, max_abs=0.5).what
+        'blob 0'
+    """
 
     place: str
     what: str
@@ -28,16 +39,51 @@ class Change:
 
 
 def comparable(first: Content, second: Content) -> bool:
-    """Whether the two are of one kind; a net and a checkpoint are, by their nets."""
+    """Whether two files are of one kind; a net and a checkpoint are, by their nets.
+
+    Args:
+        first: A file.
+        second: Another.
+
+    Returns:
+        The answer.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> _ = Path("s.prototxt").write_text("base_lr: 1")
+        >>> solver = inspect.read_file("s.prototxt")
+        >>> inspect.comparable(solver, solver)
+        True
+    """
     nets = {NET, CHECKPOINT}
     return first.kind == second.kind or {first.kind, second.kind} <= nets
 
 
 def compare(first: Content, second: Content) -> list[Change]:
-    """Everything that differs, in the order of the first file; empty for equal contents.
+    """Everything that differs between two files.
 
     Dialect, layout and line numbers do not count: the old and the new spelling of one net are equal, and so are blobs
-    whose shapes differ in leading ones. Raises ValueError for files of two kinds."""
+    whose shapes differ in leading ones.
+
+    Args:
+        first: A file.
+        second: Another of the same kind.
+
+    Returns:
+        The changes in the order of the first file; none for equal contents.
+
+    Raises:
+        ValueError: The files are of two kinds.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> files = [Path(f"{rate}.prototxt") for rate in (1, 2)]
+        >>> _ = [file.write_text(f"base_lr: {file.stem}") for file in files]
+        >>> [(change.what, change.first, change.second) for change in inspect.compare(*map(inspect.read_file, files))]
+        [('base_lr', 1.0, 2.0)]
+    """
     if not comparable(first, second):
         raise ValueError(f"{first.report.source} is a {first.kind}, {second.report.source} a {second.kind}")
     a, b = first.content, second.content

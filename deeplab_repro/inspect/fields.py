@@ -17,8 +17,19 @@ Pair = tuple[float, float]
 class Field:
     """What one element of a blob sees of the input, in input pixels, (vertical, horizontal).
 
-    first, last: the input rows and columns that element 0 reaches (outside the image where there is padding);
-    stride: the way from one element to the next."""
+    Args:
+        first: The first input row and column that element 0 reaches (outside the image where there is padding).
+        last: The last row and column.
+        stride: The way from one element to the next.
+
+    Source:
+        Chen et al. 2015, section 3: field of view.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> inspect.Field(first=(-1, -1), last=(1, 1), stride=(1, 1)).size
+        (3, 3)
+    """
 
     first: Pair
     last: Pair
@@ -35,7 +46,15 @@ class Field:
         return (self.first[0] + self.last[0]) / 2, (self.first[1] + self.last[1]) / 2
 
     def moved(self, axis_facts: list[tuple[float, float, float]]) -> Field:
-        """The field after a step that reaches from `low` to `high` elements and advances by `step`, per axis."""
+        """The field after a layer.
+
+        Args:
+            axis_facts: Per axis (low, high, step): the layer reaches from `low` to `high` elements and advances by
+                `step`.
+
+        Returns:
+            The field of the layer's top.
+        """
         first, last, stride = [], [], []
         for axis, (low, high, step) in enumerate(axis_facts):
             first.append(self.first[axis] + low * self.stride[axis])
@@ -45,9 +64,23 @@ class Field:
 
 
 def receptive_fields(spec: NetSpec) -> dict[str, Field | None]:
-    """Per blob, what one element sees of the net's inputs, at the widest branch; None: all of it, or not spatial.
+    """What one element of each blob sees of the net's inputs, at the widest branch.
 
-    Linear interpolation is taken to read two elements on each axis."""
+    Linear interpolation is taken to read two elements on each axis.
+
+    Args:
+        spec: The net.
+
+    Returns:
+        A field per blob; None where an element sees all of the input, or is not spatial.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import layer, make_net
+        >>> conv = layer("Convolution", "c", "x", "y", num_output=1, kernel=(3, 3), dilation=(4, 4))
+        >>> inspect.receptive_fields(make_net("n", {"x": (1, 1, 9, 9)}, [conv]))["y"].size
+        (9, 9)
+    """
     fields: dict[str, Field | None] = {}
     for name, shape in _sources(spec):
         fields[name] = Field((0, 0), (0, 0), (1, 1)) if len(shape) == 4 else None
@@ -68,7 +101,21 @@ def effective_rate(layer: LayerSpec, fields: dict[str, Field | None]) -> Pair | 
     """Input pixels between neighbouring taps of a convolution: its dilation times the stride so far.
 
     What the papers call the rate is the dilation; times the stride 8 of their last maps it becomes this, 96 for
-    LargeFOV's fc6 of rate 12. None for other layers, single taps, and where the stride is not known."""
+    LargeFOV's fc6 of rate 12.
+
+    Args:
+        layer: The layer.
+        fields: What `receptive_fields` gives for its net.
+
+    Returns:
+        Pixels (vertical, horizontal); None for other layers, single taps, and where the stride is not known.
+
+    Example:
+        >>> from deeplab_repro import inspect, zoo
+        >>> net = zoo.spec("deeplab_largefov")
+        >>> inspect.effective_rate(net.layer("fc6"), inspect.receptive_fields(net))
+        (96, 96)
+    """
     below = fields.get(layer.bottoms[0]) if layer.bottoms else None
     if not isinstance(layer.options, WindowOptions) or below is None or max(layer.options.kernel) == 1:
         return None

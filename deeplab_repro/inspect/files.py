@@ -36,9 +36,27 @@ _FIRST_FIELDS = 64
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """A weight file: dialect and evidence by its contents, '' for HDF5; shapes and dtypes of each layer's blobs.
+    """A weight file.
 
-    bad: layers that hold NaN or infinite numbers."""
+    Args:
+        source: The file.
+        name: The net's name in it.
+        dialect: By its contents; "" for HDF5.
+        evidence: What told the dialect.
+        layers: Shapes of each layer's blobs.
+        parameters: Numbers in all blobs.
+        size: Of the file, in bytes.
+        dtypes: Of the blobs.
+        bad: Layers that hold NaN or infinite numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import write_weights
+        >>> write_weights({"fc": [np.ones((2, 3))]}, None, "m.caffemodel")
+        >>> inspect.inspect_weights("m.caffemodel").parameters
+        6
+    """
 
     source: str
     name: str
@@ -53,7 +71,20 @@ class WeightsReport:
 
 @dataclass(frozen=True)
 class SolverReport:
-    """A solver file: its type, and every field that is not at its default."""
+    """A solver file.
+
+    Args:
+        source: The file.
+        type: Its type.
+        fields: Every field that is not at its default.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> _ = Path("s.prototxt").write_text("base_lr: 0.5")
+        >>> inspect.read_file("s.prototxt").report.fields
+        {'base_lr': 0.5}
+    """
 
     source: str
     type: str
@@ -62,7 +93,20 @@ class SolverReport:
 
 @dataclass(frozen=True)
 class MeanReport:
-    """A mean file: its shape, the mean of each channel (what a mean_value would hold), and the range."""
+    """A mean file.
+
+    Args:
+        source: The file.
+        shape: Its shape.
+        channels: The mean of each channel: what a mean_value would hold.
+        low: The least number.
+        high: The largest number.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> inspect.MeanReport("mean.binaryproto", (1, 3, 256, 256), (104.0, 117.0, 123.0), 60.0, 180.0).high
+        180.0
+    """
 
     source: str
     shape: Shape
@@ -73,7 +117,23 @@ class MeanReport:
 
 @dataclass(frozen=True)
 class StateReport:
-    """A solver's snapshot: updates done, steps of the learning rate, the model it belongs to, its history's shapes."""
+    """A solver's snapshot.
+
+    Args:
+        source: The file.
+        iter: Updates done.
+        current_step: Steps of the learning rate.
+        learned_net: The model it belongs to.
+        history: Its history's shapes.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import SolverState, write_solverstate
+        >>> write_solverstate(SolverState(7, "m.caffemodel", 0, (np.zeros((2, 3)),)), "s.solverstate")
+        >>> inspect.read_file("s.solverstate").report.history
+        ((2, 3),)
+    """
 
     source: str
     iter: int
@@ -87,10 +147,21 @@ Report = NetReport | WeightsReport | SolverReport | MeanReport | StateReport
 
 @dataclass(frozen=True)
 class Content:
-    """A file that was read: its kind, the report on it, and what it holds.
+    """A file that was read.
 
-    content: NetSpec for nets and checkpoints (weights included), SolverSpec, a mapping of layers to blobs for weights,
-    an array for means, the reader's record for solver states."""
+    Args:
+        kind: Its kind, as `file_kind` tells it.
+        report: The report on it.
+        content: A NetSpec for nets and checkpoints (weights included), a SolverSpec, a mapping of layers to blobs for
+            weights, an array for means, the reader's record for solver states.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> _ = Path("s.prototxt").write_text("base_lr: 0.5")
+        >>> inspect.read_file("s.prototxt").kind
+        'solver'
+    """
 
     kind: str
     report: Report
@@ -98,9 +169,25 @@ class Content:
 
 
 def file_kind(path: str | os.PathLike[str]) -> str:
-    """NET, WEIGHTS, CHECKPOINT, SOLVER, MEAN or STATE, by the file's contents whatever its name.
+    """The kind of a file by its contents, whatever its name.
 
-    Raises OSError for a file that cannot be read, ValueError for one that is none of these."""
+    Args:
+        path: The file.
+
+    Returns:
+        NET, WEIGHTS, CHECKPOINT, SOLVER, MEAN or STATE.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is none of these.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> _ = Path("net.txt").write_text('layer { name: "r" type: "ReLU" bottom: "x" top: "y" }')
+        >>> inspect.file_kind("net.txt")
+        'net'
+    """
     with open(path, "rb") as stream:
         head = stream.read(1 << 16)
     if not head:
@@ -162,7 +249,27 @@ def read_file(
 ) -> Content:
     """Read and summarise any of the files `file_kind` knows.
 
-    Raises OSError or ValueError (CaffeFormatError among them), one line naming the file."""
+    Args:
+        path: The file.
+        phase: Of a net: "TRAIN" or "TEST".
+        variables: Values of the ${NAME}s in a net or solver.
+        dialect: Of a net, as for `prototxt_import.read_net`.
+
+    Returns:
+        Its kind, a report and what it holds.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is wrong (CaffeFormatError) or of no kind known; one line that names it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> text = 'input: "x" input_shape { dim: 1 } layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+        >>> _ = Path("net.prototxt").write_text(text)
+        >>> inspect.read_file("net.prototxt").report.outputs
+        ('y',)
+    """
     kind = file_kind(path)
     if kind == NET:
         spec = read_template(path, phase, variables or {}, dialect)
@@ -185,7 +292,26 @@ def read_file(
 
 
 def inspect_weights(path: str | os.PathLike[str]) -> WeightsReport:
-    """Layers and blobs of a weight file. Raises CaffeFormatError or OSError when it cannot be read."""
+    """Layers and blobs of a weight file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The report.
+
+    Raises:
+        CaffeFormatError: The file is no model.
+        OSError: It cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import write_weights
+        >>> write_weights({"fc": [np.full((2, 3), np.nan)]}, None, "m.caffemodel")
+        >>> inspect.inspect_weights("m.caffemodel").bad
+        ('fc',)
+    """
     return _weights_report(read_weights(path), path)
 
 

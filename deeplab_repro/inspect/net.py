@@ -19,9 +19,26 @@ _COMMENT = re.compile(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|#[^\n]*""")
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer: tops' shapes, its parameter blobs' shapes and count, its multiply-accumulates, its top's field.
+    """One layer of a net.
 
-    rate: input pixels between taps of a convolution (see effective_rate)."""
+    Args:
+        name: The layer's name.
+        type: Its V2 type.
+        bottoms: Names of its bottoms.
+        tops: Names of its tops.
+        shapes: Of the tops.
+        params: Shapes of its parameter blobs.
+        parameters: Numbers in them.
+        macs: Multiply-accumulates of a pass.
+        field: The first top's receptive field, as `receptive_fields` has it.
+        rate: Input pixels between taps of a convolution (see `effective_rate`).
+
+    Example:
+        >>> from deeplab_repro import inspect, zoo
+        >>> report = inspect.inspect_net(zoo.spec("deeplab_largefov"))
+        >>> next(layer.parameters for layer in report.layers if layer.name == "fc6")
+        4719616
+    """
 
     name: str
     type: str
@@ -37,7 +54,18 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class Variable:
-    """A ${NAME} of a prototxt: the lines it stands in, and its value where one was given."""
+    """A ${NAME} of a prototxt.
+
+    Args:
+        name: The name.
+        lines: The lines it stands in, counted from 1.
+        value: Its value where one was given.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> inspect.Variable("NET_ID", lines=(3, 9)).value is None
+        True
+    """
 
     name: str
     lines: tuple[int, ...]
@@ -48,9 +76,30 @@ class Variable:
 class NetReport:
     """A net as `deeplab inspect` shows it; parameters shared by name count once in the totals.
 
-    evidence: what in the file tells its dialect; notes: what was taken where a text could mean several things. Bytes
-    are of float32 blobs; activation_peak is what one forward pass needs at most at a time when each blob goes once
-    nobody reads it again, work space of layers not counted."""
+    Args:
+        source: The file.
+        name: The net's name.
+        dialect: Its dialect.
+        evidence: What in the file tells the dialect.
+        notes: What was taken where a text could mean several things.
+        phase: "TRAIN" or "TEST".
+        variables: The placeholders of the file.
+        inputs: Shape by input.
+        outputs: The blobs nobody consumes.
+        layers: A report on each layer.
+        parameters: Learnable numbers.
+        macs: Multiply-accumulates of a pass.
+        field: The largest receptive field.
+        parameter_bytes: Of float32 parameters.
+        activation_bytes: Of all float32 blobs.
+        activation_peak: Bytes that one forward pass needs at most at a time when each blob goes once nobody reads it
+            again, work space of layers not counted.
+
+    Example:
+        >>> from deeplab_repro import inspect, zoo
+        >>> inspect.inspect_net(zoo.spec("deeplab_largefov")).parameters
+        20505429
+    """
 
     source: str
     name: str
@@ -71,7 +120,21 @@ class NetReport:
 
 
 def inspect_net(spec: NetSpec) -> NetReport:
-    """Everything about a net that follows from its description alone; sizes for the input shapes it states."""
+    """Everything about a net that follows from its description alone; sizes are for the input shapes it states.
+
+    Args:
+        spec: The net.
+
+    Returns:
+        The report.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import layer, make_net
+        >>> conv = layer("Convolution", "c", "x", "y", num_output=2, kernel=(3, 3))
+        >>> inspect.inspect_net(make_net("n", {"x": (1, 1, 5, 5)}, [conv])).macs
+        162
+    """
     fields = receptive_fields(spec)
     layers = tuple(
         LayerReport(
@@ -122,9 +185,20 @@ def _value(variable: str, spec: NetSpec) -> str | None:
 def read_template(
     path: str | os.PathLike[str], phase: str, variables: Mapping[str, str], dialect: str = "auto"
 ) -> NetSpec:
-    """read_net for looking only: placeholders without a value stay as they are where the net can be read so.
+    """`read_net` for looking only: placeholders without a value stay as they are where the net can be read so.
 
-    Raises CaffeFormatError as read_net."""
+    Args:
+        path: The prototxt.
+        phase: "TRAIN" or "TEST".
+        variables: Values of the ${NAME}s.
+        dialect: As for `prototxt_import.read_net`.
+
+    Returns:
+        The net.
+
+    Raises:
+        CaffeFormatError: As `read_net`.
+    """
     try:
         return read_net(path, phase=phase, variables=variables, dialect=dialect)
     except CaffeFormatError:
@@ -141,7 +215,21 @@ def read_template(
 
 
 def found_variables(source: str | os.PathLike[str]) -> tuple[Variable, ...]:
-    """The ${NAME} placeholders outside a prototxt's comments, in order of appearance; none where there is no text."""
+    """The ${NAME} placeholders outside a prototxt's comments.
+
+    Args:
+        source: The file.
+
+    Returns:
+        The placeholders in order of appearance; none where there is no text.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro import inspect
+        >>> _ = Path("net.prototxt").write_text('name: "${NET_ID}"')
+        >>> inspect.found_variables("net.prototxt")
+        (Variable(name='NET_ID', lines=(1,), value=None),)
+    """
     try:
         text = Path(source).read_text("utf-8")
     except (OSError, ValueError):
@@ -155,7 +243,19 @@ def found_variables(source: str | os.PathLike[str]) -> tuple[Variable, ...]:
 
 
 def parameter_count(spec: NetSpec) -> int:
-    """Learnable numbers of a net; blobs shared by name count once."""
+    """Learnable numbers of a net; blobs shared by name count once.
+
+    Args:
+        spec: The net.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> from deeplab_repro import inspect, zoo
+        >>> inspect.parameter_count(zoo.spec("deeplab_resnet101"))  # three scales share them
+        44153980
+    """
     seen: set[str] = set()
     count = 0
     for layer in spec.layers:
@@ -169,7 +269,22 @@ def parameter_count(spec: NetSpec) -> int:
 
 
 def multiply_accumulates(layer: LayerSpec, spec: NetSpec) -> int:
-    """Multiply-accumulates of one forward pass of a layer with a matrix product; 0 for all others."""
+    """Multiply-accumulates of one forward pass of a layer with a matrix product.
+
+    Args:
+        layer: The layer.
+        spec: Its net.
+
+    Returns:
+        Their number, 0 for all other layers.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import layer, make_net
+        >>> net = make_net("n", {"x": (1, 3)}, [layer("InnerProduct", "fc", "x", "y", num_output=2)])
+        >>> inspect.multiply_accumulates(net.layers[0], net)
+        6
+    """
     bottoms, tops = ([spec.blobs.get(name) for name in names] for names in (layer.bottoms, layer.tops))
     # A shape that only data can tell leaves the count open.
     if not tops or None in bottoms or None in tops:
@@ -178,9 +293,23 @@ def multiply_accumulates(layer: LayerSpec, spec: NetSpec) -> int:
 
 
 def activation_bytes(spec: NetSpec) -> tuple[int, int]:
-    """Bytes of all blobs together, and at most at a time when each goes once nobody reads it again.
+    """The memory of a net's blobs in float32.
 
-    A layer's bottoms and tops are there together, an in-place layer's are one; the outputs stay to the end."""
+    A layer's bottoms and tops are there together, an in-place layer's are one; the outputs stay to the end.
+
+    Args:
+        spec: The net.
+
+    Returns:
+        Bytes of all blobs together, and at most at a time when each goes once nobody reads it again.
+
+    Example:
+        >>> from deeplab_repro import inspect
+        >>> from prototxt_import import layer, make_net
+        >>> relus = [layer("ReLU", top, bottom, top) for bottom, top in ("xa", "ab", "bc")]
+        >>> inspect.activation_bytes(make_net("n", {"x": (1, 1)}, relus))
+        (16, 8)
+    """
     size = {name: _FLOAT * math.prod(shape) for name, shape in spec.blobs.items()}
     last_use = {name: number for number, layer in enumerate(spec.layers) for name in (*layer.bottoms, *layer.tops)}
     live = set(spec.inputs)
