@@ -1,20 +1,27 @@
 """Build of the C++/CUDA extension; everything else stands in pyproject.toml.
 
+`csrc/core` and `csrc/cpu` know no torch: CMake compiles them to a static library in `build/cmake`, the tree of the C++
+tests. torch's own build compiles `csrc/bind` (and `csrc/cuda`) and links that library in.
+
 CPU + CUDA where the installed torch has CUDA and a CUDA toolkit is found, else CPU only.
 
 Environment: ``DEEPLAB_CUDA=0|1`` forces the choice; ``TORCH_CUDA_ARCH_LIST`` names the architectures
-(default: those of the GPUs present, else 7.5 to 12.0 + PTX); ``DEBUG=1`` keeps symbols.
+(default: those of the GPUs present, else 7.5 to 12.0 + PTX); ``DEBUG=1`` keeps symbols; ``MAX_JOBS`` limits the
+compilers that run at a time.
 """
 
 import os
 import shutil
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+CMAKE_TREE = ROOT / "build" / "cmake"
 RELEASE_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0a;10.0;12.0+PTX"
 
 
@@ -29,6 +36,34 @@ def cuda_toolkit() -> Path | None:
         if (Path(candidate) / "include" / "cuda_runtime.h").is_file() and (Path(candidate) / "bin" / "nvcc").is_file():
             return Path(candidate)
     return None
+
+
+def build_tool(name: str) -> str | None:
+    """A program of this environment, which need not be activated, else one of PATH."""
+    return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+
+
+def cpu_library() -> Path:
+    """`csrc/core` and `csrc/cpu` as a static library, compiled where it is not up to date."""
+    cmake = build_tool("cmake")
+    if cmake is None:
+        sys.exit('deeplab-repro: the build needs CMake, which is not installed; type: pip install "cmake>=3.18" ninja')
+    symbols = "ON" if os.environ.get("DEBUG") == "1" else "OFF"
+    configure = [cmake, "-S", str(ROOT), "-B", str(CMAKE_TREE), "--log-level=WARNING"]
+    configure += [f"-DDEEPLAB_SYMBOLS={symbols}", "-DDEEPLAB_TESTS=OFF", "-DDEEPLAB_CUDA=OFF"]
+    ninja = build_tool("ninja")
+    fresh = [*configure, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else configure
+    # A tree that cannot be used again was moved here, or its compiler or generator is gone.
+    if not (CMAKE_TREE / "CMakeCache.txt").is_file() or subprocess.run(configure).returncode != 0:
+        shutil.rmtree(CMAKE_TREE, ignore_errors=True)
+        if subprocess.run(fresh).returncode != 0:
+            sys.exit("deeplab-repro: CMake cannot configure csrc/cpu; its message stands above")
+    jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
+    make = [cmake, "--build", str(CMAKE_TREE), "--target", "deeplab_cpu", "--config", "Release", "--parallel", jobs]
+    if subprocess.run(make).returncode != 0:
+        sys.exit("deeplab-repro: csrc/cpu does not compile; the compiler's message stands above")
+    name = "deeplab_cpu.lib" if sys.platform == "win32" else "libdeeplab_cpu.a"
+    return CMAKE_TREE / "lib" / name
 
 
 def extension():
@@ -50,27 +85,19 @@ def extension():
     if with_cuda and toolkit is None:
         sys.exit("deeplab-repro: DEEPLAB_CUDA=1, but no CUDA toolkit was found; set CUDA_HOME to its folder")
 
-    sources = [*ROOT.glob("csrc/cpu/**/*.cpp"), *ROOT.glob("csrc/bind/**/*.cpp")]
-    # fp-contract=off: lattice coordinates must round alike on every machine and device.
-    cxx = [
-        "-std=c++17",
-        "-O3",
-        "-fno-math-errno",
-        "-fno-trapping-math",
-        "-ffp-contract=off",
-        "-Wall",
-        "-Wextra",
-        "-Wno-unused-parameter",
-    ]
-    cxx.append("-g" if os.environ.get("DEBUG") == "1" else "-g0")
+    sources = [*ROOT.glob("csrc/bind/**/*.cpp")]
+    # No -std: torch's build adds the one that its headers need (C++20 in 2.13). csrc/{core,cpu,cuda} are C++17.
+    cxx = ["/O2", "/fp:precise"]
     links: list[str] = []
+    if sys.platform != "win32":
+        # fp-contract=off as in CMakeLists.txt: formulas of csrc/core must round alike in both parts.
+        cxx = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra"]
+        cxx.append("-g" if os.environ.get("DEBUG") == "1" else "-g0")
     if sys.platform == "linux":
         # at::parallel_for is a template in torch's headers: without OpenMP here it would run on one thread. The
         # library itself is the copy torch has loaded.
         cxx.append("-fopenmp")
         links.append("-fopenmp")
-    if sys.platform == "win32":
-        cxx = ["/std:c++17", "/O2", "/fp:precise"]
     flags: dict[str, list[str]] = {"cxx": cxx}
     macros: list[tuple[str, str | None]] = []
     kind = CppExtension
@@ -85,12 +112,25 @@ def extension():
     module = kind(
         "deeplab_repro.ops._C",
         sorted(str(source.relative_to(ROOT)) for source in sources),
-        include_dirs=[str(ROOT)],
+        depends=sorted(str(header.relative_to(ROOT)) for header in ROOT.glob("csrc/**/*.*h")),
         define_macros=macros,
         extra_compile_args=flags,
         extra_link_args=links,
     )
-    return module, BuildExtension
+    if sys.platform != "win32":
+        # torch's headers as the system's, so that a warning is always about a file of ours.
+        cxx += [flag for folder in module.include_dirs for flag in ("-isystem", folder)]
+        module.include_dirs = []
+    module.include_dirs.append(str(ROOT))
+
+    class Build(BuildExtension):
+        """The static library first, then what links it."""
+
+        def build_extensions(self) -> None:
+            module.extra_objects.append(str(cpu_library()))
+            super().build_extensions()
+
+    return module, Build
 
 
 class BuildPython(build_py):

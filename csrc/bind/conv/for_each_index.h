@@ -96,8 +96,8 @@ template <template <typename> class Functor>
 struct HasKernel<Functor<at::BFloat16>> : std::false_type {};
 
 template <typename Functor>
-void for_each_index(const char* op, const at::Tensor& on, std::int64_t count,
-                    const Functor& functor) {
+void for_each_index(const char* op, [[maybe_unused]] const at::Tensor& on,
+                    std::int64_t count, const Functor& functor) {
   TORCH_CHECK(count <= std::numeric_limits<std::uint32_t>::max(), op,
               ": needs indices below 2^32, got ", count);
 #ifdef WITH_CUDA
