@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,11 +94,13 @@ def load_numpy(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarra
 
     Raises OSError when the file cannot be read, ValueError naming it when it is neither, damaged, or holds objects."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+        # numpy leaves a file that it opens itself open where it holds no archive.
+        with Path(path).open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            with loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
     except OSError:
         raise
     except Exception as error:  # numpy and zipfile raise ValueError, EOFError, BadZipFile, SyntaxError for broken files
@@ -151,7 +154,7 @@ def read_bin(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"{path}: {len(content)} bytes, too short for the header of a .bin file (12)")
     rows, columns, channels = struct.unpack("<3i", content[:12])
     count = rows * columns * channels
-    kinds = {4 * count: np.dtype("<f4"), 2 * count: np.dtype("<i2")}
+    kinds: dict[int, np.dtype[Any]] = {4 * count: np.dtype("<f4"), 2 * count: np.dtype("<i2")}
     kind = kinds.get(len(content) - 12)
     if min(rows, columns, channels) <= 0 or kind is None:
         raise ValueError(
