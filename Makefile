@@ -43,6 +43,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python tests/tools/import_graph.py
 	$(BIN)/python tests/tools/include_direction.py
