@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 OUT ?= benchmarks/results
 STAMP := $(VENV)/.installed
 
-.PHONY: build ext demo test cpp-test test-instruction-sets lint format readme-tables bench gpu-gate fuzz clean
+.PHONY: build ext demo test quick test-one cpp-test test-instruction-sets lint format readme-tables bench gpu-gate fuzz clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,17 @@ demo: build
 # A worker process a core, so one thread each; tests of several threads set their own number.
 test: build cpp-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+# One of each kind, under a minute: what to run after every edit.
+QUICK ?= tests/prototxt_import/prototxt/test_text.py tests/deeplab_repro/ops/test_add_bias.py \
+         tests/deeplab_repro/net/test_network.py tests/deeplab_repro/crf/test_model.py
+quick: build
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK)
+
+# make test-one T=tests/deeplab_repro/ops | T=a_file.py::a_test | T="lattice and gradients"
+test-one: build
+	@test -n "$(T)" || { echo "make test-one T=PATH, T=PATH::TEST or T=EXPRESSION" >&2; exit 2; }
+	$(BIN)/python -m pytest $(if $(wildcard $(firstword $(subst ::, ,$(T)))),"$(T)",-k "$(T)")
 
 # The kernels' tests once more on the lower instruction sets, torch's own convolutions held to AVX2: a processor that
 # lacks one takes the best it has.
