@@ -130,11 +130,14 @@ def _as_convolution(weight: Array, inputs: int, first: bool) -> Array | None:
     """A weight as (outputs, inputs, height, width); a fully connected one is unfolded, fc6's into a square of taps."""
     if weight.ndim == 4 and weight.shape[:2] != (1, 1):
         return weight
-    flat = weight.reshape(weight.shape[-2:])
+    if weight.ndim < 2:
+        return None
+    rows, columns = weight.shape[-2:]
+    flat = weight.reshape(rows, columns)
     # Only the first fully connected layer reads maps; of VGG-16's 7x7.
-    side = round((flat.shape[1] / inputs) ** 0.5) if first else 1
-    channels = flat.shape[1] // (side * side) if side else 0
-    return flat.reshape(flat.shape[0], channels, side, side) if channels * side * side == flat.shape[1] else None
+    side = round((columns / inputs) ** 0.5) if first else 1
+    channels = columns // (side * side) if side else 0
+    return flat.reshape(rows, channels, side, side) if channels * side * side == columns else None
 
 
 def spread(have: int, want: int) -> Array:

@@ -78,6 +78,12 @@ def test_old_files_with_four_axes_everywhere_are_taken_alike():
             assert all(map(np.array_equal, blobs, theirs[name]))
 
 
+def test_a_weight_of_one_axis_fits_nothing():
+    stored = vgg16()
+    stored["fc6"][0] = stored["fc6"][0].reshape(-1)
+    assert fates(transplant(zoo.spec("deeplab_largefov", width=WIDTH), stored))["fc6"] == DRAWN
+
+
 def test_every_branch_of_aspp_begins_with_the_same_fc6():
     found = transplant(zoo.spec("deeplab_vgg16_aspp_l", width=WIDTH), vgg16())
     first = found.weights["fc6_1"]
