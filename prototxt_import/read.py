@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from prototxt_import.binary.weights import attach, read_weights
 from prototxt_import.prototxt.net import net_of_text
@@ -12,8 +12,8 @@ from prototxt_import.spec import NetSpec
 
 
 def read_net(
-    path: str | Path,
-    weights: str | Path | None = None,
+    path: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
     phase: str = "TEST",
     variables: Mapping[str, str] | None = None,
     dialect: str = "auto",
@@ -56,7 +56,7 @@ def read_net(
 def parse_net(
     text: str,
     source: str = "<text>",
-    weights: str | Path | None = None,
+    weights: str | os.PathLike[str] | None = None,
     phase: str = "TEST",
     variables: Mapping[str, str] | None = None,
     dialect: str = "auto",

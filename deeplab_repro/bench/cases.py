@@ -50,9 +50,9 @@ class ConvCase:
         return (inside / (self.kernel * self.size)) ** 2
 
 
-def _sizes(*arguments: Any) -> list[ConvCase]:
+def _sizes(layer: str, channels: int, filters: int, kernel: int, rate: int) -> list[ConvCase]:
     """Maps of 321, 513 and 769 pixels at stride 8."""
-    return [ConvCase(*arguments, size) for size in (41, 65, 97)]
+    return [ConvCase(layer, channels, filters, kernel, rate, size) for size in (41, 65, 97)]
 
 
 # fc6 has 1024 outputs throughout, so that rates and kernels compare (the published 4x4 and 7x7 nets have 4096).

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -113,7 +113,7 @@ def _bench_case(
             "of_peak": {name: case.valid * reached / peak for name, reached in gflops.items()},
         }
         if "direct" in times and direction == "forward":
-            row["choices"] = _choices(case, *tensors[:2], times)
+            row["choices"] = _choices(case, tensors[0], tensors[1], times)
         if device == "cpu":
             row["extra_mib"] = {name: extra_mib(call) for name, call in calls.items()}
     return row
@@ -161,7 +161,7 @@ def _variants(
         methods.append("interlace")
     for method in methods:
         if direction == "forward":
-            calls[method] = layer_call(case, *last, method)
+            calls[method] = layer_call(case, last[0], last[1], last[2], method)
         else:
             calls[method] = _calls(case, by_method(method), last, grad, direction)
     if device != "cpu" or own:
@@ -171,7 +171,7 @@ def _variants(
 
 def by_method(method: str) -> Callable[..., Tensor]:
     """The operator, told which way to go."""
-    return lambda *arguments: atrous_conv2d(*arguments, method=method)
+    return partial(atrous_conv2d, method=method)
 
 
 def layer_call(case: ConvCase, x: Tensor, weight: Tensor, bias: Tensor, method: str) -> Call:
@@ -181,6 +181,7 @@ def layer_call(case: ConvCase, x: Tensor, weight: Tensor, bias: Tensor, method: 
         device=x.device, dtype=x.dtype,
     ).requires_grad_(False)  # fmt: skip
     layer.weight.copy_(weight)
+    assert layer.bias is not None
     layer.bias.copy_(bias)
     return lambda: (layer(x),)
 

@@ -40,7 +40,8 @@ def bench_accuracy(
     crop's pixels. Logits are drawn: smooth, as of a network of stride 8. Raises ValueError for a folder without images.
     """
     crops, source = _crops(images, count, size)
-    scores = [drawn_scores(CrfCase("busy", *crop.shape[:2], LABELS), seed + 1) for seed, crop in enumerate(crops)]
+    cases = [CrfCase("busy", crop.shape[0], crop.shape[1], LABELS) for crop in crops]
+    scores = [drawn_scores(case, seed + 1) for seed, case in enumerate(cases)]
     rows = []
     for name, (weight, xy, rgb) in PARAMETERS.items():
         if not re.search(only, name):

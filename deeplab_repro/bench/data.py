@@ -120,8 +120,10 @@ class _PortDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         first, second = self._names[index]
-        image = cv2.imread(str(self._folder / first), cv2.IMREAD_COLOR).astype(np.float32)
-        label = np.asarray(Image.open(self._folder / second), dtype=np.int32)
+        stored = cv2.imread(str(self._folder / first), cv2.IMREAD_COLOR)
+        assert stored is not None
+        image: np.ndarray = stored.astype(np.float32)
+        label: np.ndarray = np.asarray(Image.open(self._folder / second), dtype=np.int32)
         scale = float(self._random.choice(self._scales))
         size = int(label.shape[1] * scale), int(label.shape[0] * scale)
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

@@ -160,8 +160,9 @@ def resnet_spec(stages: tuple[tuple[int, int, int], ...] = STAGES) -> NetSpec:
 
 def _unit(name: str, bottom: str, channels: int, kernel: int, stride: int = 1, pad: int = 0) -> Iterator[LayerSpec]:
     """Convolution, BatchNorm, Scale and ReLU, in place under one blob's name."""
-    options = {"num_output": channels, "kernel": kernel, "stride": stride, "pad": pad, "bias_term": False}
-    yield layer("Convolution", name, bottom, name, **options)
+    yield layer(
+        "Convolution", name, bottom, name, num_output=channels, kernel=kernel, stride=stride, pad=pad, bias_term=False
+    )
     yield layer("BatchNorm", f"bn_{name}", name, name)
     yield layer("Scale", f"scale_{name}", name, name, bias_term=True)
     yield layer("ReLU", f"relu_{name}", name, name)

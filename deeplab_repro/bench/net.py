@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from deeplab_repro.bench.conv import settings
 from deeplab_repro.bench.gate import judge, remarks
 from deeplab_repro.bench.net_peers import TorchNet, onnx_peers
 from deeplab_repro.bench.timing import alternate
+from deeplab_repro.net.graph import Graph
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.zoo import models
 
@@ -111,6 +113,10 @@ def _bench_case(case: NetCase, net: CaffeNet, device: str, precision: str, secon
     return row
 
 
+def _scores(net: Graph, data: Tensor, blob: str) -> Tensor:
+    return net(data=data, blobs=[blob])[blob]
+
+
 def _bound(name: str, precision: str) -> float:
     """The largest error that counts as right."""
     if name not in BOUNDS:
@@ -124,14 +130,15 @@ def _calls(case: NetCase, net: CaffeNet, plain: TorchNet, data: Tensor, device: 
     here = data.to(device)
     peer, x = plain.to(device, dtype), here.to(dtype)
     last = x.contiguous(memory_format=torch.channels_last)
-    nhwc = TorchNet(net, case.scores).eval().to(device, dtype, memory_format=torch.channels_last)
+    nhwc = TorchNet(net, case.scores).eval()
+    nhwc.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     calls: dict[str, Call] = {"nchw": lambda: peer(x), "nhwc": lambda: nhwc(last)}
     compiled = torch.compile(nhwc)
     calls["compile"] = lambda: compiled(last)
     moved = net.to(device)
     for name in OURS[precision]:
         ready = moved.prepare(here, name)
-        calls[name] = lambda ready=ready: ready(data=here, blobs=[case.scores])[case.scores]
+        calls[name] = partial(_scores, ready, here, case.scores)
     if device == "cpu" and precision == "fp32":
         with _quiet():
             calls |= onnx_peers(net, case.scores, data)

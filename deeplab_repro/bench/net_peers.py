@@ -35,6 +35,7 @@ class TorchNet(nn.Module):
                                  options.dilation)  # fmt: skip
                 with torch.no_grad():
                     made.weight.copy_(weight)
+                    assert made.bias is not None
                     made.bias.copy_(bias)
                 self.convolutions.append(made)
                 options = len(self.convolutions) - 1

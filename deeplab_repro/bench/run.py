@@ -77,9 +77,9 @@ def _bench(family: str, options: argparse.Namespace, progress: Callable[[str], N
     if family == "data":
         return bench_data(options.seconds, progress)
     if family == "net":
-        cases = [case for case in _net_cases(options) if re.search(options.only, case.name)]
+        nets = [case for case in _net_cases(options) if re.search(options.only, case.name)]
         precisions = [precision for precision in options.precision if precision != "fp16"]
-        return bench_net(cases, options.device, precisions, options.batch, options.seconds * 6, progress)
+        return bench_net(nets, options.device, precisions, options.batch, options.seconds * 6, progress)
     cases = conv_cases(options.full, tuple(options.batch), options.only)
     return bench_conv(cases, options.device, options.precision, options.direction, options.seconds, progress)
 

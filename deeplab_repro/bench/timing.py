@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -49,7 +50,7 @@ def peak_gflops(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
     best = 0.0
     for side in (512, 1024) if device == "cpu" else (4096, 8192):
         a = torch.ones(side, side, device=device, dtype=dtype)
-        timing = alternate({"mm": lambda a=a: torch.mm(a, a)}, device, rounds=200, seconds=seconds / 2)["mm"]
+        timing = alternate({"mm": partial(torch.mm, a, a)}, device, rounds=200, seconds=seconds / 2)["mm"]
         best = max(best, 2 * side**3 / timing.best_ms / 1e6)
     return best
 

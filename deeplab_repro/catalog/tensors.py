@@ -152,8 +152,8 @@ def differences(entry: Entry, stored: Mapping[str, Sequence[Array]]) -> list[str
     Leading axes of size 1 do not count, as in Caffe: v1 files write a bias as [1, 1, 1, N]."""
     expected = expected_tensors(entry)
     if not expected.shapes:
-        blobs = [blob for each in stored.values() for blob in each]
-        found = len(blobs), sum(blob.size for blob in blobs)
+        every = [blob for blobs in stored.values() for blob in blobs]
+        found = len(every), sum(blob.size for blob in every)
         if found == (expected.blobs, expected.parameters):
             return []
         return [

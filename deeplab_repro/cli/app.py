@@ -61,7 +61,7 @@ def is_expected(error: BaseException) -> bool:
 class Verbs(TyperGroup):
     """The group of verbs, with the project's way of failing."""
 
-    def main(
+    def main(  # type: ignore[override]  # what else typer may pass goes on in `extra`
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,10 +80,13 @@ def inspect(
 
 
 def _as_json(content: Content) -> dict[str, Any]:
-    answer = {"kind": content.kind, **asdict(content.report)}
-    if "activation_peak" in answer:
-        answer["field"] = _field_facts(content.report.field)
-        for entry, layer in zip(answer["layers"], content.report.layers, strict=True):
+    from deeplab_repro.inspect import NetReport
+
+    report = content.report
+    answer = {"kind": content.kind, **asdict(report)}
+    if isinstance(report, NetReport):
+        answer["field"] = _field_facts(report.field)
+        for entry, layer in zip(answer["layers"], report.layers, strict=True):
             entry["field"] = _field_facts(layer.field)
     return answer
 
@@ -92,7 +96,7 @@ def _field_facts(field: Field | None) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) else value
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _pair(values: tuple[float, float] | None) -> str:
@@ -198,7 +202,7 @@ def _print_state(report: StateReport) -> None:
     out.print(f"{len(report.history)} history blobs: {shapes}", markup=False)
 
 
-_PRINTERS = {
+_PRINTERS: dict[str, Callable[[Any], None]] = {
     "NetReport": _print_net,
     "WeightsReport": _print_weights,
     "SolverReport": _print_solver,
@@ -212,7 +216,7 @@ def _value(value: Any) -> str:
         return "-"
     if isinstance(value, tuple | list):
         return ", ".join(map(_value, value)) or "none"
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return ", ".join(f"{name} {_value(each)}" for name, each in asdict(value).items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 

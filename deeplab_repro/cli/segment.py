@@ -58,6 +58,7 @@ def segment(
     factors, means = parse_numbers("--scales", scales), parse_numbers("--mean", mean) if mean else None
     files = find_images(images)
     names = _distinct_names(files)
+    assert model is not None  # it has a default here
     check_model(model, weights)
     for file in progress(files, "checking"):
         read_image(file)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from deeplab_repro import ops
-from deeplab_repro.crf.model import CRFParams, DenseCRF, bilateral_features, position_features, symmetrized
+from deeplab_repro.crf.model import CRFParams, DenseCRF, bilateral_features, numbers_of, position_features, symmetrized
 
 __all__ = ["LearnableCRF"]
 
@@ -54,16 +56,17 @@ class LearnableCRF(DenseCRF):
         self.compatibility = nn.Parameter(torch.diag(matrix) if matrix.dim() == 1 else matrix.clone())
 
     def _kernels(self, image: Tensor, scores: Tensor) -> tuple[list[Tensor], Tensor]:
-        params, like = self.params, {"dtype": scores.dtype, "device": scores.device}
-        position = position_features(*scores.shape[2:], params.gaussian_xy_std, **like)[None]
-        color = bilateral_features(image.to(**like), params.bilateral_xy_std, params.bilateral_rgb_std)
+        params, (height, width) = self.params, scores.shape[2:]
+        like = scores.dtype, scores.device
+        position = position_features(height, width, params.gaussian_xy_std, dtype=like[0], device=like[1])[None]
+        color = bilateral_features(image.to(scores), params.bilateral_xy_std, params.bilateral_rgb_std)
         return [position, color], self.kernel_weights.to(scores)
 
     def _compatibility(self, scores: Tensor) -> Tensor | None:
         return symmetrized(self.compatibility, scores)
 
     def infer(
-        self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
+        self, unary: Tensor, features: Sequence[Tensor], weights: Sequence[float] | Tensor, compatibility: Tensor | None
     ) -> Tensor:
         """The mean field of a `Problem`, by the fused operator where no gradient is asked.
 
@@ -78,7 +81,7 @@ class LearnableCRF(DenseCRF):
         """
         params = self.params
         rest = (compatibility, params.normalization, params.iterations)
-        wanted = any(tensor.requires_grad for tensor in (unary, weights, compatibility))
+        wanted = any(isinstance(each, Tensor) and each.requires_grad for each in (unary, weights, compatibility))
         if not (torch.is_grad_enabled() and wanted):
-            return ops.meanfield(unary, features, weights.tolist(), *rest)
+            return ops.meanfield(unary, features, numbers_of(weights), *rest)
         return ops.meanfield_unrolled(unary, features, weights, *rest, recompute=self.recompute)

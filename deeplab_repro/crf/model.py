@@ -346,7 +346,7 @@ class DenseCRF(nn.Module):
         return traced._replace(marginals=traced.marginals.reshape(scores.shape))
 
     def infer(
-        self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
+        self, unary: Tensor, features: Sequence[Tensor], weights: Sequence[float] | Tensor, compatibility: Tensor | None
     ) -> Tensor:
         """The mean field of a `Problem`.
 
@@ -359,17 +359,17 @@ class DenseCRF(nn.Module):
         Returns:
             Marginals [B, L, P].
         """
+        numbers = numbers_of(weights)
         if self.method == "exact":
-            return self._infer_exact(unary, features, weights, compatibility)
+            return self._infer_exact(unary, features, numbers, compatibility)
         params = self.params
         return ops.meanfield(
-            unary, features, weights, compatibility, params.normalization, params.iterations, self.storage
+            unary, features, numbers, compatibility, params.normalization, params.iterations, self.storage
         )
 
     def _infer_exact(
-        self, unary: Tensor, features: list[Tensor], weights: list[float] | Tensor, compatibility: Tensor | None
+        self, unary: Tensor, features: Sequence[Tensor], weights: Sequence[float], compatibility: Tensor | None
     ) -> Tensor:
-        numbers = weights.tolist() if isinstance(weights, Tensor) else weights
         params, marginals, bounds = self.params, [], []
         for image, energies in enumerate(unary):
             own = [kernel[image % kernel.shape[0]] for kernel in features]
@@ -380,7 +380,7 @@ class DenseCRF(nn.Module):
             q, bound = ops.meanfield_exact(
                 energies[:, order][None],
                 [kernel[order][None] for kernel in own],
-                numbers,
+                weights,
                 compatibility,
                 params.normalization,
                 params.iterations,
@@ -436,9 +436,9 @@ class DenseCRF(nn.Module):
         params = self.params
         features, weights = [], []
         if params.gaussian_weight != 0:
-            size = scores.shape[2:]
+            height, width = scores.shape[2:]
             features.append(
-                position_features(*size, params.gaussian_xy_std, dtype=scores.dtype, device=scores.device)[None]
+                position_features(height, width, params.gaussian_xy_std, dtype=scores.dtype, device=scores.device)[None]
             )
             weights.append(float(params.gaussian_weight))
         if params.bilateral_weight != 0:
@@ -449,6 +449,11 @@ class DenseCRF(nn.Module):
 
     def _compatibility(self, scores: Tensor) -> Tensor | None:
         return symmetrized(self.params.compatibility, scores)
+
+
+def numbers_of(weights: Sequence[float] | Tensor) -> Sequence[float]:
+    """Kernel weights as the operator takes them."""
+    return weights.tolist() if isinstance(weights, Tensor) else weights
 
 
 def symmetrized(compatibility: Tensor | None, like: Tensor) -> Tensor | None:

@@ -22,7 +22,7 @@ _Values = TypeVar("_Values", Tensor, NDArray)
 
 def log_probabilities(
     probabilities: _Values,
-    least: float | None = None,
+    least: float | np.floating | None = None,
     most: float | None = None,
     certainty: float | None = None,
     dim: int = -3,
@@ -57,7 +57,7 @@ def log_probabilities(
             uniform = np.full([1] * probabilities.ndim, 1 / labels)
             probabilities = certainty * probabilities + (1 - certainty) * uniform
     if least is not None or most is not None:
-        probabilities = probabilities.clip(least, most)
+        probabilities = probabilities.clip(least, most)  # type: ignore[arg-type]  # numpy takes None, too
     return probabilities.log() if isinstance(probabilities, Tensor) else np.log(probabilities)
 
 

@@ -212,8 +212,8 @@ class Search:
             yield
         todo = [item for item in self.plan.items if item.name not in opened["images"]]
         for item, matrices in _counted(todo, self.plan, reaches, weights, pool):
-            before = np.array(opened["matrices"], np.int64) if opened["matrices"] else 0
-            if np.ndim(before) and before.shape != matrices.shape:
+            before = np.array(opened["matrices"], np.int64) if opened["matrices"] else np.zeros_like(matrices)
+            if before.shape != matrices.shape:
                 raise ValueError(
                     f"{item.scores}: {matrices.shape[-1]} labels, the other scores have {before.shape[-1]}"
                 )

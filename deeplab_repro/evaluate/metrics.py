@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -161,7 +161,7 @@ def trimap_width(truth: ArrayLike, ignored: ArrayLike) -> NDArray[np.float32]:
         raise ValueError(f"trimap_width: needs a mask [H, W] of truth's shape, got {list(mask.shape)}")
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
-    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_C, 3)
+    return cast("NDArray[np.float32]", cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_C, 3))
 
 
 def label_edges(truth: ArrayLike) -> NDArray[np.bool_]:

@@ -65,8 +65,10 @@ def export_net(
     spec = net if isinstance(net, NetSpec) else net.spec
     dialect = dialect or _FORMATS[spec.dialect]
     blobs = spec.weights if isinstance(net, NetSpec) else net_arrays(net)
-    files = write_forms([(f"{spec.phase.lower()}.prototxt", spec)], directory, dialect, blobs=blobs, hdf5=hdf5)
-    return Exported(*files, dialect)
+    prototxt, weights = write_forms(
+        [(f"{spec.phase.lower()}.prototxt", spec)], directory, dialect, blobs=blobs, hdf5=hdf5
+    )
+    return Exported(prototxt, weights, dialect)
 
 
 def write_forms(

@@ -161,7 +161,7 @@ class _Writer:
     def _channel_map(self, stage: Stage, bottoms: list[str], tops: list[str], dim: int) -> None:
         shape = (-1, *[1] * (dim - 2))
         scale, shift = self.folder.channel_map([stage.layer, *stage.after])
-        steps = [
+        steps: list[tuple[str, list[str], dict[str, object]]] = [
             (op, [self.graph.constant(f"{stage.layer.name}/{op}", _array(values).reshape(shape))], {})
             for op, values in (("Mul", scale), ("Add", shift))
         ]

@@ -18,6 +18,10 @@ from prototxt_import.values import LayerSpec, Shape
 FLOAT_MIN = float(np.finfo(np.float32).min)
 
 
+# An operator, its further inputs, its attributes.
+Step = tuple[str, Sequence[str], dict[str, object]]
+
+
 class Graph:
     """Nodes and initializers, named uniquely after the layer that adds them."""
 
@@ -30,11 +34,11 @@ class Graph:
         from onnx import numpy_helper
 
         if name not in self.initializers:
-            array = np.ascontiguousarray(np.asarray(values, dtype))
+            array: np.ndarray = np.ascontiguousarray(np.asarray(values, dtype))
             self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
-    def node(self, op: str, inputs: Sequence[str], outputs: str | Sequence[str], **attributes: object) -> None:
+    def node(self, op: str, inputs: Sequence[str], outputs: str | Sequence[str], **attributes: Any) -> None:
         """One operator of the default domain."""
         from onnx import helper
 
@@ -42,7 +46,7 @@ class Graph:
         name = f"{outputs[0]}:{op}"
         self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attributes))
 
-    def chain(self, value: str, steps: Sequence[tuple[str, Sequence[str], dict[str, object]]], top: str) -> None:
+    def chain(self, value: str, steps: Sequence[Step], top: str) -> None:
         """Operators one after the other, each with further inputs and attributes; none copies."""
         for i, (op, more, attributes) in enumerate(steps or [("Identity", (), {})]):
             out = top if i >= len(steps) - 1 else f"{top}:{i}"
@@ -134,7 +138,7 @@ def _pooling(call: Call) -> None:
     if o.global_pooling:
         call.node("GlobalMaxPool" if o.method == "MAX" else "GlobalAveragePool")
         return
-    size, out = call.shapes[0][-2:], call.out()[0][-2:]
+    size, out = _map_size(call.shapes[0]), _map_size(call.out()[0])
     windows = Windows(size, out, o.kernel, o.stride, o.pad)
     # Caffe's windows may reach past the image on one side only, so that every side has a padding of its own.
     ends = [max((m - 1) * s + k - n - p, 0) for n, m, k, s, p in zip(size, out, o.kernel, o.stride, o.pad, strict=True)]
@@ -145,12 +149,16 @@ def _pooling(call: Call) -> None:
     if o.method == "MAX":
         call.graph.node("MaxPool", [bottom], call.tops[0], **attributes)
         return
-    steps = [("AveragePool", (), {**attributes, "count_include_pad": 1})]
+    steps: list[Step] = [("AveragePool", (), {**attributes, "count_include_pad": 1})]
     areas = windows.areas().numpy()
     if (areas != math.prod(o.kernel)).any():
         # The overhang past the padding does not count.
         steps.append(("Mul", [call.constant("share", math.prod(o.kernel) / areas[None, None])], {}))
     call.graph.chain(bottom, steps, call.tops[0])
+
+
+def _map_size(shape: Shape) -> tuple[int, int]:
+    return shape[-2], shape[-1]
 
 
 def _padded(call: Call, pads: Sequence[int], value: float) -> str:
@@ -307,7 +315,8 @@ def _function(call: Call) -> None:
 
 @nodes("Power")
 def _power(call: Call) -> None:
-    o, steps = call.options, []
+    o = call.options
+    steps: list[Step] = []
     for op, value, neutral in (("Mul", o.scale, 1), ("Add", o.shift, 0), ("Pow", o.power, 1)):
         if value != neutral:
             steps.append((op, [call.constant(op, value)], {}))

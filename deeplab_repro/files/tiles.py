@@ -10,8 +10,8 @@ def tile_windows(height: int, width: int, size: tuple[int, int], overlap: tuple[
     least `overlap` rows and columns. An image smaller than a tile is one window.
 
     Raises ValueError unless 0 <= overlap < size."""
-    spans = [_spans(*side) for side in zip((height, width), size, overlap, strict=True)]
-    return list(product(*spans))
+    rows, columns = _spans(height, size[0], overlap[0]), _spans(width, size[1], overlap[1])
+    return list(product(rows, columns))
 
 
 def _spans(length: int, size: int, overlap: int) -> list[slice]:

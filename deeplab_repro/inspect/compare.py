@@ -150,14 +150,14 @@ def _layers(a: LayerSpec, b: LayerSpec, in_a: NetSpec, in_b: NetSpec) -> Iterato
         else:
             yield Change(a.name, f"param {index}", one, two)
     shapes = [spec.param_shapes.get(a.name, ()) for spec in (in_a, in_b)]
-    for index, (one, two) in enumerate(zip(*shapes, strict=False)):
-        if one != two:
-            yield Change(a.name, f"shape of param {index}", one, two)
+    for index, (shape_a, shape_b) in enumerate(zip(*shapes, strict=False)):
+        if shape_a != shape_b:
+            yield Change(a.name, f"shape of param {index}", shape_a, shape_b)
     for top in a.tops:
-        one, two = in_a.blobs.get(top), in_b.blobs.get(top)
+        blob_a, blob_b = in_a.blobs.get(top), in_b.blobs.get(top)
         in_place = top in a.bottoms and top in b.bottoms  # told already, by the layer that made it
-        if top in b.tops and one != two and not in_place:
-            yield Change(a.name, f"shape of {top}", one, two)
+        if top in b.tops and blob_a != blob_b and not in_place:
+            yield Change(a.name, f"shape of {top}", blob_a, blob_b)
 
 
 def _mappings(place: str, what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Change]:
@@ -169,8 +169,8 @@ def _mappings(place: str, what: str, a: Mapping[str, Any], b: Mapping[str, Any])
 def _weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence[np.ndarray]]) -> Iterator[Change]:
     for name in dict.fromkeys((*a, *b)):
         if name not in a or name not in b:
-            shapes = [[tuple(blob.shape) for blob in side[name]] if name in side else None for side in (a, b)]
-            yield Change(name, "layer", *shapes)
+            was, now = ([tuple(blob.shape) for blob in side[name]] if name in side else None for side in (a, b))
+            yield Change(name, "layer", was, now)
             continue
         if len(a[name]) != len(b[name]):
             yield Change(name, "number of blobs", len(a[name]), len(b[name]))

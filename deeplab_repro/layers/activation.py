@@ -28,6 +28,7 @@ class PReLU(CaffeLayer):
     """max(0, x) + slope * min(0, x) with a learned slope per channel, or one for all."""
 
     any_layout = True
+    slope: Tensor
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)

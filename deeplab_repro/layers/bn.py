@@ -18,6 +18,11 @@ class BN(CaffeLayer):
     TEST without `frozen`. Two blobs: LEARN uses the batch in every phase, INFERENCE is x * scale + shift; a second and
     third top hold the batch's mean and biased variance, without gradient."""
 
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         o = self.options

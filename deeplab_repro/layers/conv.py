@@ -14,6 +14,9 @@ from prototxt_import import LayerSpec, NetSpec
 class _Weighted(CaffeLayer):
     """Blobs `weight` and, with bias_term, `bias`."""
 
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         self.add_blob("weight", self.options.weight_filler)
@@ -80,6 +83,8 @@ class Embed(_Weighted):
 @module("Parameter")
 class Parameter(CaffeLayer):
     """A learnable blob as a top."""
+
+    value: Tensor
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)

@@ -59,10 +59,10 @@ class DenseCRF(CaffeLayer):
     def _refine(self, scores: Tensor, image: Tensor) -> Tensor:
         o = self.options
         pixels = image.permute(1, 2, 0)[None]
-        position = {"dtype": scores.dtype, "device": scores.device}
+        _, height, width = scores.shape
         kernels = [
             *(
-                Kernel(position_features(*scores.shape[1:], std, **position), weight)
+                Kernel(position_features(height, width, std, dtype=scores.dtype, device=scores.device), weight)
                 for std, weight in zip(o.pos_xy_stds, o.pos_weights, strict=True)
             ),
             *(

@@ -23,6 +23,10 @@ class MultiStageMeanfield(CaffeLayer):
     Deviations: gradients of the blobs accumulate; without stored weights the kernels begin with the diagonals that the
     first release meant, whose reader scrambled the numbers."""
 
+    spatial: Tensor
+    bilateral: Tensor
+    compatibility: Tensor
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         for name in ("spatial", "bilateral", "compatibility"):
@@ -57,7 +61,8 @@ class MultiStageMeanfield(CaffeLayer):
 
     def forward(self, unary: Tensor, first: Tensor, image: Tensor) -> Tensor:
         o = self.options
-        position = position_features(*unary.shape[2:], o.theta_gamma, dtype=unary.dtype, device=unary.device)
+        height, width = unary.shape[2:]
+        position = position_features(height, width, o.theta_gamma, dtype=unary.dtype, device=unary.device)
         pixels = image.detach().to(unary.dtype).permute(0, 2, 3, 1)
         color = bilateral_features(pixels, o.theta_alpha, o.theta_beta)
         spatial = Kernel(position, 1.0)

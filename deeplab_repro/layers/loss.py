@@ -81,6 +81,8 @@ class SoftmaxWithLoss(_Labelled):
     nothing but ignored labels gives 0/0. COUNTED is SegNet's: VALID that gives 0/0 then; its class_weights multiply the
     terms and do not enter Z. The gradient is (p - onehot) / Z even where p is below FLT_MIN."""
 
+    class_weight: Tensor | None
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         weight = self._class_weights(spec) if self.options.weight_source else None
@@ -140,6 +142,8 @@ class InfogainLoss(_Labelled):
     position, divided as in SoftmaxWithLoss; a second top holds p. Their gradient is (p sum_k H[label, k] - H[label]) /
     Z even where p is below the threshold."""
 
+    matrix: Tensor | None
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         self.register_buffer("matrix", self._stored(spec) if len(layer.bottoms) < 3 else None, persistent=False)
@@ -154,6 +158,7 @@ class InfogainLoss(_Labelled):
 
     def _gain(self, matrix: Tensor | None, classes: int, like: Tensor) -> Tensor:
         matrix = self.matrix if matrix is None else matrix.detach()
+        assert matrix is not None  # a layer of two bottoms has it from its file
         if matrix.numel() != classes * classes:
             raise self.fail(f"its matrix has {matrix.numel()} numbers for {classes} x {classes} classes")
         return matrix.reshape(classes, classes).to(like)
@@ -309,6 +314,8 @@ class SegAccuracy(_Labelled):
 
     Recall averages over the classes in the labels, IoU over all classes, an absent one counting 1. Equal scores go to
     the largest class. With reset: false the confusion matrix grows over the life of the layer."""
+
+    confusion: Tensor | None
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)

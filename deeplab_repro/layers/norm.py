@@ -28,6 +28,9 @@ class BatchNorm(_Broadcast):
     blobs as BVLC Caffe does; DeepLab v2's own fork cannot do that, its published nets use the stored statistics."""
 
     fresh_top = any_layout = low_precision = True
+    mean: Tensor
+    variance: Tensor
+    factor: Tensor
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
@@ -71,6 +74,8 @@ class Scale(_Broadcast):
     """x * gamma (+ beta). gamma is the blob `weight`, or the second bottom where there is one; beta the blob `bias`."""
 
     fresh_top = any_layout = low_precision = True
+    weight: Tensor
+    bias: Tensor | None
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
@@ -96,6 +101,7 @@ class Bias(_Broadcast):
     """x + beta; beta is the blob `bias`, or the second bottom where there is one."""
 
     fresh_top = any_layout = low_precision = True
+    bias: Tensor
 
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)

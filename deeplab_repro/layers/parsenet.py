@@ -13,6 +13,8 @@ from prototxt_import import LayerSpec, NetSpec
 class Normalize(CaffeLayer):
     """x / sqrt(sum of x^2 + eps) times the blob `scale`: summed over channels, or with across_spatial over the item."""
 
+    scale: Tensor
+
     def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
         super().__init__(layer, spec)
         self.add_blob("scale", self.options.scale_filler)

@@ -80,9 +80,10 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
 
 def pooled(x: Tensor, options: PoolingOptions) -> tuple[Tensor, Tensor | None]:
     """The pooling that `options` describe, and with MAX the flat index of each maximum (int64)."""
-    size, out = (tuple(shape[-2:]) for shape in (x.shape, options.shapes([tuple(x.shape)], 1)[0]))
+    (*_, height, width), (*_, rows, columns) = x.shape, options.shapes([tuple(x.shape)], 1)[0]
+    size = height, width
     kernel = size if options.global_pooling else options.kernel
-    windows = Windows(size, out, kernel, options.stride, options.pad)
+    windows = Windows(size, (rows, columns), kernel, options.stride, options.pad)
     return (average_pool(x, windows), None) if options.method == "AVE" else max_pool(x, windows)
 
 

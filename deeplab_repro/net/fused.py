@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -186,7 +187,7 @@ class FusedConvolution(_Fused):
         if weight.shape[2:] == (1, 1) and self.window == _POINTWISE:
             tried.add(_PRODUCT)
         key = (x.shape, weight.shape, self.window, self.policy)
-        chosen = _fastest(key, {name: lambda name=name: self._run(x, name) for name in sorted(tried)})
+        chosen = _fastest(key, {name: partial(self._run, x, name) for name in sorted(tried)})
         for method in tried - {chosen}:
             self.weights.forget(method)
         return chosen
@@ -202,6 +203,9 @@ class SummedConvolutions(_Fused):
     Few outputs leave most of a convolution kernel idle; so one matrix product takes every distinct tap of all branches
     (their centres add up to one), and the products are added where they belong. With many outputs, or where it is
     slower when methods are chosen, the branches run one by one; `methods` tells whether they are merged."""
+
+    taps: Tensor
+    bias: Tensor
 
     def __init__(self, branches: list[FusedConvolution], slope: float | None) -> None:
         super().__init__(slope)
@@ -240,6 +244,7 @@ class Sum(_Fused):
     """Bottoms added up; `into` is the one whose memory may take the sum, as nobody else will read it."""
 
     def forward(self, *bottoms: Tensor, into: Tensor | None = None) -> Tensor:
+        rest: Sequence[Tensor]
         if into is None:
             y, rest = bottoms[0] + bottoms[1], bottoms[2:]
         else:
@@ -282,6 +287,9 @@ class Residual(_Fused):
 
 class ChannelMap(_Fused):
     """x times scale plus shift, per channel."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, scale: Tensor, shift: Tensor, slope: float | None) -> None:
         super().__init__(slope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -143,6 +143,11 @@ class Graph(nn.Module):
         self._passes: dict[tuple[tuple[str, ...], bool], _Pass] = {}
         self._fitting: set[tuple[object, ...]] = set()
 
+    @property
+    def params(self) -> Mapping[str, list[nn.Parameter]]:
+        """The learnable blobs of each layer, by its name."""
+        raise NotImplementedError
+
     def _free_key(self, name: str) -> str:
         key = name.replace("%", "%25").replace(".", "%2E") or "%"
         return f"%{ord(key[0]):02X}{key[1:]}" if hasattr(self.layers, key) else key
@@ -225,7 +230,7 @@ class Graph(nn.Module):
         Returns:
             The module.
         """
-        return self.layers[self._keys[layer]]
+        return cast(CaffeLayer, self.layers[self._keys[layer]])
 
     def layers_for(self, blobs: Sequence[str]) -> tuple[list[LayerSpec], list[str]]:
         """The layers that lead to blobs, and the inputs these need.
@@ -338,7 +343,8 @@ class Graph(nn.Module):
                 chosen.append((layer, key))
                 wanted.difference_update(layer.tops)
                 wanted.update(layer.bottoms)
-        steps, later, reads = [], set(keep), set()
+        steps, later = [], set(keep)
+        reads: set[str] = set()
         for layer, key in chosen:  # from the last layer to the first
             names = {*layer.bottoms, *layer.tops}
             steps.append(Step(layer, key, tuple(names - later)))

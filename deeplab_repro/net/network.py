@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from deeplab_repro.layers import build_module, require_modules
+from deeplab_repro.layers.base import CaffeLayer
 from deeplab_repro.net.graph import Graph
 from deeplab_repro.net.prepared import PreparedNet, prepare
 from prototxt_import import NetSpec
@@ -26,7 +28,7 @@ class _Params(Mapping[str, list[nn.Parameter]]):
         self._layers, self._keys = layers, keys
 
     def __getitem__(self, name: str) -> list[nn.Parameter]:
-        return self._layers[self._keys[name]].blobs()
+        return cast(CaffeLayer, self._layers[self._keys[name]]).blobs()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)

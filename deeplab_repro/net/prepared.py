@@ -110,7 +110,7 @@ class PreparedNet(Graph):
                     f"blob {name!r} was folded away; keep it with prepare(..., blobs=[{name!r}]) or ask the original"
                 )
         with torch.no_grad():
-            out = super().forward(value, blobs=blobs, **inputs)
+            out = super().forward(value, blobs=blobs, masks=None, **inputs)
         for name, value in out.items():
             out[name] = (value.to(self._dtype) if value.is_floating_point() else value).contiguous()
         return out
@@ -208,9 +208,9 @@ class WeightFolder:
 
     def convolution(self, stage: Stage) -> tuple[Tensor, Tensor]:
         """Weight and bias of a stage's convolution with its affine layers folded in, float64."""
-        module, group = self.net.module_of(stage.layer.name), stage.layer.options.group
-        weight = module.weight.detach().double()
-        bias = weight.new_zeros(weight.shape[0]) if module.bias is None else module.bias.detach().double().flatten()
+        group = stage.layer.options.group
+        weight, *biases = (blob.detach().double() for blob in self.net.module_of(stage.layer.name).blobs())
+        bias = biases[0].flatten() if biases else weight.new_zeros(weight.shape[0])
         if stage.before:
             # Rows of the weight belong to groups, its columns to the channels of the row's group.
             scale, shift = (
@@ -267,7 +267,7 @@ class _Builder:
     def _shared(self, stage: Stage) -> Weights:
         key = self.folder.key(stage)
         if key not in self._weights:
-            own = self.net.module_of(stage.layer.name).weight
+            own = self.net.module_of(stage.layer.name).blobs()[0]
             dtype = low_type(own) if self.precision == "bf16" else own.dtype
             form = torch.channels_last if self.last else torch.contiguous_format
             weight, bias = self.folder.convolution(stage)
@@ -286,8 +286,8 @@ def _spare(layers: Sequence[LayerSpec], modules: Sequence[nn.Module]) -> dict[st
     _, sources, results, _ = values(layers)
     fresh = {tops[0] for tops, module in zip(results, modules, strict=True) if isinstance(module, _FRESH)}
     for bottoms, module in zip(sources, modules, strict=True):
-        own = isinstance(module, CaffeLayer) and module.fresh_top
-        if not isinstance(module, _FRESH) and not own:
+        fresh_top = isinstance(module, CaffeLayer) and module.fresh_top
+        if not isinstance(module, _FRESH) and not fresh_top:
             fresh.difference_update(bottoms)
     spare = {}
     for layer, bottoms, module in zip(layers, sources, modules, strict=True):

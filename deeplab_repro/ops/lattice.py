@@ -39,7 +39,7 @@ class Lattice(NamedTuple):
     neighbors: Tensor  # [N (d + 1), d + 1, 2] int32: before and after along each axis, -1 for none
     entries: Tensor  # [N (d + 1)] int32: corners grouped by vertex
     offsets: Tensor  # [N (d + 1) + 1] int32: each vertex's group
-    count: Tensor  # [1] int64: vertices V; rows past V hold -1, or N (d + 1) in offsets
+    count: Tensor  # type: ignore[assignment]  # hides tuple.count; [1] int64: vertices V; rows past V hold -1, or N (d + 1) in offsets
 
 
 def lattice_build(features: Tensor) -> Lattice:

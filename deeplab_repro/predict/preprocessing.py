@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from deeplab_repro.files.shipped import shipped
 from deeplab_repro.zoo.training import MEAN_BGR
@@ -64,7 +64,7 @@ class Preprocessing:
                 float(facts.get("scale", 1.0)),
                 CRFParams(**crf) if isinstance(crf, Mapping) else None,
                 tuple(facts.get("class_names") or facts.get("classes") or ()),
-                tuple(tuple(map(int, colour)) for colour in palette) if palette else None,
+                tuple(cast("tuple[int, int, int]", tuple(map(int, colour))) for colour in palette) if palette else None,
             )
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source}: not a record of preprocessing: {error}") from error

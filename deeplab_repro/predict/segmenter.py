@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -128,8 +129,10 @@ class Segmenter:
         device: str | torch.device = "auto",
         variables: Mapping[str, str] | None = None,
     ) -> None:
+        loaded: Graph
         if net is not None or isinstance(model, Graph):
-            loaded, facts = net if net is not None else model, Preprocessing()
+            loaded = net if net is not None else cast(Graph, model)
+            facts = Preprocessing()
         else:
             if isinstance(model, tuple):
                 if weights is not None or len(model) != 2:
@@ -219,6 +222,7 @@ class Segmenter:
                 scaled = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
             except cv2.error as error:
                 raise ValueError(f"Segmenter: no image of {height} x {width} pixels at scale {scale:g}") from error
+            scaled = cast("NDArray[np.uint8]", scaled)
             scores = self._scores(scaled)
             if self.flip:
                 scores = (scores + self._scores(np.ascontiguousarray(scaled[:, ::-1])).flip(-1)) / 2
@@ -257,7 +261,7 @@ class Segmenter:
         found = hashlib.sha256(repr(facts).encode())
         for blobs in self.net.params.values():
             for blob in blobs:
-                found.update(blob.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+                found.update(blob.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
         return found.hexdigest()
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:

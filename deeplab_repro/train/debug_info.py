@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,8 @@ class DebugInfo:
         self._own[layer.name] = own
         for index, (name, blob) in enumerate(own.items()):
             if id(blob) in self._shared:
-                module._parameters[name] = _heard(blob, partial(self._keep_part, (layer.name, index)))
+                heard = _heard(blob, partial(self._keep_part, (layer.name, index)))
+                module._parameters[name] = cast(nn.Parameter, heard)  # for this pass
         return tuple(_heard(x, partial(self._keep_mean, (layer.name, i))) for i, x in enumerate(bottoms))
 
     def _keep_mean(self, place: _Place, diff: Tensor) -> None:
@@ -93,8 +94,8 @@ class DebugInfo:
         """Say what the backward pass just done left: diffs of a blob in the order in which layers add to them."""
         to_come: dict[int, Tensor] = {}
         for (name, index), part in self._parts.items():
-            blob = id(self._net.params[name][index])
-            to_come[blob] = to_come[blob] + part if blob in to_come else part
+            key = id(self._net.params[name][index])
+            to_come[key] = to_come[key] + part if key in to_come else part
         for layer in reversed(self._net.spec.layers):
             for index, bottom in enumerate(layer.bottoms):
                 if (layer.name, index) in self._bottoms:

@@ -7,14 +7,14 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deeplab_repro.data.feeds.feeds import open_feeds
 from deeplab_repro.jobs.ranks import LostRank, Ranks
@@ -69,11 +69,11 @@ class Trainer:
             self._notes += [*nets.weight_notes(spec), *settings.notes_on(solver)]
             kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
             self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed))
-            self.net.to(settings.device, memory_format=torch.channels_last)
+            self.net.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             ranks.follow([one.data for one in self.net.parameters()])
             # What listens to every layer cannot be compiled.
             compiled = settings.compile and not solver.debug_info
-            self._runner: nn.Module = torch.compile(self.net, dynamic=False) if compiled else self.net
+            self._runner: Callable[..., Blobs] = torch.compile(self.net, dynamic=False) if compiled else self.net
             say = partial(self._tell, "debugged")
             self._debug = DebugInfo(self.net, say) if solver.debug_info and ranks.first else None
             self._loss_tops = {
@@ -204,7 +204,8 @@ class Trainer:
         """One update; whether any process was told to stop, and to write a snapshot."""
         started, at, solver = time.perf_counter(), self.updates, self.solver
         displayed = bool(solver.display and at % solver.display == 0)
-        total, outputs = 0.0, {}
+        total = 0.0
+        outputs: dict[str, list[float]] = {}
         for index in range(solver.iter_size):
             last = index + 1 == solver.iter_size
             done = self._pass(index, displayed and last, displayed and solver.debug_info)
@@ -248,6 +249,7 @@ class Trainer:
             with nullcontext() if debug is None else debug.forward(), self._autocast():
                 blobs = self._runner(**batch, masks=masks, blobs=None if displayed or debugged else ())
             loss = self._checked(blobs, batch, masks)
+            assert blobs.loss is not None
             blobs.loss.backward()
         if debug is not None:
             debug.backward(self.optimizer.learnables)

@@ -31,7 +31,7 @@ def tables(records: Sequence[Record]) -> str:
 
 
 def _checked(answers: Sequence[Answer]) -> str:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for by_source in grouped(answers).values():
         for source, group in by_source.items():
             if group[0].record.paper == "crf":

@@ -47,7 +47,7 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
     ranks.total(torch.zeros(1))  # waits until all are here
     if not ranks.first:
         return []
-    scored = {}
+    scored: dict[str, scores.Scored] = {}
     for run, records in runs:
         found = scores.gather(run, setup.work, setup.device)
         scored |= {record.id: found for record in records}
@@ -60,8 +60,8 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
             steps(done, len(timed))
     for record in published.records:
         if record.check == "data":
-            found = scored.get(record.id)
-            answered[record.id] = answers.score_answer(record, published, catalog, store, setup.data, found)
+            score = scored.get(record.id)
+            answered[record.id] = answers.score_answer(record, published, catalog, store, setup.data, score)
         elif record.id not in answered:
             answered[record.id] = _fixed(record)
     return [answered[record.id] for record in published.records]

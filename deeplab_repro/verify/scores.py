@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deeplab_repro import zoo
 from deeplab_repro.catalog import Catalog, Store
 from deeplab_repro.catalog.store import sha256
@@ -208,7 +210,7 @@ def count(
 def gather(run: Run, work: Path, device: str = "cpu") -> Scored:
     """Add up a run's counts; what is missing of them is counted here. Raises as `count`."""
     results = [_share(run, work, device, start) for start in range(0, len(run.data), SHARE)]
-    total = {stage: sum(result.counts[stage] for result in results) for stage in results[0].counts}
+    total = {stage: np.sum([result.counts[stage] for result in results], axis=0) for stage in results[0].counts}
     whole = replace(results[0], images=len(run.data), counts=total)
     return Scored(whole, _segmenter(run, device)[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from deeplab_repro.zoo.parts import CLASSIFIER_FILLER, HE, IGNORE_LABEL
 from prototxt_import import LayerSpec, NetSpec, ParamSpec, layer, make_net
@@ -165,7 +166,7 @@ class _Branch:
         return layers, scores
 
 
-def _interp(bottom: str, top: str, **factors: int) -> LayerSpec:
+def _interp(bottom: str, top: str, **factors: Any) -> LayerSpec:
     return layer("Interp", top, bottom, top, **factors)
 
 

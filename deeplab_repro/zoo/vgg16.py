@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,7 @@ def _facts(head: str | Head, fc_channels: int | None, rates: Sequence[int] | Non
         if head not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
         head = HEADS[head]
-    given = {
+    given: dict[str, Any] = {
         "fc_channels": fc_channels,
         "rates": None if rates is None else tuple(rates),
         "fusion": fusion,
@@ -167,7 +168,7 @@ def _facts(head: str | Head, fc_channels: int | None, rates: Sequence[int] | Non
 
 
 def _pool(name: str, bottom: str, stride: int, method: str = "MAX", kernel: int = 3, pad: int = 1) -> LayerSpec:
-    window = {"kernel": (kernel, kernel), "stride": (stride, stride), "pad": (pad, pad)}
+    window: dict[str, Any] = {"kernel": (kernel, kernel), "stride": (stride, stride), "pad": (pad, pad)}
     return layer("Pooling", name, [bottom], [name], method=method, **window)
 
 
@@ -242,7 +243,7 @@ def _training(scores: str, dialect: str, small_pools: bool) -> list[LayerSpec]:
     rule = "WEIGHTED" if dialect == "v1" else "VALID"
     bottoms = [scores, "label_shrink"]
     ignored = (IGNORE_LABEL,)
-    begin = {"pad_beg": -1} if small_pools else {}
+    begin: dict[str, Any] = {"pad_beg": -1} if small_pools else {}
     return [
         layer("Interp", "label_shrink", ["label"], ["label_shrink"], shrink_factor=8, **begin),
         layer("SoftmaxWithLoss", "loss", bottoms, ["loss"], ignore_labels=ignored, normalization=rule),

@@ -5,6 +5,7 @@ Only what lies in the file itself is read: links to other files, and data sets s
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ MAX_DEPTH, MAX_OBJECTS = 32, 100_000
 MAX_RATIO = 16
 
 
-def is_hdf5(path: str | Path) -> bool:
+def is_hdf5(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like HDF5; False for one that cannot be opened."""
     try:
         with open(path, "rb") as stream:
@@ -33,7 +34,7 @@ def is_hdf5(path: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[Any]:
+def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """The h5py.File of a path; what goes wrong inside the block comes out as CaffeFormatError."""
     try:
         import h5py
@@ -99,7 +100,7 @@ class Reader:
         return np.asarray(data[()])
 
 
-def read_hdf5(path: str | Path) -> dict[str, list[Array]]:
+def read_hdf5(path: str | os.PathLike[str]) -> dict[str, list[Array]]:
     """Blobs by layer name; layers without blobs (or whose shared blobs another owns) are left out.
 
     Raises CaffeFormatError for a file without such groups, or where h5py is not installed."""

@@ -4,8 +4,8 @@ Files are written under a temporary name beside their target and renamed when co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +21,7 @@ from prototxt_import.wiring import problem
 
 
 def write_weights(
-    weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, path: str | Path, dialect: str = "v2"
+    weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, path: str | os.PathLike[str], dialect: str = "v2"
 ) -> None:
     """Write a .caffemodel, or where the name ends in .h5 an HDF5 model: each layer's blobs, stored as float32.
 

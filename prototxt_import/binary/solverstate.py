@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -50,7 +50,7 @@ class SolverState:
     source: str = dataclasses.field(default="", compare=False)
 
 
-def read_solverstate(path: str | Path) -> SolverState:
+def read_solverstate(path: str | os.PathLike[str]) -> SolverState:
     """Read a solver's snapshot, binary or HDF5.
 
     Args:
@@ -72,7 +72,7 @@ def read_solverstate(path: str | Path) -> SolverState:
     return _read_hdf5(path) if is_hdf5(path) else _read_binary(path)
 
 
-def write_solverstate(state: SolverState, path: str | Path, dialect: str = "v2") -> None:
+def write_solverstate(state: SolverState, path: str | os.PathLike[str], dialect: str = "v2") -> None:
     """Write a .solverstate, or where the name ends in .h5 an HDF5 one; history as float32, whole or not at all.
 
     Args:
@@ -124,7 +124,7 @@ def _write_hdf5(state: SolverState, stream: BinaryIO, source: str) -> None:
             history.create_dataset(str(index), data=np.asarray(blob, dtype="<f4"))
 
 
-def _read_binary(path: str | Path) -> SolverState:
+def _read_binary(path: str | os.PathLike[str]) -> SolverState:
     wire = Wire(path)
     numbers = {_ITER: 0, _CURRENT_STEP: 0}
     name = ""
@@ -141,7 +141,7 @@ def _read_binary(path: str | Path) -> SolverState:
     return _checked(SolverState(numbers[_ITER], name, numbers[_CURRENT_STEP], tuple(history), wire.source))
 
 
-def _read_hdf5(path: str | Path) -> SolverState:
+def _read_hdf5(path: str | os.PathLike[str]) -> SolverState:
     source = str(path)
     with opened(path) as file:
         reader = Reader(source)

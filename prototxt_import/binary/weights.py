@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class StoredModel:
     evidence: str = ""
 
 
-def read_weights(path: str | Path) -> dict[str, list[Array]]:
+def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array]]:
     """The blobs of every layer that has any.
 
     Args:
@@ -83,7 +83,7 @@ def read_weights(path: str | Path) -> dict[str, list[Array]]:
     return found
 
 
-def read_mean(path: str | Path) -> Array:
+def read_mean(path: str | os.PathLike[str]) -> Array:
     """The array in a mean file.
 
     Args:
@@ -112,7 +112,7 @@ def read_mean(path: str | Path) -> Array:
     return array
 
 
-def read_model(path: str | Path) -> StoredModel:
+def read_model(path: str | os.PathLike[str]) -> StoredModel:
     """Everything of a model file that does not depend on knowing its dialect beforehand; errors as read_weights."""
     wire = Wire(path)
     name = ""
@@ -285,7 +285,7 @@ def _dims(wire: Wire, message: Field) -> list[int]:
     return dims
 
 
-def attach(spec: NetSpec, path: str | Path) -> NetSpec:
+def attach(spec: NetSpec, path: str | os.PathLike[str]) -> NetSpec:
     """`spec` with the blobs of a model file, matched by layer name.
 
     Layers of the file that the net lacks are ignored (unused_weights), layers of the net that the file lacks keep

@@ -5,9 +5,9 @@ Nothing is copied or allocated on a file's word: every declared length is held a
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Field:
 class Wire:
     """A mapped file read as wire format. Errors carry file name and offset."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.source = str(path)
         self._fields = 0
         try:

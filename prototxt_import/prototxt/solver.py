@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prototxt_import.errors import complain
@@ -100,7 +100,7 @@ class SolverSpec:
     source: str = dataclasses.field(default="", compare=False)
 
 
-def read_solver(path: str | Path, variables: Mapping[str, str] | None = None) -> SolverSpec:
+def read_solver(path: str | os.PathLike[str], variables: Mapping[str, str] | None = None) -> SolverSpec:
     """Read a solver prototxt.
 
     Args:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
@@ -36,7 +36,7 @@ class Block:
     words: dict[str, str] = field(default_factory=dict)
 
 
-def load(path: str | Path, variables: Mapping[str, str] | None = None) -> str:
+def load(path: str | os.PathLike[str], variables: Mapping[str, str] | None = None) -> str:
     """The text of a prototxt with every ${NAME} replaced.
 
     Raises CaffeFormatError for a file that cannot be read or is no text, and for variables without a value, all of

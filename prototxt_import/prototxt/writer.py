@@ -79,7 +79,7 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
     return out.getvalue()
 
 
-def write_net(spec: NetSpec, path: str | Path, dialect: str = "v2") -> None:
+def write_net(spec: NetSpec, path: str | os.PathLike[str], dialect: str = "v2") -> None:
     """Write `net_text` to a file, whole or not at all.
 
     Args:
@@ -181,7 +181,7 @@ def check_dialect(dialect: str) -> None:
         raise complain(f"cannot write dialect {dialect!r}; known are {', '.join(_WRITABLE)}")
 
 
-def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+def replace_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a new file and move it to `path`; on any failure nothing stays behind."""
     target = Path(path)
     try:

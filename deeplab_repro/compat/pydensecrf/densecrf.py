@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from enum import IntEnum
 from numbers import Number
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -232,7 +232,7 @@ class _Pairwise:
 def _compatibility(compat: Any, labels: int) -> tuple[float, Tensor | None]:
     """(Potts weight, None), or (1, an energy [L] or [L, L], symmetrised)."""
     if isinstance(compat, Number):
-        return float(compat), None
+        return float(cast(float, compat)), None
     view = np.asarray(memoryview(compat))
     if view.ndim not in (1, 2):
         raise ValueError("LabelCompatibility of dimension >2 not meaningful.")
@@ -495,13 +495,13 @@ def _integer(value: Any) -> int:
     """Numbers are cut to integers, as pydensecrf does; TypeError for anything else."""
     if not isinstance(value, Number):
         raise TypeError(f"an integer is required, not {type(value).__name__}")
-    return int(value)
+    return int(cast(float, value))
 
 
 def _numbers(value: Any, count: int) -> list[float]:
     """A number repeated, or the first `count` of a sequence; TypeError and IndexError as pydensecrf raises."""
     if isinstance(value, Number):
-        return [float(value)] * count
+        return [float(cast(float, value))] * count
     numbers = [value[i] for i in range(count)]
     if not all(isinstance(number, Number) for number in numbers):
         raise TypeError(f"must be real number, not {type(value).__name__}")

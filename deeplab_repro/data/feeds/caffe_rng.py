@@ -21,7 +21,8 @@ class CaffeRng:
     def __init__(self, seed: int) -> None:
         self._bits = np.random.MT19937()
         # MT19937's own seeding is another; the legacy class has Matsumoto's, which the standard prescribes.
-        self._bits.state = np.random.RandomState(seed & _TOP).get_state(legacy=False)
+        state: Any = np.random.RandomState(seed & _TOP).get_state(legacy=False)
+        self._bits.state = state
 
     def next(self) -> int:
         """The next output, 0 to 2^32 - 1."""
@@ -60,5 +61,5 @@ class CaffeRng:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a place that `state` gave."""
-        inner = {"key": np.array(state["key"], np.uint32), "pos": int(state["pos"])}
+        inner: Any = {"key": np.array(state["key"], np.uint32), "pos": int(state["pos"])}
         self._bits.state = {"bit_generator": "MT19937", "state": inner}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -131,4 +131,4 @@ def _regular(path: Path) -> Path:
 
 
 def _resized(image: Pixels, size: tuple[int, ...], how: int) -> Pixels:
-    return cv2.resize(image, (size[1], size[0]), interpolation=how)
+    return cast("Pixels", cv2.resize(image, (size[1], size[0]), interpolation=how))

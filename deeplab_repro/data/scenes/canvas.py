@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ def value_noise(rng: np.random.Generator, height: int, width: int, cell: float) 
     columns, column_part = _grid_positions(width, cell)
     grid = rng.random((rows[-1] + 2, columns[-1] + 2), dtype=np.float32) * np.float32(2) - np.float32(1)
     across = grid[:, columns] + (grid[:, columns + 1] - grid[:, columns]) * column_part
-    return across[rows] + (across[rows + 1] - across[rows]) * row_part[:, None]
+    return cast("Array", across[rows] + (across[rows + 1] - across[rows]) * row_part[:, None])
 
 
 def _grid_positions(size: int, cell: float) -> tuple[NDArray[np.intp], Array]:

@@ -128,9 +128,10 @@ def open_dataset(
 
 def _with_classes(found: SegmentationDataset, classes: str | Path | int) -> SegmentationDataset:
     if str(classes).isdigit():
-        _check_count(int(classes), "--classes")
-        return replace(found, class_names=tuple(map(str, range(int(classes)))), palette=None)
-    names, palette, void = read_classes(Path(classes))
+        count = int(str(classes))
+        _check_count(count, "--classes")
+        return replace(found, class_names=tuple(map(str, range(count))), palette=None)
+    names, palette, void = read_classes(Path(str(classes)))
     return replace(found, class_names=names, palette=palette, void=void)
 
 
@@ -182,7 +183,9 @@ def _voc(folder: Path, split: str) -> SegmentationDataset:
         # VOC keeps the truth of its test split; other sets in its layout come with theirs.
         with_truth = labels.is_dir() and (split != "test" or label.is_file())
         samples.append(Sample(name, image, label if with_truth else None))
-    names, palette, void = VOC, None, (VOID,)
+    names: tuple[str, ...] = VOC
+    void: tuple[int, ...] = (VOID,)
+    palette = None
     if (folder / "classes.json").is_file():
         names, palette, void = read_classes(folder / "classes.json")
     return SegmentationDataset(folder.resolve().name, tuple(samples), names, "voc", split, void, palette)

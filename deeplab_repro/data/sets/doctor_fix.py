@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -134,4 +135,5 @@ def _fitted(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     rows, columns = size[0] / labels.shape[0], size[1] / labels.shape[1]
     if abs(rows / columns - 1) > ASPECT_TOLERANCE:
         return None
-    return cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    resized = cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return cast("NDArray[np.uint8]", resized)

@@ -107,7 +107,8 @@ class _Writer:
             return [file]
         image = read_image(entry.image)
         files = []
-        for i, window in enumerate(tile_windows(*image.shape[:2], *self._tile)):
+        size, overlap = self._tile
+        for i, window in enumerate(tile_windows(image.shape[0], image.shape[1], size, overlap)):
             files.append(f"{entry.name}_{i}.png")
             write_image(np.ascontiguousarray(image[window]), self._images / files[-1])
             if labels is not None:

@@ -122,7 +122,9 @@ def coco_stuff(folder: Path) -> Source:
         maps = next(
             (each for kind in ("stuffthingmaps", "annotations") if (each := folder / kind / split).is_dir()), None
         )
-        for image in sorted((folder / split).glob("*.jpg")) if maps is not None else ():
+        if maps is None:
+            continue
+        for image in sorted((folder / split).glob("*.jpg")):
             entries.append(SourceImage(image.stem, image, _stuff_map(maps / f"{image.stem}.png"), (split,)))
     if not entries:
         raise ValueError(f"{folder}: no COCO-Stuff: neither imageLists nor train2017 and stuffthingmaps")
