@@ -5,7 +5,7 @@
 
 #include "csrc/core/conv/im2col.h"
 #include "csrc/cpu/conv/im2col.h"
-#include "tests/cpp/conv_helpers.h"
+#include "tests/cpp/conv/helpers.h"
 
 namespace deeplab {
 namespace {

@@ -7,7 +7,7 @@
 #include "csrc/cpu/conv/kernels_table.h"
 #include "csrc/cpu/conv/pack.h"
 #include "csrc/cpu/conv/packed.h"
-#include "tests/cpp/conv_helpers.h"
+#include "tests/cpp/conv/helpers.h"
 
 namespace deeplab {
 namespace {

@@ -1,15 +1,15 @@
-// The geometry behind the products of core/products.h, and a plain loop that
-// runs its functors against a convolution written out.
+// The geometry behind the products of core/conv/batched.h, and a plain loop
+// that runs its functors against a convolution written out.
 #include <gtest/gtest.h>
 
 #include <random>
 #include <vector>
 
+#include "csrc/core/conv/batched.h"
 #include "csrc/core/conv/divider.h"
 #include "csrc/core/conv/plan_cuda.h"
-#include "csrc/core/conv/products.h"
 #include "csrc/core/conv/regions.h"
-#include "csrc/core/conv/shift.h"
+#include "csrc/core/conv/shift_add.h"
 
 namespace deeplab {
 namespace {

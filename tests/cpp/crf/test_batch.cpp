@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "csrc/cpu/crf/lattice.h"
-#include "tests/cpp/host_executor.h"
+#include "tests/cpp/crf/host_executor.h"
 
 namespace deeplab {
 namespace {
