@@ -4,14 +4,11 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
 #include <algorithm>
-#include <memory>
-#include <optional>
 #include <vector>
 
 #include "csrc/bind/crf/lattice.h"

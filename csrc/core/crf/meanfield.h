@@ -99,7 +99,6 @@ struct MeanfieldProblem {
   scalar_t unary_factor = 1;
   std::int64_t labels;
   std::int64_t points;
-  std::vector<LatticeView<scalar_t>> lattices;
   std::vector<double> weights;
   Compatibility kind;
   const scalar_t* compatibility;

@@ -34,8 +34,7 @@ template <typename scalar_t>
 bool meanfield_plan(const std::vector<KernelFeatures<scalar_t>>& kernels,
                     std::int64_t points, MeanfieldPlan<scalar_t>& plan);
 
-// Writes the marginals [L, P]. The problem's kernels are the plan's;
-// problem.lattices is not read.
+// Writes the marginals [L, P]. The problem's kernels are the plan's.
 template <typename scalar_t>
 void meanfield_cpu(const MeanfieldProblem<scalar_t>& problem,
                    const MeanfieldPlan<scalar_t>& plan, scalar_t* out);
