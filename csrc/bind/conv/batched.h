@@ -1,7 +1,7 @@
 // Convolutions as few large products by torch's matrix multiplication, the way
-// of CUDA: one per region of outputs (core/regions.h), or one per place of the
-// Winograd domain. Any device: the same code and functors run on the CPU, where
-// tests follow them.
+// of CUDA: one per region of outputs (core/conv/regions.h), or one per place of
+// the Winograd domain. Any device: the same code and functors run on the CPU,
+// where tests follow them.
 #pragma once
 
 #include <ATen/core/Tensor.h>

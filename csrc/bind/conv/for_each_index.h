@@ -11,15 +11,15 @@
 #include <limits>
 #include <type_traits>
 
+#include "csrc/core/conv/batched.h"
 #include "csrc/core/conv/im2col.h"
-#include "csrc/core/conv/products.h"
 #include "csrc/cpu/parallel.h"
 
 #ifdef WITH_CUDA
 #include <c10/cuda/CUDAStream.h>
 
 #include "csrc/bind/cuda_check.h"
-#include "csrc/cuda/conv/products.h"
+#include "csrc/cuda/conv/for_each.h"
 #endif
 
 namespace deeplab {

@@ -1,4 +1,5 @@
-// The papers' second way (core/interlace.h) made of torch's ops, on any device.
+// The papers' second way (core/conv/interlace.h) made of torch's ops, on any
+// device.
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>

@@ -1,6 +1,6 @@
 // Registrations of shift_add and shift_gather: float32 and float64 on the CPU
-// row by row (csrc/cpu/shift_add.h), everything else by the functors of
-// csrc/core/shift.h.
+// row by row (csrc/cpu/conv/shift_add.h), everything else by the functors of
+// csrc/core/conv/shift_add.h.
 #include "csrc/cpu/conv/shift_add.h"
 
 #include <ATen/DeviceGuard.h>
@@ -14,7 +14,7 @@
 
 #include "csrc/bind/checks.h"
 #include "csrc/bind/conv/for_each_index.h"
-#include "csrc/core/conv/shift.h"
+#include "csrc/core/conv/shift_add.h"
 #include "csrc/core/conv/window.h"
 
 namespace deeplab {

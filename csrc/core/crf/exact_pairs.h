@@ -1,5 +1,5 @@
 // Which pairs of point blocks the exact mean field keeps: decided once, read in
-// every iteration. Functors as in batch_build.h.
+// every iteration. Functors as in batch/build.h.
 #pragma once
 
 #include <cstdint>

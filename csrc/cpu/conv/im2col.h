@@ -1,6 +1,6 @@
 // CPU launchers of im2col, col2im and the convolution made of them ("the Caffe
 // way": im2col, then a matrix product). All arrays are contiguous; layouts as
-// in core/im2col.h. Instantiated for float and double.
+// in core/conv/im2col.h. Instantiated for float and double.
 #pragma once
 
 #include <cstdint>

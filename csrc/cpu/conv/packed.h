@@ -1,4 +1,4 @@
-// Convolutions with packed weights (conv_pack.h) on channels-last arrays:
+// Convolutions with packed weights (pack.h) on channels-last arrays:
 // input [N, H, W, C], output [N, output_h, output_w, F], all channels of a
 // pixel together. The padding of shape.window may be negative here: taps then
 // start inside the input, which is what an input gradient with more padding

@@ -55,7 +55,7 @@ class TapColumn {
     });
   }
 
-  // sums: packed (conv_pack.h) gradient, to which this image's part is added.
+  // sums: packed (pack.h) gradient, to which this image's part is added.
   void multiply(std::int64_t image, std::int64_t group, const T* inputs,
                 T* sums) const {
     const std::int64_t blocks = (filters_ + kFilterBlock - 1) / kFilterBlock;

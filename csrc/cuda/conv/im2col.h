@@ -1,5 +1,5 @@
 // CUDA launchers of im2col and col2im: device pointers and a stream, no torch.
-// Contiguous arrays, layouts as in core/im2col.h. Instantiated for float,
+// Contiguous arrays, layouts as in core/conv/im2col.h. Instantiated for float,
 // double, __half and __nv_bfloat16.
 #pragma once
 

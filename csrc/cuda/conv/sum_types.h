@@ -1,4 +1,4 @@
-// The CUDA toolkit's reduced types as core/im2col.h sums them.
+// The CUDA toolkit's reduced types as core/conv/im2col.h sums them.
 #pragma once
 
 #include <cuda_bf16.h>

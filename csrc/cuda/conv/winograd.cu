@@ -1,4 +1,4 @@
-#include "csrc/cuda/conv/products.h"
+#include "csrc/cuda/conv/for_each.h"
 #include "csrc/cuda/launch.cuh"
 
 namespace deeplab {

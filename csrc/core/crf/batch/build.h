@@ -1,5 +1,5 @@
 // Building the lattice of a batch, one work item at a time: each functor's
-// operator()(k) handles item k, in any order and all at once. batch_sequence.h
+// operator()(k) handles item k, in any order and all at once. batch/sequence.h
 // puts them in their order.
 #pragma once
 

@@ -1,5 +1,5 @@
 // The order of the steps of mean-field inference over the lattices of a batch;
-// Executor as in batch_sequence.h.
+// Executor as in batch/sequence.h.
 #pragma once
 
 #include <algorithm>

@@ -3,8 +3,8 @@
 // work of one index, so that the same one runs in a kernel and in a plain loop.
 // Indices are below 2^32; the one of a channel or filter runs fastest.
 //
-//   regions (core/regions.h):  RegionSamples -> product -> RegionOutputs
-//   Winograd on interlaced sub-maps (core/interlace.h):
+//   regions (core/conv/regions.h):  RegionSamples -> product -> RegionOutputs
+//   Winograd on interlaced sub-maps (core/conv/interlace.h):
 //     WinogradWeights, WinogradInputs -> products -> WinogradOutputs
 #pragma once
 

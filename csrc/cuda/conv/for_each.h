@@ -1,6 +1,7 @@
-// CUDA launcher of the functors of core/products.h and core/shift.h: one thread
-// an index. Device pointers and a stream, no torch. Instantiated for moves in
-// units of 2, 4, 8 and 16 bytes, for arithmetic on float, double, __half and
+// CUDA launcher of the functors of core/conv/batched.h and
+// core/conv/shift_add.h: one thread an index. Device pointers and a stream, no
+// torch. Instantiated for moves in units of 2, 4, 8 and 16 bytes, for
+// arithmetic on float, double, __half and
 // __nv_bfloat16, and for Winograd transforms of float and double.
 #pragma once
 
@@ -8,8 +9,8 @@
 
 #include <cstdint>
 
-#include "csrc/core/conv/products.h"
-#include "csrc/core/conv/shift.h"
+#include "csrc/core/conv/batched.h"
+#include "csrc/core/conv/shift_add.h"
 #include "csrc/cuda/conv/sum_types.h"
 
 namespace deeplab {

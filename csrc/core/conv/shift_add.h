@@ -1,6 +1,6 @@
 // A map summed over shifted maps, and its adjoint. values [N, H, W, T, F]; maps
 // [N, H, W, F]; tap t of output (y, x) is met at (y + h[t], x + w[t]), nothing
-// where that lies outside. Functors of one index, as in core/products.h.
+// where that lies outside. Functors of one index, as in core/conv/batched.h.
 #pragma once
 
 #include <cstdint>
