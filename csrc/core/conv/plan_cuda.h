@@ -4,7 +4,8 @@
 // rates but similar ratios, and only ratios choose.
 //
 //   library   one product of all taps, those that meet padding included;
-//   direct    one product per region (core/regions.h), its samples written and
+//   direct    one product per region (core/conv/regions.h), its samples written
+//   and
 //             read, its results written and read once more;
 //   F(m, 3)   (m + 2)^2 products of all tiles, samples and results likewise.
 #pragma once
