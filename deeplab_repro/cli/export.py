@@ -143,7 +143,7 @@ def _write_caffe(
     hdf5: bool,
     json: str | None,
 ) -> None:
-    from deeplab_repro.cli.output import write_json
+    from deeplab_repro.cli.output import print_notes, write_json
     from deeplab_repro.export.caffe import export_net
     from deeplab_repro.inspect import parameter_count
 
@@ -162,6 +162,8 @@ def _write_caffe(
         own = model == "bundled" or Path(model).suffix == ".safetensors"
         drawn = "" if own or weights is not None or origin is not None else ", drawn by their fillers"
         _print_fates(origin)
+        if files.dialect == "text":
+            print_notes([f"{files.prototxt}: no one Caffe fork has all of its layers; this program reads it"])
         print(f"{files.prototxt}: {answer['layers']} layers, dialect {files.dialect}, {net.spec.phase}")
         print(f"{files.weights}: {answer['parameters']:,} parameters{drawn}")
 
@@ -181,7 +183,7 @@ def _write_forms(
     """The nets and solvers of training, deploy.prototxt, and the weights, if any, of a zoo name."""
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import write_json
-    from deeplab_repro.export.caffe import net_arrays, write_forms
+    from deeplab_repro.export.caffe import net_arrays, own_dialect, write_forms
     from deeplab_repro.inspect import parameter_count
     from deeplab_repro.zoo.recipes import recipe_files
 
@@ -202,7 +204,7 @@ def _write_forms(
     answer = {
         "model": name,
         "files": files,
-        "dialect": dialect or nets[0][1].dialect,
+        "dialect": dialect or own_dialect([spec for _, spec in nets]),
         "parameters": parameter_count(nets[0][1]),
         **_told(origin),
     }

@@ -12,6 +12,7 @@ import torch
 from deeplab_repro.files.atomic import check_output_file, output_folder, write_text
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import NetSpec, net_text, write_net, write_weights
+from prototxt_import.prototxt.writer import lacking, nearest_dialect
 from prototxt_import.values import Array
 
 # The form in which a net of each dialect is written.
@@ -24,7 +25,7 @@ class Exported(NamedTuple):
     Attributes:
         prototxt: The net.
         weights: Its weights.
-        dialect: The dialect they are in.
+        dialect: The dialect they are in; "text" where no one fork reads them.
     """
 
     prototxt: Path
@@ -44,7 +45,8 @@ def export_net(
         net: The net.
         directory: The folder.
         dialect: "v1" (`layers { type: CONVOLUTION }`, `hole`), "v2", "x2", "bvlc" or another fork's; None keeps the
-            net's own.
+            net's own, or takes the nearest that has all its layers. Where none has, the text is the union of all
+            ("text"), which this project reads, and the model keeps what is not in "v2" by name.
         hdf5: Whether to write model.caffemodel.h5 instead.
 
     Returns:
@@ -63,7 +65,7 @@ def export_net(
         ('test.prototxt', 'model.caffemodel', 'v2')
     """
     spec = net if isinstance(net, NetSpec) else net.spec
-    dialect = dialect or _FORMATS[spec.dialect]
+    dialect = dialect or own_dialect([spec])
     blobs = spec.weights if isinstance(net, NetSpec) else net_arrays(net)
     prototxt, weights = write_forms(
         [(f"{spec.phase.lower()}.prototxt", spec)], directory, dialect, blobs=blobs, hdf5=hdf5
@@ -84,7 +86,7 @@ def write_forms(
 
     blobs: arrays by layer name of the first form, to BLOBS_NAME.caffemodel. The paths written, in that order; dialect,
     folder, files and errors as for export_net."""
-    dialect = dialect or _FORMATS[nets[0][1].dialect]
+    dialect = dialect or own_dialect([spec for _, spec in nets])
     with output_folder(directory) as folder:
         written = [folder / name for name in (*(name for name, _ in nets), *(texts or {}))]
         if blobs is not None:
@@ -98,8 +100,21 @@ def write_forms(
         for path, text in zip(written[len(nets) :], (texts or {}).values(), strict=False):
             write_text(path, text)
         if blobs is not None:
-            write_weights(blobs, nets[0][1], written[-1], dialect)
+            union = dialect == "text"
+            write_weights(blobs, nets[0][1], written[-1], "v2" if union else dialect, by_name=union)
     return written
+
+
+def own_dialect(specs: Sequence[NetSpec]) -> str:
+    """The dialect that forms of one net are written in: their own, else the nearest that has all their layers.
+
+    Where none has it is "text", the union of all, which no single fork reads."""
+    own = _FORMATS[specs[0].dialect]
+    nearest = dict.fromkeys((own, *(nearest_dialect(spec, own) for spec in specs)))
+    for dialect in filter(None, nearest):
+        if not any(lacking(spec, dialect) for spec in specs):
+            return dialect
+    return "text"
 
 
 def net_arrays(net: CaffeNet) -> Mapping[str, list[Array]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from deeplab_repro.files.atomic import replacing
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import CaffeFormatError, NetSpec, net_text, parse_net
+from prototxt_import.prototxt.writer import nearest_dialect
 
 _METADATA = ("prototxt", "phase", "dialect", "preprocessing")
 
@@ -47,7 +48,7 @@ def save_checkpoint(
     """
     spec = net if isinstance(net, NetSpec) else net.spec
     # The union of all dialects holds every layer but the v1 fork's own rules.
-    dialect = "v1" if spec.dialect == "v1" else "text"
+    dialect = "v1" if spec.dialect == "v1" and nearest_dialect(spec, "v1") == "v1" else "text"
     metadata = {
         "prototxt": net_text(spec, dialect),
         "phase": spec.phase,

@@ -19,8 +19,10 @@ import torch
 from deeplab_repro.export.caffe import net_arrays
 from deeplab_repro.files.atomic import check_output_file, replacing, write_text
 from deeplab_repro.net.network import CaffeNet
-from prototxt_import import CaffeFormatError, SolverState, read_solverstate, write_solverstate, write_weights
+from prototxt_import import CaffeFormatError, NetSpec, SolverState, read_solverstate, write_solverstate, write_weights
+from prototxt_import.binary.model_writer import check_weights
 from prototxt_import.paths import named_file
+from prototxt_import.prototxt.writer import lacking, nearest_dialect
 
 _FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
 _STATE = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
@@ -59,19 +61,38 @@ def write_snapshot(files: Snapshot, net: CaffeNet, state: SolverState, record: M
     """Write the three files; the solver state appears last, so that one that is there is complete.
 
     record: what our own resume needs; numbers, strings, lists, arrays and tensors by name.
+    A layer that no fork beside the others has is kept by its name (`snapshot_notes`).
     Raises CaffeFormatError or OSError where they cannot be written; whole files of an older snapshot may then remain,
     never half ones."""
-    dialect = "v1" if net.spec.dialect in ("v0", "v1") else net.spec.dialect
-    if dialect in ("x2", "bvlc"):
-        dialect = "v2"  # holds every layer of a net that deeplab trains, and DeepLab's own Caffe reads it
+    dialect = _dialect(net.spec)
     check_output_file(files.state)
-    write_weights(net_arrays(net), net.spec, files.model, dialect)
+    write_weights(net_arrays(net), net.spec, files.model, dialect, by_name=True)
     # Hidden until the record is there: a state without it would restart the data.
     with replacing(files.state) as hidden:
         write_solverstate(state, hidden, dialect)
         digests = {"model": _digest(files.model), "state": _digest(hidden)}
         text = json.dumps(_encode({"version": _VERSION, "iteration": state.iter, "digests": digests, **record}))
         write_text(files.resume, text + "\n")
+
+
+def _dialect(spec: NetSpec) -> str:
+    """The dialect of a net's snapshots: its own, or DeepLab's later one where that or none has all its layers."""
+    first = "v1" if spec.dialect in ("v0", "v1") else "v2" if spec.dialect in ("x2", "bvlc") else spec.dialect
+    return nearest_dialect(spec, first) or ("v1" if first == "v1" else "v2")
+
+
+def snapshot_notes(files: Snapshot, spec: NetSpec) -> list[str]:
+    """Sentences about what a net's snapshots lose; raises what writing them would, before a night of training.
+
+    Raises CaffeFormatError or OSError where they cannot be written."""
+    check_output_file(files.state)
+    dialect = _dialect(spec)
+    check_weights(spec, files.model, dialect, by_name=True)
+    lost = lacking(spec, dialect)
+    if not lost or files.model.suffix == ".h5":
+        return []
+    names = ", ".join(f"{layer.name} ({layer.type})" for layer in lost)
+    return [f"no Caffe fork has all layers of this net: snapshots, in dialect {dialect}, keep {names} by name alone"]
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> Saved:

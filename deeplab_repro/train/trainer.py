@@ -29,7 +29,15 @@ from deeplab_repro.train.not_finite import blame
 from deeplab_repro.train.optimizer import Optimizer
 from deeplab_repro.train.settings import AMP, Settings
 from deeplab_repro.train.signals import Signals
-from deeplab_repro.train.snapshot import Saved, Snapshot, read_latest, read_snapshot, snapshot_files, write_snapshot
+from deeplab_repro.train.snapshot import (
+    Saved,
+    Snapshot,
+    read_latest,
+    read_snapshot,
+    snapshot_files,
+    snapshot_notes,
+    write_snapshot,
+)
 from deeplab_repro.train.validation import ValidationNet
 from deeplab_repro.train.watch.pictures import sample_pictures
 from deeplab_repro.train.watch.watchers import Iteration, Start, Watcher
@@ -67,6 +75,8 @@ class Trainer:
         try:
             spec = nets.with_models(nets.sized(spec, self._feeds), self._models(saved))
             self._notes += [*nets.weight_notes(spec), *settings.notes_on(solver)]
+            if ranks.first:
+                self._notes += snapshot_notes(snapshot_files(self.prefix, 0, solver.snapshot_format), spec)
             kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
             self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed))
             self.net.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

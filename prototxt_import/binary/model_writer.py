@@ -4,6 +4,7 @@ Files are written under a temporary name beside their target and renamed when co
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -12,16 +13,20 @@ import numpy as np
 
 from prototxt_import import schema
 from prototxt_import.binary.wire import BYTES, encode_bytes, encode_key, encode_varint
-from prototxt_import.errors import complain
+from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers import lookup
-from prototxt_import.prototxt.writer import check_dialect, layer_message, replace_file
+from prototxt_import.prototxt.writer import bare_message, check_dialect, layer_message, replace_file
 from prototxt_import.spec import NetSpec
 from prototxt_import.values import Array, LayerSpec
 from prototxt_import.wiring import problem
 
 
 def write_weights(
-    weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, path: str | os.PathLike[str], dialect: str = "v2"
+    weights: Mapping[str, Sequence[Array]],
+    spec: NetSpec | None,
+    path: str | os.PathLike[str],
+    dialect: str = "v2",
+    by_name: bool = False,
 ) -> None:
     """Write a .caffemodel, or where the name ends in .h5 an HDF5 model: each layer's blobs, stored as float32.
 
@@ -30,12 +35,12 @@ def write_weights(
     Args:
         weights: Arrays by layer name, in Caffe's blob order.
         spec: The net, whose layers are all written, binary with their settings; None writes the layers of `weights`
-            with
-            nothing but their blobs.
+            with nothing but their blobs.
         path: The file.
         dialect: "v1" has `layers` with enum types and four legacy dimensions per blob, "v2", "x2" and "bvlc" have
-            `layer`
-            and blob shapes; HDF5 is alike in all.
+            `layer` and blob shapes; HDF5 is alike in all.
+        by_name: Whether a layer that the dialect lacks keeps its name, type and blobs and loses its settings, which
+            reading weights does not need, instead of being refused.
 
     Raises:
         CaffeFormatError: Blobs do not fit the net, it has no such layer, or the file cannot name it or be written.
@@ -57,7 +62,34 @@ def write_weights(
     if str(path).endswith(".h5"):
         replace_file(path, lambda stream: _write_hdf5(weights, spec, stream, str(path)))
     else:
-        replace_file(path, lambda stream: _write_binary(weights, spec, stream, dialect))
+        replace_file(path, lambda stream: _write_binary(weights, spec, stream, dialect, by_name))
+
+
+def check_weights(spec: NetSpec, path: str | os.PathLike[str], dialect: str = "v2", by_name: bool = False) -> None:
+    """Raise what `write_weights` would raise of a net, whatever its blobs hold; nothing is written.
+
+    Args:
+        spec: The net.
+        path: As in `write_weights`.
+        dialect: As in `write_weights`.
+        by_name: As in `write_weights`.
+
+    Raises:
+        CaffeFormatError: A layer cannot be expressed, or named in such a file.
+
+    Example:
+        >>> from prototxt_import import layer, make_net
+        >>> from prototxt_import.binary.model_writer import check_weights
+        >>> check_weights(make_net("n", {"x": (1, 3)}, [layer("ReLU", "r", "x", "y")]), "net.caffemodel")
+    """
+    check_dialect(dialect)
+    empty = {
+        name: [np.zeros([0] * len(shape), np.float32) for shape in shapes] for name, shapes in spec.param_shapes.items()
+    }
+    if str(path).endswith(".h5"):
+        _write_hdf5(empty, spec, io.BytesIO(), str(path))
+    else:
+        _write_binary(empty, spec, io.BytesIO(), dialect, by_name)
 
 
 def _check_fit(weights: Mapping[str, Sequence[Array]], spec: NetSpec) -> None:
@@ -72,11 +104,13 @@ def _check_fit(weights: Mapping[str, Sequence[Array]], spec: NetSpec) -> None:
             raise problem(known[name], spec.source, what)
 
 
-def _write_binary(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, stream: BinaryIO, dialect: str) -> None:
+def _write_binary(
+    weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, stream: BinaryIO, dialect: str, by_name: bool
+) -> None:
     head = schema.message(dialect, "NetParameter")(name="" if spec is None else spec.name)
     stream.write(head.SerializeToString())
     number, blobs_number = (2, 6) if dialect == "v1" else (100, 7)
-    for name, message in _messages(weights, spec, dialect):
+    for name, message in _messages(weights, spec, dialect, by_name):
         payload: list[bytes | memoryview] = [message.SerializeToString()]
         for blob in weights.get(name, ()):
             payload += encode_bytes(blobs_number, *encode_blob(blob, dialect))
@@ -84,14 +118,21 @@ def _write_binary(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, 
             stream.write(piece)
 
 
-def _messages(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, dialect: str) -> Iterator[tuple[str, Any]]:
+def _messages(
+    weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, dialect: str, by_name: bool
+) -> Iterator[tuple[str, Any]]:
     """Each layer's name and its message without blobs."""
     if spec is None:
         kind = schema.message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter")
         yield from ((name, kind(name=name)) for name in weights)
         return
     for layer in spec.layers:
-        message = layer_message(layer, dialect, spec.source)
+        try:
+            message = layer_message(layer, dialect, spec.source)
+        except CaffeFormatError:
+            if not by_name:
+                raise
+            message = bare_message(layer, dialect)
         _drop_unnumbered(message, layer, dialect)
         yield layer.name, message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.errors import complain
+from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers import lookup
 from prototxt_import.layers.base import LayerType
 from prototxt_import.prototxt.families import rules_comment
@@ -133,6 +133,63 @@ def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
     return message
 
 
+def bare_message(layer: LayerSpec, dialect: str) -> Any:
+    """A layer that a dialect lacks as what every program skips and finds by name: name, type and blob names alone.
+
+    In v1, whose types are an enum, the type is left out, too."""
+    message = schema.message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter")()
+    message.name = layer.name
+    if dialect != "v1":
+        message.type = layer.type
+    message.bottom.extend(layer.bottoms)
+    message.top.extend(layer.tops)
+    return message
+
+
+def nearest_dialect(spec: NetSpec, first: str) -> str:
+    """The dialect that can express every layer of a net: `first`, else the nearest one that can; "" where none can.
+
+    Args:
+        spec: The net.
+        first: The dialect wanted.
+
+    Returns:
+        A dialect that `net_text` takes, or "".
+
+    Example:
+        >>> from prototxt_import import layer, make_net
+        >>> from prototxt_import.prototxt.writer import nearest_dialect
+        >>> clip = layer("Clip", "c", ["x"], ["y"], min=0.0, max=6.0)
+        >>> nearest_dialect(make_net("n", {"x": (1, 3)}, [clip]), "v2")
+        'bvlc'
+        >>> interp = layer("Interp", "i", ["y"], ["z"], height=9, width=9)
+        >>> nearest_dialect(make_net("n", {"x": (1, 3, 5, 5)}, [clip, interp]), "v2")
+        ''
+    """
+    # V1 text is the farthest from all others; the siblings come in the order of their releases.
+    for dialect in dict.fromkeys((first, "v2", "x2", "bvlc", *_WRITABLE[4:], "v1")):
+        blobs = (shape for shapes in spec.param_shapes.values() for shape in shapes)
+        if dialect == "v1" and any(len(shape) > 4 for shape in blobs):
+            continue
+        try:
+            net_text(spec, dialect)
+        except CaffeFormatError:
+            continue
+        return dialect
+    return ""
+
+
+def lacking(spec: NetSpec, dialect: str) -> list[LayerSpec]:
+    """The layers of a net that a dialect cannot express."""
+    found = []
+    for layer in spec.layers:
+        try:
+            layer_message(layer, dialect)
+        except CaffeFormatError:
+            found.append(layer)
+    return found
+
+
 def _put_params(message: Any, params: Sequence[ParamSpec], row: LayerType, dialect: str) -> None:
     if all(one == default_param(row) for one in params):
         return
@@ -184,20 +241,18 @@ def check_dialect(dialect: str) -> None:
 def replace_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a new file and move it to `path`; on any failure nothing stays behind."""
     target = Path(path)
+    # Opened as any file, with the mode that the umask and the folder give.
+    name = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        stream = name.open("x+b")
     except OSError as error:
         raise complain(f"cannot be written: {error.strerror}", source=str(path)) from error
     try:
-        with os.fdopen(handle, "w+b") as stream:
+        with stream:
             write(stream)
-        # mkstemp makes private files; a written net is as public as any other new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
         os.replace(name, target)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise complain(f"cannot be written: {error.strerror}", source=str(path)) from error
         raise

@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro import CaffeNet, export_net, load_caffe, zoo
+from deeplab_repro import CaffeNet, export_net, load_caffe, load_checkpoint, save_checkpoint, zoo
 from deeplab_repro.export.caffe import net_arrays
 from deeplab_repro.zoo import models
-from prototxt_import import CaffeFormatError, layer, make_net, read_net, read_solver, read_weights, write_weights
+from prototxt_import import (
+    CaffeFormatError,
+    layer,
+    make_net,
+    parse_net,
+    read_net,
+    read_solver,
+    read_weights,
+    write_weights,
+)
 from tests.paths import GOLDEN, SHARED
 
 MODELS = SHARED / "caffemodels"
@@ -214,3 +223,26 @@ def test_command_refuses_weights_that_leave_layers_empty(deeplab, tmp_path):
     assert result.exit_code == 2
     assert "holds no weights for the layers fc6" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+_NOBODYS = """input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 1 } }
+layer { name: "k" type: "Clip" bottom: "c" top: "k" clip_param { min: -0.1 max: 0.2 } }
+layer { name: "i" type: "Interp" bottom: "k" top: "i" interp_param { height: 17 width: 17 } }
+"""
+
+
+def test_a_net_that_no_fork_holds_is_written_all_the_same(tmp_path):
+    net = CaffeNet(parse_net(_NOBODYS))
+    x = torch.randn(1, 3, 9, 9)
+    for hdf5 in (False, True):
+        files = export_net(net, tmp_path / str(hdf5), hdf5=hdf5)
+        assert files.dialect == "text"
+        assert torch.equal(load_caffe(files.prototxt, files.weights)(data=x)["i"], net(data=x)["i"])
+    save_checkpoint(net, tmp_path / "n.safetensors")
+    assert torch.equal(load_checkpoint(tmp_path / "n.safetensors")(data=x)["i"], net(data=x)["i"])
+
+
+def test_a_layer_that_the_nets_dialect_lacks_takes_the_nearest(tmp_path):
+    net = CaffeNet(parse_net(_NOBODYS.rsplit("layer", 1)[0], dialect="v2"))
+    assert export_net(net, tmp_path).dialect == "bvlc"

@@ -180,3 +180,28 @@ def test_state_of_another_list_is_refused(tiny):
     (tiny.folder / "list.txt").write_text("same.h5\n")
     with pytest.raises(ValueError, match=r"list.txt: is not the list"):
         tiny.train("whole", snapshot=str(tiny.folder / "whole_iter_8.solverstate"))
+
+
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+def test_a_net_that_no_fork_holds_keeps_its_snapshots(tiny, same, form):
+    tiny.write(f"snapshot_format: {form}")
+    net = tiny.folder / "net.prototxt"
+    clip = 'layer { name: "relu1" type: "Clip" bottom: "conv1" top: "conv1" clip_param { min: 0 max: 6 } }'
+    interp = 'layer { name: "up" type: "Interp" bottom: "conv1" top: "up" interp_param { zoom_factor: 2 } }'
+    parts = net.read_text().split('layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }')
+    net.write_text(f"{parts[0]}{clip}{interp}{parts[1]}")
+    end = ".h5" if form == "HDF5" else ""
+    told = tiny.train("whole", max_iter=4)._notes
+    assert any("keep relu1 (Clip) by name alone" in note for note in told) == (form == "BINARYPROTO")
+    tiny.train("part", max_iter=2)
+    tiny.train("part", max_iter=4, snapshot="latest")
+    same(*(read_weights(tiny.folder / f"{name}_iter_4.caffemodel{end}") for name in ("whole", "part")))
+
+
+def test_what_a_snapshot_cannot_hold_is_said_before_the_first_update(tiny):
+    tiny.write("snapshot_format: HDF5")
+    net = tiny.folder / "net.prototxt"
+    net.write_text(net.read_text().replace('name: "score"', 'name: "./score"'))
+    with pytest.raises(CaffeFormatError, match=r"'./score' has a name that HDF5 cannot hold"):
+        tiny.train()
+    assert not list(tiny.folder.glob("snap*"))
