@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import itertools
 from collections.abc import Iterable
 
 # Longer ones only come from files that hold absurd names.
 MAX_LENGTH = 1000
+# How bytes that are not UTF-8 become text, in prototxts and in models alike, so that names still match.
+ODD_BYTES = "prototxt_import.odd_bytes"
 # Names that a misspelt one is compared with; comparing is slow.
 MAX_KNOWN = 1000
 
@@ -25,6 +28,15 @@ class CaffeFormatError(ValueError):
         ...     print(error)
         net.prototxt:1: unknown layer type: Relu (layer 'a'; did you mean 'ReLU'); ...
     """
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(ODD_BYTES, _as_latin_1)
 
 
 def complain(

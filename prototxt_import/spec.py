@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prototxt_import.errors import complain, nearest
+from prototxt_import.layers.base import count
 from prototxt_import.values import Array, LayerSpec, Shape
 from prototxt_import.wiring import bare_shape, check_sharing, infer, numbered, problem
 
@@ -154,7 +155,8 @@ def fit(spec: NetSpec, origin: str) -> NetSpec:
         if shapes is None:
             continue
         for index, (blob, shape) in enumerate(zip(blobs, shapes, strict=True)):
-            if bare_shape(blob.shape) != bare_shape(shape):
+            alike = bare_shape(blob.shape) == bare_shape(shape)
+            if not alike and (layer.strict_dim or blob.size != count(shape)):
                 raise problem(
                     layer,
                     spec.source,

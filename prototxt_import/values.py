@@ -85,6 +85,8 @@ class LayerSpec:
         params: One entry per learnable blob, Caffe's blob order.
         loss_weights: One per top; a loss layer without tops has one entry for its anonymous top.
         propagate_down: One per bottom, or empty where the file gives none.
+        phase: The layer's own, whatever the net's; empty where the file gives none.
+        strict_dim: False (v1): of stored blobs only the count of numbers must fit.
         line: The line of the file it begins on, None for layers built in code.
 
     Source:
@@ -106,4 +108,6 @@ class LayerSpec:
     params: tuple[ParamSpec, ...] = ()
     loss_weights: tuple[float, ...] = ()
     propagate_down: tuple[bool, ...] = ()
+    phase: str = ""
+    strict_dim: bool = True
     line: int | None = field(default=None, compare=False)

@@ -11,6 +11,7 @@ what it computes:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -270,4 +271,6 @@ def build_module(layer: LayerSpec, spec: NetSpec) -> CaffeLayer:
         tensor([[1., 0.]])
     """
     require_modules([layer])
+    if layer.phase not in ("", spec.phase):
+        spec = dataclasses.replace(spec, phase=layer.phase)
     return _MODULES[layer.type](layer, spec)

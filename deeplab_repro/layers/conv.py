@@ -41,6 +41,9 @@ class Convolution(_Weighted):
 
     def apply_to(self, x: Tensor) -> Tensor:
         o = self.options
+        rows, columns = o.overhang(x.shape[-2], x.shape[-1]) if max(o.kernel) > 1 else (0, 0)
+        if rows or columns:
+            x = F.pad(x, (0, columns, 0, rows))
         return ops.atrous_conv2d(x, self.weight, self.bias, o.stride, o.pad, o.dilation, o.group)
 
 
@@ -64,7 +67,8 @@ class InnerProduct(_Weighted):
     def apply_to(self, x: Tensor) -> Tensor:
         o = self.options
         weight = self.weight.t() if o.transpose else self.weight
-        return F.linear(x.flatten(o.axis % x.dim()), weight, self.bias)
+        y = F.linear(x.flatten(o.axis % x.dim()), weight, self.bias)
+        return y[..., None, None] if o.four_axes else y
 
 
 @module("Embed")

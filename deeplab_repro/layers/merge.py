@@ -108,7 +108,8 @@ class Flatten(CaffeLayer):
     """Axes from `axis` to `end_axis` joined into one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(self.options.axis, self.options.end_axis)
+        y = x.flatten(self.options.axis, self.options.end_axis)
+        return y[..., None, None] if self.options.four_axes else y
 
 
 @module("Reshape")

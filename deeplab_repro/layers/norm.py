@@ -134,8 +134,14 @@ class MVN(CaffeLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         o = self.options
-        rows = x.flatten(1 if o.across_channels else 2)
-        rows = rows - rows.mean(-1, keepdim=True)
+        # Axes that a bottom lacks count as 1, as in Caffe.
+        rows = x.reshape(*x.shape, *(1,) * (4 - x.dim())).flatten(1 if o.across_channels else 2)
+        mean = rows.mean(-1, keepdim=True)
+        rows = rows - (mean.detach() if o.fixed_mean else mean)
         if o.normalize_variance:
-            rows = rows / ((rows * rows).mean(-1, keepdim=True).sqrt() + o.eps)
+            variance = (rows * rows).mean(-1, keepdim=True)
+            # The root has no derivative at 0; Caffe's gradient of a constant plane is that of a fixed deviation.
+            varies = variance > 0
+            deviation = torch.where(varies, torch.where(varies, variance, 1).sqrt(), 0)
+            rows = rows / (deviation + o.eps)
         return rows.reshape(x.shape)

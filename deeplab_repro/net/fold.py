@@ -113,7 +113,7 @@ def values(
 def _joins(layer: LayerSpec, stage: Stage, param_shapes: Mapping[str, tuple[Shape, ...]], phase: str) -> bool:
     first = stage.layer
     if is_idle(layer):
-        return phase == "TEST"
+        return (layer.phase or phase) == "TEST"
     if layer.type == "ReLU":
         # It works in place, on memory that is the stage's own.
         return module_class(first.type).fresh_top and not stage.has_relu

@@ -22,7 +22,9 @@ class DropoutMasks:
     def __init__(self, net: CaffeNet, rng: CaffeRng) -> None:
         self._rng = rng
         self._spec = net.spec
-        self._layers = [one for one in net.spec.layers if one.type == "Dropout"] if net.spec.phase == "TRAIN" else []
+        self._layers = [
+            one for one in net.spec.layers if one.type == "Dropout" and (one.phase or net.spec.phase) == "TRAIN"
+        ]
         self._known: dict[tuple[tuple[str, Shape], ...], dict[str, Shape]] = {}
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prototxt_import.errors import CaffeFormatError, complain
+from prototxt_import.errors import ODD_BYTES, CaffeFormatError, complain
 from prototxt_import.values import Array
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -109,10 +109,7 @@ class Wire:
     def text(self, field: Field) -> str:
         """The string in a field."""
         self.expect(field, BYTES)
-        try:
-            return self.buffer[field.start : field.stop].decode("utf-8")
-        except UnicodeDecodeError:
-            raise self.error(field.at, f"field {field.number} is not UTF-8 text; this is no Caffe model") from None
+        return self.buffer[field.start : field.stop].decode("utf-8", ODD_BYTES)
 
     def signed(self, field: Field) -> int:
         """The int32 or int64 in a varint field."""

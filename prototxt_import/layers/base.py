@@ -41,7 +41,7 @@ HERE: Reach = (0, 0, 1)
 
 @dataclass(frozen=True)
 class Context:
-    """What beyond its own message decides a layer's options: net phase and dialect, and the blobs it names.
+    """What beyond its own message decides a layer's options: phase (its own, else the net's), dialect, its blobs.
 
     asked: the dialect was named, not found out. stored: how many blobs the weights that are read with the net have for
     this layer, 0 where that is not known. rule: what the file's own comment says of the type (see Options.rule)."""
@@ -53,6 +53,8 @@ class Context:
     asked: bool = False
     stored: int = 0
     rule: str = ""
+    strict_dim: bool = True
+    four_axes: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ class Options:
         source = getattr(message, cls.field) if cls.field else None
         found = {}
         for one in dataclasses.fields(cls):
+            if one.name == "four_axes":  # every blob of the v1 fork has four, where newer Caffe drops those of size 1
+                found[one.name] = context.four_axes
+                continue
             if source is None or not one.init:
                 continue
             optional = repeated(source.DESCRIPTOR.fields_by_name[one.name]) or source.HasField(one.name)
@@ -119,7 +124,8 @@ class Options:
         if not self.field:
             return
         for one in dataclasses.fields(self):
-            put(message, self.field, one.name, getattr(self, one.name))
+            if one.name != "four_axes":
+                put(message, self.field, one.name, getattr(self, one.name))
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
         """Infer the shapes of the tops.

@@ -179,7 +179,16 @@ class ConvolutionOptions(WindowOptions):
     """Cross-correlation; weight (num_output, C / group, kh, kw), bias (num_output,)."""
 
     def _side(self, size: int, axis: int) -> int:
-        return (size + 2 * self.pad[axis] - self.extent(axis)) // self.stride[axis] + 1
+        room = size + 2 * self.pad[axis] - self.extent(axis)
+        # C++ cuts the quotient towards 0, so that a kernel up to a stride larger than its map still gives 1.
+        return int(math.copysign(abs(room) // self.stride[axis], room)) + 1
+
+    def overhang(self, height: int, width: int) -> tuple[int, int]:
+        """By how much the kernel reaches beyond a padded map of that size, where it lies at 0; (h, w)."""
+        rows, columns = (
+            max(0, self.extent(axis) - size - 2 * self.pad[axis]) for axis, size in enumerate((height, width))
+        )
+        return rows, columns
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
         rows, columns = (
@@ -224,7 +233,9 @@ class DeconvolutionOptions(WindowOptions):
 @register("InnerProduct", field="inner_product_param", v1="INNER_PRODUCT", v0=("innerproduct",))
 @dataclass(frozen=True)
 class InnerProductOptions(Options):
-    """Fully connected from `axis` on, K numbers an item; weight (num_output, K), or (K, num_output) if transpose."""
+    """Fully connected from `axis` on, K numbers an item; weight (num_output, K), or (K, num_output) if transpose.
+
+    four_axes (v1): the top is (N, num_output, 1, 1)."""
 
     num_output: int
     bias_term: bool = True
@@ -232,6 +243,7 @@ class InnerProductOptions(Options):
     transpose: bool = False
     weight_filler: Filler = field(default_factory=Filler)
     bias_filler: Filler = field(default_factory=Filler)
+    four_axes: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.num_output < 1:
@@ -241,7 +253,8 @@ class InnerProductOptions(Options):
         return 2 if self.bias_term else 1
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        return ((*bottoms[0][: canonical(self.axis, bottoms[0])], self.num_output),)
+        top = (*bottoms[0][: canonical(self.axis, bottoms[0])], self.num_output)
+        return ((*top, 1, 1) if self.four_axes else top,)
 
     def params(self, bottoms: Sequence[Shape]) -> tuple[Shape, ...]:
         inner = count(bottoms[0][canonical(self.axis, bottoms[0]) :])
@@ -249,7 +262,7 @@ class InnerProductOptions(Options):
         return (weight, (self.num_output,)) if self.bias_term else (weight,)
 
     def multiply_accumulates(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
-        return count(tops[0][:-1]) * count(self.params(bottoms)[0])
+        return count(tops[0]) // self.num_output * count(self.params(bottoms)[0])
 
 
 @register("Embed", field="embed_param")

@@ -50,7 +50,9 @@ class DataOptions(Options):
     def parse(cls: type[D], message: Any, context: Context) -> D:
         source = getattr(message, cls.field)
         names = {one.name for one in dataclasses.fields(cls)}
-        given = {name: plain(source, name) for name in names - {"transform"}}
+        given = {name: plain(source, name) for name in names - {"transform", "four_axes"}}
+        if "four_axes" in names:
+            given["four_axes"] = context.four_axes
         if "transform" in names:
             facts = {one.name: plain(message.transform_param, one.name) for one in dataclasses.fields(TransformOptions)}
             known = source.DESCRIPTOR.fields_by_name
@@ -64,7 +66,7 @@ class DataOptions(Options):
             if isinstance(value, TransformOptions):
                 for fact in dataclasses.fields(value):
                     put(message, "transform_param", fact.name, getattr(value, fact.name))
-            else:
+            elif one.name != "four_axes":
                 put(message, self.field, one.name, value)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
@@ -186,20 +188,31 @@ class HDF5DataOptions(DataOptions):
     batch_size: int = 0
     shuffle: bool = False
 
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> HDF5DataOptions:
+        if message.HasField("transform_param"):
+            raise ValueError("transform_param is refused by Caffe here: the numbers of the file are taken as they are")
+        return super().parse(message, context)
 
-@register("MemoryData", field="memory_data_param", v1="MEMORY_DATA", bottoms=(0, 0), tops=(2, 2), data=True)
+
+@register("MemoryData", field="memory_data_param", v1="MEMORY_DATA", bottoms=(0, 0), tops=(2, 3), data=True)
 @dataclass(frozen=True)
 class MemoryDataOptions(DataOptions):
-    """Arrays handed over by a program: data (B, C, H, W), label (B,)."""
+    """Arrays handed over by a program: data (B, C, H, W), label (B,).
+
+    In the v1 fork label (B, 1, 1, 1), and a third top, the real sizes (B, 1, 1, 2)."""
 
     batch_size: int = 0
     channels: int = 0
     height: int = 0
     width: int = 0
     transform: TransformOptions = field(default_factory=TransformOptions)
+    four_axes: bool = field(default=False, compare=False)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        return (self.batch_size, self.channels, self.height, self.width), (self.batch_size,)
+        n = self.batch_size
+        label = (n, 1, 1, 1) if self.four_axes or tops == 3 else (n,)
+        return ((n, self.channels, self.height, self.width), label, (n, 1, 1, 2))[:tops]
 
 
 @register("DummyData", field="dummy_data_param", v1="DUMMY_DATA", bottoms=(0, 0), tops=(1, None), data=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prototxt_import.layers.base import Context, Options, Reach, across_channels, canonical, count, plain, put, register
@@ -154,10 +154,11 @@ class SilenceOptions(Options):
 @register("Flatten", field="flatten_param", v1="FLATTEN", v0=("flatten",))
 @dataclass(frozen=True)
 class FlattenOptions(Options):
-    """Axes from `axis` to `end_axis`, both included, made one."""
+    """Axes from `axis` to `end_axis`, both included, made one. four_axes (v1): the top is (N, K, 1, 1)."""
 
     axis: int = 1
     end_axis: int = -1
+    four_axes: bool = field(default=False, compare=False)
 
     def emit(self, message: Any, dialect: str) -> None:
         if dialect != "v1":
@@ -169,7 +170,8 @@ class FlattenOptions(Options):
         start, stop = (canonical(axis, bottoms[0]) for axis in (self.axis, self.end_axis))
         if start > stop:
             raise ValueError(f"axis {self.axis} lies behind end_axis {self.end_axis}")
-        return ((*bottoms[0][:start], count(bottoms[0][start : stop + 1]), *bottoms[0][stop + 1 :]),)
+        top = (*bottoms[0][:start], count(bottoms[0][start : stop + 1]), *bottoms[0][stop + 1 :])
+        return ((*top, 1, 1) if self.four_axes else top,)
 
 
 @register("Reshape", field="reshape_param")

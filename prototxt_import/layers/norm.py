@@ -157,11 +157,14 @@ class LRNOptions(Options):
 @register("MVN", field="mvn_param", v1="MVN")
 @dataclass(frozen=True)
 class MVNOptions(Options):
-    """Zero mean and unit variance per plane, or per item under across_channels."""
+    """Zero mean and unit variance per plane, or per item under across_channels.
+
+    fixed_mean (v1 without variance): the gradient passes as if the mean did not depend on the bottom."""
 
     normalize_variance: bool = True
     across_channels: bool = False
     eps: float = 1e-9
+    fixed_mean: bool = False
 
     @classmethod
     def parse(cls, message: Any, context: Context) -> MVNOptions:
@@ -169,10 +172,16 @@ class MVNOptions(Options):
         eps = plain(source, "eps")
         if context.dialect == "v1" and not source.HasField("eps"):
             eps = 1e-10  # the v1 fork has no such field and this constant
-        return cls(source.normalize_variance, source.across_channels, eps)
+        fixed = context.dialect == "v1" and not source.normalize_variance
+        return cls(source.normalize_variance, source.across_channels, eps, fixed)
 
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "mvn_param", "normalize_variance", self.normalize_variance)
         put(message, "mvn_param", "across_channels", self.across_channels)
         if dialect != "v1":
             put(message, "mvn_param", "eps", self.eps)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        if len(bottoms[0]) > 4:
+            raise ValueError(f"needs a bottom of at most 4 axes, got {list(bottoms[0])}")
+        return (bottoms[0],)

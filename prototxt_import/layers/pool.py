@@ -98,8 +98,7 @@ class PoolingOptions(Options):
     def _side(self, size: int, kernel: int, axis: int) -> int:
         stride, pad = self.stride[axis], self.pad[axis]
         room = size + 2 * pad - kernel
-        if room < 0:
-            return 0
+        # A window up to a stride larger than the map still gives 1: Caffe rounds the quotient up.
         pooled = (room if self.round_mode == "FLOOR" else room + stride - 1) // stride + 1
         # Caffe rounds up and, when either axis is padded, drops a last window that would start past the image.
         if any(self.pad) and (pooled - 1) * stride >= size + pad:

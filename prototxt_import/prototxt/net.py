@@ -12,12 +12,14 @@ from prototxt_import.layers.base import LayerType, plain
 from prototxt_import.layers.python import python_type
 from prototxt_import.prototxt.families import decided, settled, stated_rules
 from prototxt_import.prototxt.text import MAX_BYTES, Block, parse, scan
-from prototxt_import.prototxt.upgrade import detect, upgraded, v1_names
+from prototxt_import.prototxt.upgrade import PLAIN_V1, detect, upgraded, v1_names
 from prototxt_import.spec import NetSpec, finish
 from prototxt_import.values import LayerSpec, ParamSpec, Shape
 from prototxt_import.wiring import default_loss_weights, default_param
 
 DIALECTS = ("v0", "v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
+# Forks that make an Input layer of `input` fields, and drop them where no shape is given.
+_LATE = ("x2", "bvlc", "enet")
 # Unknown types, and layers of each, that an error names.
 MAX_NAMES = 40
 
@@ -54,33 +56,55 @@ def net_of_text(
     count = len(message.layer) + len(message.layers)
     # Only a file that writes its layers as a bracketed list keeps scan from seeing each on its own.
     messages, lines = upgraded(message, source, lines if len(lines) == count else [None] * count)
-    state = (phase, level, tuple(stages))
+    # As in Caffe the caller's phase stands for the file's, and its stages come on top of the file's.
+    stages = tuple(dict.fromkeys((*message.state.stage, *stages)))
+    state = (phase, level or message.state.level, stages)
     if not messages and not message.input:
         raise complain("holds no layers", source=source)
-    kept = [(one, line) for one, line in zip(messages, lines, strict=True) if _included(one, state, source, line)]
+    loose = {id(one) for one, old in zip(messages, message.layers, strict=False) if not old.strict_dim}
+    kept, dropped = [], []
+    for one, line in zip(messages, lines, strict=True):
+        (kept if _included(one, state, source, line) else dropped).append((one, line))
     _check_types(kept, source)
-    inputs = _inputs(message, kept, source)
-    base = Context(phase, spoken, 0, 0, asked)
+    inputs = _inputs(message, kept, source, late=spoken in _LATE)
+    _check_dropped(message, kept, [one for one, _ in dropped], source)
     rules = stated_rules(text)
-    drafts = [
-        _layer(one, line, _context(base, one, stored, rules), source) for one, line in kept if one.type != "Input"
-    ]
-    layers, notes = settled(_share(drafts), spoken, asked, source)
-    spec = NetSpec(
-        name=message.name,
-        inputs=inputs,
-        layers=layers,
-        phase=phase,
-        level=level,
-        stages=tuple(stages),
-        dialect=spoken,
-        evidence=evidence,
-        notes=notes,
-        force_backward=message.force_backward,
-        source=source,
-        variables=dict(variables or {}),
-    )
-    return decided(_with_nominal_sources(finish(spec)))
+
+    def made(four_axes: bool) -> NetSpec:
+        base = Context(phase, spoken, 0, 0, asked, four_axes=four_axes)
+        drafts = [
+            _layer(one, line, _context(base, one, stored, rules, id(one) not in loose), source)
+            for one, line in kept
+            if one.type != "Input"
+        ]
+        layers, notes = settled(_share(drafts), spoken, asked, source)
+        spec = NetSpec(
+            name=message.name,
+            inputs=inputs,
+            layers=layers,
+            phase=phase,
+            level=state[1],
+            stages=stages,
+            dialect=spoken,
+            evidence=evidence,
+            notes=notes,
+            force_backward=message.force_backward,
+            source=source,
+            variables=dict(variables or {}),
+        )
+        return decided(_with_nominal_sources(finish(spec)))
+
+    # Every blob of the v1 fork has four axes; `layers` blocks that may be BVLC's get them where they must.
+    if spoken != "v1" or evidence != PLAIN_V1:
+        return made(spoken == "v1")
+    try:
+        return made(False)
+    except CaffeFormatError:
+        try:
+            return made(True)
+        except CaffeFormatError:
+            pass
+        raise
 
 
 def _dialect(net: Any, asked_for: str) -> tuple[str, str, bool]:
@@ -88,9 +112,13 @@ def _dialect(net: Any, asked_for: str) -> tuple[str, str, bool]:
     return (*detect(net), False) if asked_for == "auto" else (asked_for, "as asked for", True)
 
 
-def _context(base: Context, message: Any, stored: Callable[[str], int] | None, rules: Mapping[str, str]) -> Context:
+def _context(
+    base: Context, message: Any, stored: Callable[[str], int] | None, rules: Mapping[str, str], strict_dim: bool
+) -> Context:
     return dataclasses.replace(
         base,
+        phase=plain(message, "phase") if message.HasField("phase") else base.phase,
+        strict_dim=strict_dim,
         bottoms=len(message.bottom),
         tops=len(message.top),
         stored=stored(message.name) if stored is not None and message.type == "BN" else 0,
@@ -185,8 +213,28 @@ def _met(rule: Any, state: tuple[str, int, tuple[str, ...]]) -> bool:
     )
 
 
-def _inputs(net: Any, kept: list[tuple[Any, int | None]], source: str) -> dict[str, Shape]:
-    """Legacy `input` fields and Input layers, which mean the same."""
+def _check_dropped(net: Any, kept: list[tuple[Any, int | None]], dropped: Sequence[Any], source: str) -> None:
+    """CaffeFormatError where a layer reads what only a layer makes that the net's state leaves out."""
+    makers = {top: one for one in dropped for top in one.top}
+    made = {*net.input, *(top for one, _ in kept for top in one.top)}
+    for one, line in kept:
+        for bottom in one.bottom:
+            if bottom in makers and bottom not in made:
+                maker = makers[bottom]
+                kind = "include" if maker.include else "exclude"
+                rules = " or ".join(f"{{ {' '.join(str(rule).split())} }}" for rule in getattr(maker, kind))
+                raise complain(
+                    f"bottom {bottom!r} comes from layer {maker.name!r} ({maker.type}), which {kind} {rules} leaves "
+                    "out here; another phase, stage or level keeps it",
+                    source=source,
+                    line=line,
+                    layer=one.name,
+                    type_name=one.type,
+                )
+
+
+def _inputs(net: Any, kept: list[tuple[Any, int | None]], source: str, late: bool) -> dict[str, Shape]:
+    """Legacy `input` fields and Input layers, which mean the same; late: by the rules of _LATE."""
     found: dict[str, Shape] = {}
 
     def add(name: str, shape: Shape, line: int | None) -> None:
@@ -195,13 +243,18 @@ def _inputs(net: Any, kept: list[tuple[Any, int | None]], source: str) -> dict[s
         found[name] = shape
 
     names = list(net.input)
-    if net.input_shape and net.input_dim:
+    dims = [] if late and net.input_shape else list(net.input_dim)
+    if late:
+        names = names if net.input_shape or dims else []
+    if net.input_shape and dims:
         raise complain("gives both input_shape and input_dim; one of them is enough", source=source)
     shapes = [tuple(one.dim) for one in net.input_shape]
-    if net.input_dim:
-        if len(net.input_dim) != 4 * len(names):
-            raise complain(f"has {len(net.input_dim)} input_dim for {len(names)} inputs; each takes 4", source=source)
-        shapes = [tuple(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
+    if dims:
+        if len(dims) < 4 * len(names) or (len(dims) > 4 * len(names) and not late):
+            raise complain(f"has {len(dims)} input_dim for {len(names)} inputs; each takes 4", source=source)
+        shapes = [tuple(dims[i : i + 4]) for i in range(0, len(dims), 4)]
+    if late:
+        shapes = shapes[: len(names)]  # what is over is never looked at
     if len(shapes) != len(names):
         raise complain(f"has {len(shapes)} input shapes for {len(names)} inputs", source=source)
     for name, shape in zip(names, shapes, strict=True):
@@ -267,6 +320,8 @@ def _layer(message: Any, line: int | None, context: Context, source: str) -> _Dr
         params=(*params, *[ParamSpec()] * missing),
         loss_weights=weights,
         propagate_down=tuple(message.propagate_down),
+        phase=plain(message, "phase") if message.HasField("phase") else "",
+        strict_dim=context.strict_dim,
         line=line,
     )
     return _Draft(layer, row, (*multipliers, *[(None, None)] * missing))

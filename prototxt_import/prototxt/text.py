@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.errors import CaffeFormatError, complain, nearest
+from prototxt_import.errors import ODD_BYTES, CaffeFormatError, complain, nearest
 
 # The largest published net, ResNet-101 at three scales, has 0.35 MB of text.
 MAX_BYTES = 4 * 2**20
@@ -20,6 +20,12 @@ MAX_DEPTH = 16
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _BAD_ESCAPE = re.compile(r"""(?:^|[^\\])(?:\\\\)*(\\[^abfnrtvxuU?0-7\\"'])""")
+# Control characters, which a model holds and a text does not.
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+# Escaped bytes above 127.
+_ESCAPED_BYTES = re.compile(r"(?:\\(?:[23][0-7]{2}|[xX][89a-fA-F][0-9a-fA-F]))+")
+_ESCAPED_BYTE = re.compile(r"\\([0-7]{3}|[xX]..)")
+_PLAIN_ESCAPE = re.compile(rf"\\\\|{_ESCAPED_BYTES.pattern}")
 # Possessive, so that a string without end costs one pass over its line and not one from each of its characters.
 _STRING = r"""\"(?:\\.|[^"\\\n])*+"?|'(?:\\.|[^'\\\n])*+'?"""
 _TOKEN = re.compile(rf"#[^\n]*|{_STRING}|[{{}}<>]|[\w.+-]+|\n|:")
@@ -49,11 +55,11 @@ def load(path: str | os.PathLike[str], variables: Mapping[str, str] | None = Non
         raise complain(f"cannot be read: {error.strerror}", source=source) from error
     if len(data) > MAX_BYTES:
         raise complain(f"is larger than {MAX_BYTES // 2**20} MiB; that is no prototxt", source=source)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise complain("is not text; a binary model goes in as weights", source=source, line=line) from None
+    if odd := _NO_TEXT.search(data):
+        line = data.count(b"\n", 0, odd.start()) + 1
+        raise complain("is not text; a binary model goes in as weights", source=source, line=line)
+    # Caffe compares bytes and never asks for their encoding; comments in GBK or Latin-1 are common.
+    text = data.decode("utf-8-sig", ODD_BYTES)
     return substitute(text, variables or {}, source)
 
 
@@ -135,12 +141,29 @@ def scan(text: str, source: str) -> list[Block]:
 def parse(text: str, name: str, source: str, blocks: list[Block]) -> Any:
     """Message `name` of the union schema out of text; CaffeFormatError with line, layer and remedy otherwise."""
     kind = schema.message("text", name)
+    if _ESCAPED_BYTES.search(text):
+        text = _SUBSTITUTED.sub(_decode_escapes, text)
     try:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:
         raise _explain(error, source, blocks) from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise complain(f"is not a valid prototxt: {error}", source=source) from None
+
+
+def _decode_escapes(token: re.Match[str]) -> str:
+    """A string's escaped bytes above 127 as the characters they are; protobuf's Python parser wants them in UTF-8."""
+
+    def characters(match: re.Match[str]) -> str:
+        if match.group() == "\\\\":
+            return match.group()
+        codes = (one.group(1) for one in _ESCAPED_BYTE.finditer(match.group()))
+        return bytes(int(code[1:], 16) if code[0] in "xX" else int(code, 8) & 255 for code in codes).decode(
+            "utf-8", ODD_BYTES
+        )
+
+    found = token.group()
+    return found if found[0] not in "\"'" else _PLAIN_ESCAPE.sub(characters, found)
 
 
 _QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])")

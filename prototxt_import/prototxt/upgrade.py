@@ -11,6 +11,8 @@ from prototxt_import.prototxt.families import family, family_v1
 
 # Types of BVLC Caffe after the v2 fork had left it that stand in no row: Input is no layer here, the others do not run.
 _LATE = frozenset(["Input", "RNN", "LSTM", "LSTMUnit"])
+# What tells v1 where nothing does.
+PLAIN_V1 = "`layers` blocks, and nothing that only BVLC has"
 
 
 def v1_names() -> dict[str, str]:
@@ -69,7 +71,7 @@ def _detect_v1(net: Any) -> tuple[str, str]:
         if one.convolution_param.HasField("hole") or _is_fork(kinds.get(kind, "")):
             what = "hole" if one.convolution_param.HasField("hole") else kind
             return "v1", f"{what} (layer {one.name!r}) in `layers` blocks"
-    return "v1", "`layers` blocks, and nothing that only BVLC has"
+    return "v1", PLAIN_V1
 
 
 def _fork_evidence(layer: Any) -> str:

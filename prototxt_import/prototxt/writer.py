@@ -129,6 +129,12 @@ def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
         if dialect == "v1":
             raise problem(layer, source, "the v1 dialect has no propagate_down")
         message.propagate_down.extend(layer.propagate_down)
+    if layer.phase:
+        if dialect == "v1":
+            raise problem(layer, source, "the v1 dialect has no phase of a layer's own")
+        message.phase = message.DESCRIPTOR.fields_by_name["phase"].enum_type.values_by_name[layer.phase].number
+    if not layer.strict_dim and dialect == "v1":
+        message.strict_dim = False
     _put_params(message, layer.params, row, dialect)
     return message
 

@@ -36,7 +36,7 @@ class Planner:
     def __init__(self, items: list[ListItem], layer: LayerSpec, spec: NetSpec, process: CaffeRng) -> None:
         options, transform = layer.options, layer.options.transform
         self._items, self._transform = items, transform
-        self._crops = spec.phase == "TRAIN" and transform.crop is not None
+        self._crops = (layer.phase or spec.phase) == "TRAIN" and transform.crop is not None
         self._reseeds = spec.dialect in ("v0", "v1")
         self._process = process
         self._draws = bool(transform.mirror or self._crops or transform.scale_factors)
