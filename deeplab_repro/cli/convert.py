@@ -12,10 +12,12 @@ import typer
 from deeplab_repro.cli.options import (
     DialectOption,
     JsonOption,
+    LevelOption,
     PhaseOption,
+    StageOption,
     VariablesOption,
+    parse_net_options,
     parse_phase,
-    parse_variables,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def convert(
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Let fillers draw what the weight file lacks.")
     ] = False,
@@ -58,7 +62,7 @@ def convert(
     _check_suffix(target)
     check_output_file(target)
     spec = read_net(
-        net, weights=weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
+        net, weights=weights, phase=parse_phase(phase), **parse_net_options(variables, dialect, stage, level)
     )
     print_notes(spec.notes)
     if not allow_missing:

@@ -10,11 +10,13 @@ import typer
 from deeplab_repro.cli.options import (
     DialectOption,
     JsonOption,
+    LevelOption,
     PhaseOption,
+    StageOption,
     VariablesOption,
+    parse_net_options,
     parse_phase,
     parse_size,
-    parse_variables,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def densify(
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     json: JsonOption = None,
 ) -> None:
     """Turn a classifier into a net that scores every few pixels, with the same weights.
@@ -59,7 +63,7 @@ def densify(
     from prototxt_import import read_net
 
     check_json(json)
-    spec = read_net(net, weights, parse_phase(phase), parse_variables(variables), dialect)
+    spec = read_net(net, weights, parse_phase(phase), **parse_net_options(variables, dialect, stage, level))
     if weights is not None:
         require_weights(spec, weights, net)
     dense = make_dense(spec, output_stride, pooling, parse_size(size) if size is not None else None)

@@ -13,11 +13,13 @@ from deeplab_repro.cli.options import (
     DeviceOption,
     DialectOption,
     JsonOption,
+    LevelOption,
     NetArgument,
     PhaseOption,
+    StageOption,
     VariablesOption,
+    parse_net_options,
     parse_phase,
-    parse_variables,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def diff(
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     device: DeviceOption = Device.cpu,
     html: Annotated[
         Path | None,
@@ -83,7 +87,7 @@ def diff(
         check_output_file(html)
     files = [file for each in golden for file in golden_files(each)]
     loaded = load_caffe(
-        net, weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect
+        net, weights, phase=parse_phase(phase), **parse_net_options(variables, dialect, stage, level)
     ).to(pick_device(device))
     print_notes(loaded.spec.notes)
     rows: list[Difference] = []

@@ -24,7 +24,16 @@ from deeplab_repro.cli.eval_options import (
     TileOption,
     WeightsOption,
 )
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption
+from deeplab_repro.cli.options import (
+    Device,
+    DeviceOption,
+    DialectOption,
+    JsonOption,
+    LevelOption,
+    StageOption,
+    VariablesOption,
+    parse_net_options,
+)
 
 if TYPE_CHECKING:
     from deeplab_repro.evaluate.evaluate import Result
@@ -69,6 +78,9 @@ def eval(
     ] = "plain",
     output: OutputOption = None,
     variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:
@@ -104,7 +116,7 @@ def eval(
         tile,
         crf,
         preset,
-        variables,
+        parse_net_options(variables, dialect, stage, level),
         device,
     )
     scored = evaluate_question(question, output, store_scores=store_scores, write_labels=write_labels, layout=layout)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from deeplab_repro.cli.options import NetOptions
     from deeplab_repro.crf.model import CRFParams
     from deeplab_repro.data.sets.datasets import SegmentationDataset
     from deeplab_repro.evaluate.evaluate import Result, Source
@@ -103,7 +104,7 @@ class Question:
     tile: str | None
     crf: bool
     preset: str | None
-    variables: list[str] | None
+    net: NetOptions
     device: str
 
     def facts(self) -> dict[str, Any]:
@@ -170,11 +171,11 @@ def pick_source(
     dataset: SegmentationDataset, asked: Question
 ) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
     """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
-    from deeplab_repro.cli.options import parse_numbers, parse_variables
+    from deeplab_repro.cli.options import parse_numbers
     from deeplab_repro.evaluate.evaluate import from_labels, from_scores, from_segmenter
     from deeplab_repro.jobs.devices import local_device, pick_device
 
-    model, scores, labels, variables = asked.model, asked.scores, asked.labels, parse_variables(asked.variables)
+    model, scores, labels = asked.model, asked.scores, asked.labels
     if sum(source is not None for source in (model, scores, labels)) > 1:
         raise ValueError("--model, --scores and --labels exclude each other")
     for folder in (scores, labels):
@@ -196,7 +197,7 @@ def pick_source(
         scales=factors,
         flip=asked.flip,
         device=local_device(pick_device(asked.device)),
-        variables=variables,
+        **asked.net,
     )
     own = segmenter.crf
     classes = segmenter.net.spec.blobs[segmenter.score_blob][1]

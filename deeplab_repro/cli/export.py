@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.options import JsonOption, PhaseOption, VariablesOption, parse_phase, parse_size, parse_variables
+from deeplab_repro.cli.options import (
+    JsonOption,
+    LevelOption,
+    NetOptions,
+    PhaseOption,
+    StageOption,
+    VariablesOption,
+    parse_net_options,
+    parse_phase,
+    parse_size,
+    parse_variables,
+)
 
 if TYPE_CHECKING:
     from deeplab_repro.net.network import CaffeNet
@@ -73,6 +84,11 @@ def export(
     ] = None,
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
+    read_as: Annotated[
+        str, typer.Option("--read-as", metavar="DIALECT", help="The Caffe fork the prototxt is for; auto finds out.")
+    ] = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     json: JsonOption = None,
 ) -> None:
     """Write a model as prototxt and caffemodel, or as ONNX.
@@ -126,7 +142,9 @@ def export(
     if train or recipe or deploy:
         _write_forms(model, facts, output, weights, init, (train, recipe, deploy), dialect, hdf5, values, json)
         return
-    net, origin = _open(model, weights, init, parse_phase(phase), values, facts)
+    net, origin = _open(
+        model, weights, init, parse_phase(phase), parse_net_options(variables, read_as, stage, level), facts
+    )
     if onnx:
         _write_onnx(net, model, output, None if known else size, json)
     else:
@@ -254,7 +272,7 @@ def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json:
 
 
 def _open(
-    model: str, weights: Path | None, init: Path | None, phase: str, values: dict[str, str], facts: dict[str, Any]
+    model: str, weights: Path | None, init: Path | None, phase: str, asked: NetOptions, facts: dict[str, Any]
 ) -> tuple[CaffeNet, Transplant | None]:
     from deeplab_repro import zoo
     from deeplab_repro.predict.opening import check_model, open_model
@@ -264,11 +282,11 @@ def _open(
     if model in zoo.names():
         return _fill(zoo.spec(model, phase=phase, **facts), model, weights, init)
     if Path(model).suffix == ".prototxt":
-        return _fill(read_net(model, phase=phase, variables=values), model, weights, init)
+        return _fill(read_net(model, phase=phase, **asked), model, weights, init)
     if init is not None:
         raise ValueError(f"{model}: has weights; --init is for zoo names and prototxts")
     check_model(model, weights)
-    net, _ = open_model(model, weights, values)
+    net, _ = open_model(model, weights, **asked)
     if net.spec.phase != phase:
         raise ValueError(f"{model}: is a net in phase {net.spec.phase}; export its prototxt to get the other")
     return net, None

@@ -12,10 +12,12 @@ import typer
 from deeplab_repro.cli.options import (
     DialectOption,
     JsonOption,
+    LevelOption,
     PhaseOption,
+    StageOption,
     VariablesOption,
+    parse_net_options,
     parse_phase,
-    parse_variables,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def inspect(
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     json: JsonOption = None,
 ) -> None:
     """Show what is in a file of Caffe's, or what differs between two.
@@ -64,8 +68,8 @@ def inspect(
     from deeplab_repro.inspect import comparable, compare, read_file
 
     check_json(json)
-    values, net_phase = parse_variables(variables), parse_phase(phase)
-    contents = [read_file(path, net_phase, values, dialect) for path in files]
+    net_phase, asked = parse_phase(phase), parse_net_options(variables, dialect, stage, level)
+    contents = [read_file(path, net_phase, **asked) for path in files]
     answer: dict[str, Any] = {"files": [_as_json(each) for each in contents]}
     if len(contents) == 2 and comparable(*contents):
         changes = compare(*contents)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -36,8 +36,17 @@ DialectOption = Annotated[
     str,
     typer.Option(
         "--dialect",
-        help="The Caffe fork the file is for: v1, v2, x2, bvlc, hed, segnet, enet, pspnet, crfrnn; auto finds out.",
+        help="The Caffe fork the net is for: v1, v2, x2, bvlc, hed, segnet, enet, pspnet, crfrnn; auto finds out.",
     ),
+]
+StageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stage", metavar="NAME", help="A stage of the net's state; may be repeated, or A,B.", show_default=False
+    ),
+]
+LevelOption = Annotated[
+    int | None, typer.Option("--level", metavar="N", help="The level of the net's state.", show_default=False)
 ]
 NetArgument = Annotated[
     Path, typer.Argument(metavar="NET", help="A .prototxt, or a .safetensors checkpoint.", show_default=False)
@@ -53,6 +62,21 @@ def parse_variables(pairs: list[str] | None) -> dict[str, str]:
             raise ValueError(f"--var {pair}: must be NAME=VALUE")
         variables[name] = value
     return variables
+
+
+class NetOptions(TypedDict):
+    """How a net's text is read, beside its phase: keywords of read_net, load_caffe and Segmenter."""
+
+    variables: dict[str, str]
+    dialect: str
+    level: int
+    stages: tuple[str, ...]
+
+
+def parse_net_options(pairs: list[str] | None, dialect: str, stages: list[str] | None, level: int | None) -> NetOptions:
+    """What --var, --dialect, --stage and --level say together; errors as parse_variables."""
+    names = tuple(name for each in stages or [] for name in each.split(",") if name)
+    return {"variables": parse_variables(pairs), "dialect": dialect, "level": level or 0, "stages": names}
 
 
 def parse_phase(phase: str) -> str:

@@ -11,11 +11,13 @@ from deeplab_repro.cli.options import (
     Device,
     DeviceOption,
     DialectOption,
+    LevelOption,
     NetArgument,
     PhaseOption,
+    StageOption,
     VariablesOption,
+    parse_net_options,
     parse_phase,
-    parse_variables,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def run(
     phase: PhaseOption = "TEST",
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     device: DeviceOption = Device.auto,
 ) -> None:
     """Run a net forward and keep blobs.
@@ -76,7 +80,7 @@ def run(
     check_output_file(output)
     if seed is not None:
         torch.manual_seed(seed)
-    loaded = load_caffe(net, weights, phase=parse_phase(phase), variables=parse_variables(variables), dialect=dialect)
+    loaded = load_caffe(net, weights, phase=parse_phase(phase), **parse_net_options(variables, dialect, stage, level))
     print_notes(loaded.spec.notes)
     chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
     where = pick_device(device)

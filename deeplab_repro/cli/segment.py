@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeplab_repro.cli.eval_options import FlipOption, ModelOption, ScalesOption, WeightsOption
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_numbers, parse_variables
+from deeplab_repro.cli.options import (
+    Device,
+    DeviceOption,
+    DialectOption,
+    JsonOption,
+    LevelOption,
+    StageOption,
+    VariablesOption,
+    parse_net_options,
+    parse_numbers,
+)
 
 if TYPE_CHECKING:
     from deeplab_repro.predict.segmenter import Segmentation
@@ -36,6 +46,9 @@ def segment(
     ] = None,
     opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the colours in the overlay.")] = 0.5,
     variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:
@@ -74,7 +87,7 @@ def segment(
         flip=flip,
         score_blob=score_blob,
         device=device,
-        variables=parse_variables(variables),
+        **parse_net_options(variables, dialect, stage, level),
     )
     segmenter.crf = (segmenter.crf or CRFParams()) if crf else None
     rows: list[dict[str, Any]] = []

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption, parse_variables
+from deeplab_repro.cli.options import (
+    Device,
+    DeviceOption,
+    DialectOption,
+    JsonOption,
+    LevelOption,
+    StageOption,
+    VariablesOption,
+    parse_net_options,
+)
 
 if TYPE_CHECKING:
     from deeplab_repro.train.watch.watchers import Watcher
@@ -56,6 +66,9 @@ def train(
         bool, typer.Option("--checkpoint-activations", help="Half the memory, a second forward pass; same results.")
     ] = False,
     variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:
@@ -78,10 +91,14 @@ def train(
     from deeplab_repro.train.settings import Settings
     from deeplab_repro.train.trainer import Trainer
     from prototxt_import import read_solver
+    from prototxt_import.prototxt.solver import NetState
 
     check_json(json)
-    values = parse_variables(variables)
+    asked = parse_net_options(variables, dialect, stage, level)
+    values = asked["variables"]
     read = read_solver(solver, values)
+    state = NetState(asked["level"] or read.train_state.level, (*read.train_state.stages, *asked["stages"]))
+    read = replace(read, train_state=state)
     wanted = "cpu" if device == Device.auto and read.solver_mode == "CPU" else device
     kind = pick_device(wanted)
     with joined(kind) as ranks:
@@ -91,6 +108,7 @@ def train(
             max_iter=max_iter,
             snapshot_prefix=snapshot_prefix,
             variables=values,
+            dialect=dialect,
             device=local_device(kind),
             amp=amp,
             compile=compiled,

@@ -24,7 +24,16 @@ from deeplab_repro.cli.eval_options import (
     TileOption,
     WeightsOption,
 )
-from deeplab_repro.cli.options import Device, DeviceOption, JsonOption, VariablesOption
+from deeplab_repro.cli.options import (
+    Device,
+    DeviceOption,
+    DialectOption,
+    JsonOption,
+    LevelOption,
+    StageOption,
+    VariablesOption,
+    parse_net_options,
+)
 
 MOST_WIDTHS = 1000
 
@@ -57,6 +66,9 @@ def trimap(
     ] = Boundary.void,
     output: OutputOption = None,
     variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
     device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:
@@ -88,7 +100,7 @@ def trimap(
         tile,
         crf,
         preset,
-        variables,
+        parse_net_options(variables, dialect, stage, level),
         device,
     )
     scored = evaluate_question(question, output, bands, boundary.value)

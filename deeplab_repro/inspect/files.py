@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,9 +245,14 @@ def _binary_kind(path: str | os.PathLike[str]) -> str:
 
 
 def read_file(
-    path: str | os.PathLike[str], phase: str = "TEST", variables: Mapping[str, str] | None = None, dialect: str = "auto"
+    path: str | os.PathLike[str],
+    phase: str = "TEST",
+    variables: Mapping[str, str] | None = None,
+    dialect: str = "auto",
+    level: int = 0,
+    stages: Sequence[str] = (),
 ) -> Content:
-    """Read and summarise any of the files `file_kind` knows.
+    """Read and summarise any of the files `file_kind` knows; a net in the dialect and state asked for.
 
     Args:
         path: The file.
@@ -272,7 +277,7 @@ def read_file(
     """
     kind = file_kind(path)
     if kind == NET:
-        spec = read_template(path, phase, variables or {}, dialect)
+        spec = read_template(path, phase, variables or {}, dialect, level, stages)
         return Content(kind, inspect_net(spec), spec)
     if kind == CHECKPOINT:
         spec = _checkpoint(path)

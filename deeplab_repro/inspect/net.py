@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -183,7 +183,12 @@ def _value(variable: str, spec: NetSpec) -> str | None:
 
 
 def read_template(
-    path: str | os.PathLike[str], phase: str, variables: Mapping[str, str], dialect: str = "auto"
+    path: str | os.PathLike[str],
+    phase: str,
+    variables: Mapping[str, str],
+    dialect: str = "auto",
+    level: int = 0,
+    stages: Sequence[str] = (),
 ) -> NetSpec:
     """`read_net` for looking only: placeholders without a value stay as they are where the net can be read so.
 
@@ -200,13 +205,13 @@ def read_template(
         CaffeFormatError: As `read_net`.
     """
     try:
-        return read_net(path, phase=phase, variables=variables, dialect=dialect)
+        return read_net(path, None, phase, variables, dialect, level, stages)
     except CaffeFormatError:
         open_ones = {each.name: _placeholder(each.name) for each in found_variables(path) if each.name not in variables}
         if not open_ones:
             raise
         try:
-            spec = read_net(path, phase=phase, variables={**open_ones, **variables}, dialect=dialect)
+            spec = read_net(path, None, phase, {**open_ones, **variables}, dialect, level, stages)
         except CaffeFormatError:
             spec = None
         if spec is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,10 +74,14 @@ def open_model(
     model: str | os.PathLike[str] = "bundled",
     weights: str | os.PathLike[str] | None = None,
     variables: Mapping[str, str] | None = None,
+    dialect: str = "auto",
+    level: int = 0,
+    stages: Sequence[str] = (),
 ) -> tuple[CaffeNet, Preprocessing]:
     """The network a name or file stands for, in TEST phase with its weights, and its preprocessing.
 
     model: 'bundled', a zoo name, a .prototxt or a .safetensors checkpoint; weights: the .caffemodel of the middle two.
+    variables, dialect, level, stages: how a prototxt is read, as for load_caffe.
     Raises as `check_model`, ValueError for weights that leave layers without values, CaffeFormatError for files that do
     not fit, OSError for files that cannot be read."""
     from deeplab_repro.net.load import load_caffe
@@ -95,7 +99,7 @@ def open_model(
 
         net = getattr(models, str(model))(weights=weights)
     else:
-        net = load_caffe(model, weights, variables=dict(variables or {}))
+        net = load_caffe(model, weights, variables=dict(variables or {}), dialect=dialect, level=level, stages=stages)
     require_weights(net.spec, weights, model)
     return net, spec_preprocessing(net.spec)
 

@@ -128,6 +128,9 @@ class Segmenter:
         score_blob: str | None = None,
         device: str | torch.device = "auto",
         variables: Mapping[str, str] | None = None,
+        dialect: str = "auto",
+        level: int = 0,
+        stages: Sequence[str] = (),
     ) -> None:
         loaded: Graph
         if net is not None or isinstance(model, Graph):
@@ -138,7 +141,7 @@ class Segmenter:
                 if weights is not None or len(model) != 2:
                     raise ValueError("Segmenter: give a pair (prototxt, caffemodel), or a model and its weights")
                 model, weights = model
-            loaded, facts = open_model(model, weights, variables)
+            loaded, facts = open_model(model, weights, variables, dialect, level, stages)
         if not scales or min(scales) <= 0 or not all(map(math.isfinite, scales)):
             raise ValueError(f"Segmenter: scales must be positive numbers, got {list(scales)}")
         if fusion not in ("max", "mean"):

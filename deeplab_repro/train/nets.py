@@ -10,52 +10,63 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_repro.net.network import CaffeNet
-from prototxt_import import LayerSpec, NetSpec, SolverSpec, read_net, read_weights
+from prototxt_import import LayerSpec, NetSpec, SolverSpec, parse_net, read_net, read_weights
 from prototxt_import.binary.weights import with_weights
 from prototxt_import.layers.base import is_source
 from prototxt_import.paths import named_file
-from prototxt_import.prototxt.solver import NetState
+from prototxt_import.prototxt.solver import InlineNet, NetState
 from prototxt_import.values import Array
 
 if TYPE_CHECKING:
     from deeplab_repro.data.feeds.feeds import Feeds
 
 
-def train_spec(solver: SolverSpec, variables: Mapping[str, str]) -> NetSpec:
+def train_spec(solver: SolverSpec, variables: Mapping[str, str], dialect: str = "auto") -> NetSpec:
     """The TRAIN net of a solver. Raises CaffeFormatError, or ValueError where the solver names none or two."""
-    named = [name for name in (solver.train_net, solver.net) if name]
-    if len(named) != 1:
-        what = "names no net; give train_net or net" if not named else "gives both net and train_net"
+    fields = ("train_net_param", "train_net", "net_param", "net")
+    given = {name: getattr(solver, name) for name in fields if getattr(solver, name)}
+    if len(given) != 1:
+        what = f"gives {' and '.join(given)}; one of them is enough" if given else "names no net; give train_net or net"
         raise ValueError(f"{solver.source}: {what}")
-    return _read(named[0], solver, "TRAIN", solver.train_state, variables)
+    [net] = given.values()
+    return _read(net, solver, "TRAIN", solver.train_state, variables, dialect)
 
 
-def test_specs(solver: SolverSpec, variables: Mapping[str, str]) -> list[NetSpec]:
-    """The TEST nets of a solver, one per test_iter: its test_net files first, then `net` for the rest.
+def test_specs(solver: SolverSpec, variables: Mapping[str, str], dialect: str = "auto") -> list[NetSpec]:  # noqa: PT028
+    """The TEST nets of a solver, one per test_iter: its test_net_param, its test_net files, then `net` for the rest.
 
     Raises ValueError where test_iter, test_interval and the nets do not belong together, as Caffe checks."""
     count = len(solver.test_iter)
     if solver.test_interval < 0 or any(each < 1 for each in solver.test_iter):
         raise ValueError(f"{solver.source}: test_interval and test_iter must be positive")
-    files = [*solver.test_net, *[solver.net] * (count - len(solver.test_net) if solver.net else 0)]
-    if len(files) != count:
-        raise ValueError(f"{solver.source}: has {count} test_iter for {len(files)} test nets; give one for each")
+    own = [*solver.test_net_param, *solver.test_net]
+    common = solver.net_param or solver.net
+    named = [*own, *[common] * (count - len(own) if common else 0)]
+    if len(named) != count:
+        raise ValueError(f"{solver.source}: has {count} test_iter for {len(named)} test nets; give one for each")
     if count and not solver.test_interval:
         raise ValueError(f"{solver.source}: test_iter needs a test_interval")
     if solver.test_state and len(solver.test_state) != count:
         raise ValueError(f"{solver.source}: has {len(solver.test_state)} test_state for {count} test nets")
     states = solver.test_state or [NetState()] * count
-    return [_read(name, solver, "TEST", state, variables) for name, state in zip(files, states, strict=True)]
+    return [_read(net, solver, "TEST", state, variables, dialect) for net, state in zip(named, states, strict=True)]
 
 
-def _read(name: str, solver: SolverSpec, phase: str, state: NetState, variables: Mapping[str, str]) -> NetSpec:
-    path = named_file(name, solver.source, variables.values())
-    spec = read_net(path, phase=phase, variables=variables, level=state.level, stages=state.stages)
+def _read(
+    net: str | InlineNet, solver: SolverSpec, phase: str, state: NetState, variables: Mapping[str, str], dialect: str
+) -> NetSpec:
+    if isinstance(net, InlineNet):
+        # Its placeholders were replaced with the solver's.
+        where = solver.source
+        spec = parse_net(net.text, solver.source, None, phase, variables, dialect, state.level, state.stages)
+    else:
+        where = str(named_file(net, solver.source, variables.values()))
+        spec = read_net(where, None, phase, variables, dialect, state.level, state.stages)
     fed = {top for layer in spec.layers if is_source(layer) for top in layer.tops}
     inputs = [name for name in spec.inputs if name not in fed]
     if inputs or not fed:
         what = f"its input {inputs[0]!r} comes from no data layer" if inputs else "it has no data layer"
-        raise ValueError(f"{path}: {what} in phase {phase}; a solver's nets need layers that read files")
+        raise ValueError(f"{where}: {what} in phase {phase}; a solver's nets need layers that read files")
     return spec
 
 

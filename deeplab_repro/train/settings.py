@@ -20,7 +20,8 @@ class Settings:
     """weights: models to start from, later ones over earlier ones. snapshot: a solver state to go on from; "latest" is
     the newest of the prefix, or a fresh start where there is none. max_iter: updates after which to stop, the schedule
     staying the solver's. snapshot_prefix: in place of the solver's, relative to the current folder. variables: values
-    of ${NAME}s in the prototxts. amp: "bf16" runs the net under autocast, weights and updates staying float32.
+    of ${NAME}s in the prototxts. dialect: the fork that the nets are for.
+    amp: "bf16" runs the net under autocast, weights and updates staying float32.
     compile: through torch.compile. checkpoint_activations: compute activations again instead of keeping them."""
 
     weights: tuple[Path, ...] = ()
@@ -28,6 +29,7 @@ class Settings:
     max_iter: int | None = None
     snapshot_prefix: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    dialect: str = "auto"
     device: torch.device = CPU
     amp: str | None = None
     compile: bool = False

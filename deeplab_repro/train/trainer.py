@@ -66,7 +66,7 @@ class Trainer:
         self.solver, self.settings, self.ranks = solver, settings, ranks
         self._watchers = list(watchers)
         self.prefix, self.stop_at = settings.prefix_for(solver), settings.stop_for(solver)
-        spec = nets.train_spec(solver, settings.variables)
+        spec = nets.train_spec(solver, settings.variables, settings.dialect)
         self._division = Division.of(spec, solver, ranks)
         self._notes: list[str] = []
         saved = self._saved()
@@ -101,7 +101,9 @@ class Trainer:
             self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
             self._tests = [
                 ValidationNet(one, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks, workers)
-                for one, passes in zip(nets.test_specs(solver, settings.variables), solver.test_iter, strict=True)
+                for one, passes in zip(
+                    nets.test_specs(solver, settings.variables, settings.dialect), solver.test_iter, strict=True
+                )
             ]
             if self._debug is not None:
                 for test in self._tests:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf import text_format
+
 from prototxt_import.errors import complain
 from prototxt_import.layers.base import plain
 from prototxt_import.prototxt.text import load, parse, scan
@@ -20,6 +22,8 @@ _TYPES = {
     "ADADELTA": "AdaDelta",
     "ADAM": "Adam",
 }
+
+_INLINE = ("net_param", "train_net_param", "test_net_param")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,13 @@ class NetState:
 
 
 @dataclass(frozen=True)
+class InlineNet:
+    """A net that stands in the solver file itself: its text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class SolverSpec:
     """A solver file, every value resolved; two spellings of one solver are equal.
 
@@ -48,6 +59,7 @@ class SolverSpec:
         type: The new name ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam") also where the file has the old
             enum.
         net: File name as written, "" where absent; so is `train_net`.
+        net_param: A net that stands in the file itself; so are `train_net_param` and `test_net_param`.
         rms_decay: None where the file is silent, since the dialects disagree (0 in v2, 0.99 in x2 and BVLC).
         source: The file's name.
 
@@ -63,6 +75,9 @@ class SolverSpec:
     net: str = ""
     train_net: str = ""
     test_net: tuple[str, ...] = ()
+    net_param: InlineNet | None = None
+    train_net_param: InlineNet | None = None
+    test_net_param: tuple[InlineNet, ...] = ()
     test_iter: tuple[int, ...] = ()
     test_interval: int = 0
     test_initialization: bool = True
@@ -111,7 +126,7 @@ def read_solver(path: str | os.PathLike[str], variables: Mapping[str, str] | Non
         The solver.
 
     Raises:
-        CaffeFormatError: The file is wrong, or holds its nets inline; the message has line and remedy.
+        CaffeFormatError: The file is wrong; the message has line and remedy.
 
     Source:
         Caffe's UpgradeSolverAsNeeded (util/upgrade_proto.cpp).
@@ -126,19 +141,18 @@ def read_solver(path: str | os.PathLike[str], variables: Mapping[str, str] | Non
     source = str(path)
     text = load(path, variables)
     message = parse(text, "SolverParameter", source, scan(text, source))
-    for name in ("net_param", "train_net_param", "test_net_param"):
-        value = getattr(message, name)
-        if len(value) if hasattr(value, "add") else message.HasField(name):
-            raise complain(f"{name} is not supported; put the net in a file of its own", source=source)
     taken = {
         one.name: plain(message, one.name)
         for one in dataclasses.fields(SolverSpec)
-        if one.name not in ("source", "type", "rms_decay", "train_state", "test_state")
+        if one.name not in ("source", "type", "rms_decay", "train_state", "test_state", *_INLINE)
     }
     return SolverSpec(
         **taken,
         type=_type(message, source),
         rms_decay=plain(message, "rms_decay") if message.HasField("rms_decay") else None,
+        net_param=_inline(message.net_param) if message.HasField("net_param") else None,
+        train_net_param=_inline(message.train_net_param) if message.HasField("train_net_param") else None,
+        test_net_param=tuple(map(_inline, message.test_net_param)),
         train_state=_state(message.train_state),
         test_state=tuple(_state(one) for one in message.test_state),
         source=source,
@@ -153,6 +167,10 @@ def _type(message: Any, source: str) -> str:
     if message.type not in _TYPES.values():
         raise complain(f"unknown solver type {message.type!r}; known are {', '.join(_TYPES.values())}", source=source)
     return str(message.type)
+
+
+def _inline(message: Any) -> InlineNet:
+    return InlineNet(text_format.MessageToString(message, as_utf8=True))
 
 
 def _state(message: Any) -> NetState:

@@ -29,7 +29,6 @@ def test_what_is_silent_has_caffes_defaults(tmp_path):
         ("base_rl: 1", "did you mean 'base_lr'"),
         ('type: "Adamm"', "unknown solver type 'Adamm'"),
         ('type: "SGD" solver_type: SGD', "one of them is enough"),
-        ("net_param { }", "file of its own"),
     ],
 )
 def test_faulty_solvers_are_refused(tmp_path, text, word):
