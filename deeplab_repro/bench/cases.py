@@ -21,11 +21,13 @@ class ConvCase:
 
     @property
     def name(self) -> str:
+        """The case in a word: layer, channels, kernel, rate, size and batch."""
         kernel = f"{self.kernel}x{self.kernel}"
         return f"{self.layer} {self.channels}->{self.filters} {kernel} r{self.rate} {self.size} n{self.batch}"
 
     @property
     def padding(self) -> int:
+        """Zeros on each side, in pixels, that keep the map's size."""
         return self.rate * (self.kernel - 1) // 2
 
     @property
@@ -97,6 +99,7 @@ class CrfCase:
 
     @property
     def name(self) -> str:
+        """The case in a word: scene, size, iterations and standard deviations."""
         size = f"{self.width}x{self.height}x{self.labels}x{self.iterations}"
         batch = f" n{self.batch}" if self.batch > 1 else ""
         seed = f" seed {self.first_seed}" if self.first_seed else ""
@@ -150,6 +153,7 @@ class NetCase:
 
     @property
     def name(self) -> str:
+        """The case in a word: model, size and batch."""
         return f"{self.title} {self.size} n{self.batch}"
 
 

@@ -31,6 +31,7 @@ class CrfProblem(NamedTuple):
     scores: Tensor
 
     def to(self, device: str) -> CrfProblem:
+        """The problem on a device."""
         return self._replace(images=self.images.to(device), scores=self.scores.to(device))
 
 

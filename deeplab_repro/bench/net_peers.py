@@ -42,6 +42,7 @@ class TorchNet(nn.Module):
             self.steps.append((merged.type, merged.bottoms, merged.tops[0], options, relu))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The blob of an image batch [N, 3, H, W]."""
         values = {self.input: x}
         for kind, bottoms, top, options, relu in self.steps:
             inputs = [values[name] for name in bottoms]

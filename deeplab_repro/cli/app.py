@@ -68,6 +68,7 @@ class Verbs(TyperGroup):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
+        """Run a verb; a failure ends in one line on standard error and an exit code."""
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
         name = " ".join(["deeplab", *[each for each in args if each in self.commands][:1]])
         code: Any = 0

@@ -39,6 +39,7 @@ class Stored:
     read: Callable[[Path, NDArray[np.uint8]], NDArray[Any]]
 
     def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
+        """The answer that the sample's file holds, for an image of this size."""
         return self.read(self.file(sample), image)
 
 

@@ -68,6 +68,7 @@ class Call:
 
     @property
     def options(self) -> Any:
+        """The layer's options."""
         return self.layer.options
 
     def blob(self, i: int, shape: Sequence[int] | None = None) -> str:
@@ -76,12 +77,15 @@ class Call:
         return self.graph.constant(name, values if shape is None else values.reshape(shape))
 
     def constant(self, mark: str, values: object, dtype: type = np.float32) -> str:
+        """Values as an initializer under the layer's name and a mark."""
         return self.graph.constant(f"{self.layer.name}/{mark}", values, dtype)
 
     def node(self, op: str, inputs: Sequence[str] | None = None, **attributes: object) -> None:
+        """An operator that makes the layer's tops of its bottoms, or of other inputs."""
         self.graph.node(op, self.bottoms if inputs is None else inputs, self.tops, **attributes)
 
     def out(self) -> list[Shape]:
+        """Shapes of the tops."""
         return list(self.options.shapes(self.shapes, len(self.tops)))
 
 

@@ -50,6 +50,7 @@ class Stage:
 
     @property
     def has_relu(self) -> bool:
+        """Whether a ReLU was taken in."""
         return self.slope is not None
 
 

@@ -385,6 +385,7 @@ class Graph(nn.Module):
         return (step.layer.name,)
 
     def extra_repr(self) -> str:
+        """What `print` shows between the module's brackets: name and phase."""
         return f"{self.spec.name!r}, phase={self.spec.phase}"
 
 

@@ -155,6 +155,7 @@ class PreparedNet(Graph):
         return self._dtype
 
     def extra_repr(self) -> str:
+        """What `print` shows between the module's brackets: name, phase and precision."""
         return f"{super().extra_repr()}, prepared {self.precision}"
 
 

@@ -40,6 +40,7 @@ class NormalizedFilter:
             self.after = factor
 
     def __call__(self, values: Tensor) -> Tensor:
+        """Filter values [P, C] and normalise them."""
         filtered = self._filter(values if self.before is None else values * self.before)
         return filtered if self.after is None else filtered * self.after
 

@@ -60,6 +60,7 @@ class Run:
 
     @property
     def params(self) -> CRFParams | None:
+        """The CRF's parameters, None without one."""
         return CRFParams.preset(self.crf) if self.crf else None
 
     def facts(self) -> dict[str, Any]:

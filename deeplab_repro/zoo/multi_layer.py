@@ -29,6 +29,7 @@ class Branches:
 
     @property
     def full_size(self) -> bool:
+        """Whether the fused scores have the image's size already."""
         return self.fusion == "scores" and self.phase == "TEST"
 
     def attach(self, blob: str) -> list[LayerSpec]:

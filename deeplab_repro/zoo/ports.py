@@ -58,6 +58,7 @@ class Port:
         return None
 
     def ignores(self, key: str) -> bool:
+        """Whether a tensor of that name is left out."""
         return any(pattern.fullmatch(key) for pattern in self.ignored)
 
 

@@ -15,6 +15,8 @@ _QUARTER = Filler(value=0.25)
 @register("ReLU", field="relu_param", v1="RELU", v0=("relu",), pointwise=True)
 @dataclass(frozen=True)
 class ReLUOptions(Options):
+    """max(0, x) + negative_slope min(0, x). Source: Caffe's relu_layer.cpp."""
+
     negative_slope: float = 0.0
 
 
@@ -46,30 +48,40 @@ class PReLUOptions(Options):
 @register("ELU", field="elu_param", pointwise=True)
 @dataclass(frozen=True)
 class ELUOptions(Options):
+    """x where positive, else alpha (exp x - 1). Source: Caffe's elu_layer.cpp."""
+
     alpha: float = 1.0
 
 
 @register("Sigmoid", v1="SIGMOID", v0=("sigmoid",), pointwise=True)
 @dataclass(frozen=True)
 class SigmoidOptions(Options):
+    """1 / (1 + exp -x); no options. Source: Caffe's sigmoid_layer.cpp."""
+
     pass
 
 
 @register("TanH", v1="TANH", v0=("tanh",), pointwise=True)
 @dataclass(frozen=True)
 class TanHOptions(Options):
+    """tanh x; no options. Source: Caffe's tanh_layer.cpp."""
+
     pass
 
 
 @register("AbsVal", v1="ABSVAL", pointwise=True)
 @dataclass(frozen=True)
 class AbsValOptions(Options):
+    """|x|; no options. Source: Caffe's absval_layer.cpp."""
+
     pass
 
 
 @register("BNLL", v1="BNLL", v0=("bnll",), pointwise=True)
 @dataclass(frozen=True)
 class BNLLOptions(Options):
+    """log(1 + exp x); no options. Source: Caffe's bnll_layer.cpp."""
+
     pass
 
 

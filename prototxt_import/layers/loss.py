@@ -54,6 +54,8 @@ def _put_ignored(message: Any, group: str, labels: tuple[int, ...]) -> None:
 @register("Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",), pointwise=True, decides=True)
 @dataclass(frozen=True)
 class SoftmaxOptions(Options):
+    """The softmax along an axis. Source: Caffe's softmax_layer.cpp."""
+
     axis: int = 1
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
@@ -216,6 +218,8 @@ class SigmoidCrossEntropyLossOptions(Options):
 @register("HingeLoss", field="hinge_loss_param", v1="HINGE_LOSS", bottoms=(2, 2), tops=(0, 1), loss=True)
 @dataclass(frozen=True)
 class HingeLossOptions(Options):
+    """The one-vs-all hinge loss; norm is "L1" or "L2". Source: Caffe's hinge_loss_layer.cpp."""
+
     norm: str = "L1"
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
@@ -232,6 +236,11 @@ class HingeLossOptions(Options):
 )
 @dataclass(frozen=True)
 class MultinomialLogisticLossOptions(Options):
+    """-log of the label's probability, of probabilities; no options.
+
+    Source: Caffe's multinomial_logistic_loss_layer.cpp.
+    """
+
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         return ((),)
 

@@ -44,6 +44,8 @@ class SpatialProductOptions(Options):
 @register("Concat", field="concat_param", v1="CONCAT", v0=("concat",), bottoms=(1, None), pointwise=True)
 @dataclass(frozen=True)
 class ConcatOptions(Options):
+    """Bottoms one behind the other along an axis. Source: Caffe's concat_layer.cpp."""
+
     axis: int = 1
 
     @classmethod

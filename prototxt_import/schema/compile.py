@@ -31,6 +31,7 @@ def compile_dialect(protoc: list[str], dialect: str, target: Path) -> None:
 
 
 def main() -> None:
+    """Compile every dialect's schema; the arguments are the compiler's command, looked for where there is none."""
     protoc = sys.argv[1:] or compiler()
     if protoc is None:
         sys.exit("no protoc found: install protobuf-compiler, or `pip install grpcio-tools`")

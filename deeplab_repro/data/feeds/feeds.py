@@ -24,11 +24,20 @@ _KINDS = ("ImageSegData", "ImageData", "HDF5Data", "MemoryData", "DummyData", "M
 class Feed(Protocol):
     """One data layer: `next` gives its tops, `skip` passes over a batch, `state` and `restore` keep the place."""
 
-    def next(self) -> dict[str, Tensor]: ...
-    def skip(self) -> None: ...
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: Mapping[str, Any]) -> None: ...
-    def close(self) -> None: ...
+    def next(self) -> dict[str, Tensor]:
+        """The tops of the next batch."""
+
+    def skip(self) -> None:
+        """Pass over a batch."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes to go on from here."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state` was taken."""
+
+    def close(self) -> None:
+        """End what works in the background."""
 
 
 class Feeds:

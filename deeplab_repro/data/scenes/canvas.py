@@ -59,6 +59,7 @@ class Patch:
 
     @property
     def slices(self) -> tuple[slice, slice]:
+        """The rows and columns of the canvas that the mask covers."""
         height, width = self.mask.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
@@ -86,6 +87,7 @@ class Canvas:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
         return self.labels.shape[0], self.labels.shape[1]
 
     def patch(self, left: float, top: float, right: float, bottom: float) -> Patch:

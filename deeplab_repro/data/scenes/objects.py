@@ -17,12 +17,14 @@ _BOARDS = ((214, 34, 36), (28, 84, 176), (242, 200, 32), (32, 128, 72), (244, 24
 
 
 def roadside(view: View) -> float:
+    """A place on one of the walks, in camera heights right of the view axis."""
     side = int(view.rng.integers(2))
     inner, outer = view.road_edges[side], view.walk_edges[side]
     return inner + (outer - inner) * view.uniform(0.08, 1.1)
 
 
 def draw_foliage(view: View, x: float, y: float, radius_x: float, radius_y: float) -> None:
+    """Some ragged blobs of leaves around (x, y), darker below."""
     colour = view.pick(LEAVES, 0.2)
     for _ in range(int(view.rng.integers(2, 5))):
         centre = x + radius_x * view.uniform(-0.45, 0.45), y + radius_y * view.uniform(-0.35, 0.35)
@@ -34,6 +36,7 @@ def draw_foliage(view: View, x: float, y: float, radius_x: float, radius_y: floa
 
 
 def draw_tree(view: View, depth: float) -> None:
+    """A tree beside the road; `depth` is the camera's height there, in pixels."""
     x, y = view.ground(roadside(view) * view.uniform(1.0, 1.2), depth)
     trunk, crown = depth * view.uniform(0.6, 1.1), depth * view.uniform(0.45, 0.85)
     bark = view.canvas.line((x, y), (x, y - trunk - crown / 2), depth * 0.13, depth * 0.09)
@@ -42,6 +45,7 @@ def draw_tree(view: View, depth: float) -> None:
 
 
 def draw_pole(view: View, depth: float, across: float | None = None, rise: float | None = None) -> None:
+    """A pole beside the road, sometimes with an arm; `across` and `rise` fix its place and height for a sign."""
     x, y = view.ground(roadside(view) if across is None else across, depth)
     tall = depth * (view.uniform(1.6, 3.2) if rise is None else rise)
     thick = max(depth * view.uniform(0.12, 0.17), 4.5 * view.unit)
@@ -58,6 +62,7 @@ def draw_pole(view: View, depth: float, across: float | None = None, rise: float
 
 
 def draw_sign(view: View, depth: float) -> None:
+    """A sign on its pole."""
     across, rise = roadside(view), view.uniform(0.95, 1.4)
     draw_pole(view, depth, across, rise)
     x, y = view.ground(across, depth)
@@ -94,6 +99,7 @@ def draw_fence(view: View, depth: float) -> None:
 
 
 def draw_person(view: View, depth: float) -> None:
+    """A person on a walk, now and then on the road."""
     across = roadside(view) if view.chance(0.8) else view.uniform(*view.road_edges)
     x, y = view.ground(across, depth)
     tall = depth * view.uniform(0.72, 0.86)
@@ -114,6 +120,7 @@ def draw_person(view: View, depth: float) -> None:
 
 
 def draw_vehicle(view: View, depth: float) -> None:
+    """A vehicle on the road, from behind or from the side."""
     x, y = view.ground(view.uniform(*view.road_edges) * 0.85, depth)
     if view.chance(0.5):
         draw_vehicle_rear(view, x, y, depth * view.uniform(0.72, 0.86), depth * view.uniform(0.6, 0.95))
@@ -122,6 +129,7 @@ def draw_vehicle(view: View, depth: float) -> None:
 
 
 def draw_vehicle_rear(view: View, x: float, y: float, wide: float, tall: float) -> None:
+    """A vehicle from behind; (x, y) is the middle of its foot, `wide` and `tall` its size in pixels."""
     canvas, paint = view.canvas, view.pick(_PAINTS)
     half = wide / 2
     canvas.darken(canvas.ellipse(x, y, half * 1.2, tall * 0.1), 0.5)
@@ -144,6 +152,7 @@ def draw_vehicle_rear(view: View, x: float, y: float, wide: float, tall: float) 
 
 
 def draw_vehicle_side(view: View, x: float, y: float, wide: float, tall: float) -> None:
+    """A vehicle from the side; (x, y) is the middle of its foot, `wide` and `tall` its size in pixels."""
     canvas, paint = view.canvas, view.pick(_PAINTS)
     half, way = wide / 2, 1 if view.chance(0.5) else -1
     canvas.darken(canvas.ellipse(x, y, half * 1.05, tall * 0.12), 0.5)

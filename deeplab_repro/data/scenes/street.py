@@ -19,6 +19,7 @@ _WALLS = ((158, 92, 72), (206, 188, 158), (150, 150, 152), (222, 214, 204), (116
 
 
 def draw_sky(view: View) -> None:
+    """The sky, with or without clouds."""
     canvas = view.canvas
     high, low = (np.asarray(colour, np.float32) for colour in _SKIES[int(view.rng.integers(len(_SKIES)))])
     light = np.float32(view.uniform(0.9, 1.08))
@@ -32,6 +33,7 @@ def draw_sky(view: View) -> None:
 
 
 def draw_skyline(view: View) -> None:
+    """What stands at the street's far end."""
     left = 0.0
     while left < view.width:
         span = view.width * view.uniform(0.1, 0.24)
@@ -44,6 +46,7 @@ def draw_skyline(view: View) -> None:
 
 
 def draw_ground(view: View) -> None:
+    """Road, kerbs and walks, up to the horizon."""
     canvas, below = view.canvas, view.height + 2.0
     ground = canvas.patch(0, view.horizon, view.width, view.height)
     canvas.paint(ground, view.pick(LEAVES), VEGETATION, "leaves")
@@ -60,6 +63,7 @@ def draw_ground(view: View) -> None:
 
 
 def draw_joints(view: View, walk: Patch, colour: Colour) -> None:
+    """The joints between a walk's slabs."""
     depth = np.maximum(walk.y - np.float32(view.horizon), np.float32(0.5))
     rows = np.float32(view.uniform(5, 9)) * np.float32(view.reach) / depth
     joints = (rows - np.floor(rows)) < np.float32(0.12)
@@ -68,6 +72,7 @@ def draw_joints(view: View, walk: Patch, colour: Colour) -> None:
 
 
 def draw_lane_marks(view: View, depth: float) -> None:
+    """The marks between the road's lanes."""
     middle = (view.road_edges[0] + view.road_edges[1]) / 2
     paint = view.pick(((232, 230, 220), (222, 196, 96)))
     near = 1.0
@@ -95,6 +100,7 @@ def draw_street_side(view: View, side: int) -> None:
 
 
 def draw_facade(view: View, across: float, near: float, far: float) -> None:
+    """The wall of a house along the street, from `near` to `far`."""
     storeys = int(view.rng.integers(1, 5))
     rise = (1.0 + 1.35 * storeys) * view.uniform(0.9, 1.1)  # per depth
     (x_near, y_near), (x_far, y_far) = view.ground(across, near), view.ground(across, far)

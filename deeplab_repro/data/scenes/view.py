@@ -27,9 +27,11 @@ class View:
         self.walk_edges = (self.road_edges[0] - self.uniform(0.5, 1.0), self.road_edges[1] + self.uniform(0.5, 1.0))
 
     def uniform(self, low: float, high: float) -> float:
+        """A random number between the two."""
         return low + (high - low) * float(self.rng.random())
 
     def chance(self, probability: float) -> bool:
+        """Whether something of that probability happens."""
         return float(self.rng.random()) < probability
 
     def pick(self, colours: tuple[Colour, ...], spread: float = 0.12) -> list[float]:

@@ -54,6 +54,7 @@ class SegmentationDataset:
 
     @property
     def num_classes(self) -> int:
+        """The number of classes."""
         return len(self.class_names)
 
     def __len__(self) -> int:

@@ -40,6 +40,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
+        """Whether nothing worse than notes was found."""
         return all(fault.is_note for fault in self.faults)
 
     def has(self, kind: str) -> bool:
