@@ -350,9 +350,8 @@ class Graph(nn.Module):
             steps.append(Step(layer, key, tuple(names - later)))
             later |= names
             reads.update(name for name in layer.bottoms if name in self.inputs)
-        found = _Pass(tuple(reversed(steps)), frozenset(reads), keep, with_loss)
-        self._passes[keep, with_loss] = found
-        return found
+        self._passes[keep, with_loss] = _Pass(tuple(reversed(steps)), frozenset(reads), keep, with_loss)
+        return self._passes[keep, with_loss]
 
     def _check_fit(self, chosen: _Pass, given: Mapping[str, Tensor]) -> None:
         """Infer the shapes for sizes not met before; CaffeFormatError names the layer that does not fit."""

@@ -261,11 +261,11 @@ class Segmenter:
         """
         layers = [replace(layer, line=None) for layer in self.net.spec.layers]
         facts = (layers, self.image_blob, self.score_blob, self.mean_bgr, self.scale)
-        found = hashlib.sha256(repr(facts).encode())
+        digest = hashlib.sha256(repr(facts).encode())
         for blobs in self.net.params.values():
             for blob in blobs:
-                found.update(blob.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-        return found.hexdigest()
+                digest.update(blob.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The input size an image is padded to: the next 32k + 1 on each axis.

@@ -53,7 +53,7 @@ class CheckpointedNet(CaffeNet):
 
     def _segments(self, steps: Sequence[Step], values: Mapping[str, Tensor]) -> Iterator[tuple[list[Step], bool]]:
         sizes = self.spec.blobs if self.spec.blobs else {}
-        best = min((_cut(steps, sizes, share) for share in _SHARES), key=lambda found: found[0])[1]
+        best = min((_cut(steps, sizes, share) for share in _SHARES), key=lambda cut: cut[0])[1]
         run: list[Step] = []
         for at, step in enumerate(steps):
             if self._changes(step):

@@ -109,18 +109,18 @@ class DebugInfo:
                     to_come[id(blob)] = to_come[id(blob)] - self._parts[layer.name, index]
                     diff = diff - to_come[id(blob)]
                 self._say(f"    [Backward] Layer {layer.name}, param blob {index} diff: {_mean(diff):g}")
-        data = [one.blob.detach() for one in learnables]
-        diffs = [one.blob.grad for one in learnables if one.blob.grad is not None]
+        data = [learnable.blob.detach() for learnable in learnables]
+        diffs = [learnable.blob.grad for learnable in learnables if learnable.blob.grad is not None]
         self._say(
             f"    [Backward] All net params (data, diff): L1 norm = ({_norm(data, 1):g}, {_norm(diffs, 1):g}); "
             f"L2 norm = ({_norm(data, 2):g}, {_norm(diffs, 2):g})"
         )
 
-    def update(self, one: Learnable, change: Tensor | None) -> None:
+    def update(self, learnable: Learnable, change: Tensor | None) -> None:
         """Say what is about to be subtracted from a blob; None for nothing."""
-        name = _display_name(self._net.module_of(one.layer).layer, one.index)
-        diff = 0.0 if change is None else _mean(change)
-        self._say(f"    [Update] Layer {one.layer}, param {name} data: {_mean(one.blob):g}; diff: {diff:g}")
+        name = _display_name(self._net.module_of(learnable.layer).layer, learnable.index)
+        data, diff = _mean(learnable.blob), 0.0 if change is None else _mean(change)
+        self._say(f"    [Update] Layer {learnable.layer}, param {name} data: {data:g}; diff: {diff:g}")
 
 
 def _heard(x: Tensor, keep: Callable[[Tensor], None]) -> Tensor:

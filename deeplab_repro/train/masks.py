@@ -23,7 +23,7 @@ class DropoutMasks:
         self._rng = rng
         self._spec = net.spec
         self._layers = [
-            one for one in net.spec.layers if one.type == "Dropout" and (one.phase or net.spec.phase) == "TRAIN"
+            layer for layer in net.spec.layers if layer.type == "Dropout" and (layer.phase or net.spec.phase) == "TRAIN"
         ]
         self._known: dict[tuple[tuple[str, Shape], ...], dict[str, Shape]] = {}
 

@@ -37,7 +37,7 @@ def test_specs(solver: SolverSpec, variables: Mapping[str, str], dialect: str = 
 
     Raises ValueError where test_iter, test_interval and the nets do not belong together, as Caffe checks."""
     count = len(solver.test_iter)
-    if solver.test_interval < 0 or any(each < 1 for each in solver.test_iter):
+    if solver.test_interval < 0 or any(passes < 1 for passes in solver.test_iter):
         raise ValueError(f"{solver.source}: test_interval and test_iter must be positive")
     own = [*solver.test_net_param, *solver.test_net]
     common = solver.net_param or solver.net
@@ -127,7 +127,7 @@ def weight_notes(spec: NetSpec) -> list[str]:
         notes.append(
             f"drawn by fillers, from this program's generator: {_names(drawn)} (Caffe would draw other numbers)"
         )
-        blank = [one.name for one in spec.layers if one.name in drawn and _is_blank_norm(one)]
+        blank = [layer.name for layer in spec.layers if layer.name in drawn and _is_blank_norm(layer)]
         if blank:
             notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
     if any(layer.type == "Dropout" for layer in spec.layers) and any(map(_draws, spec.layers)):

@@ -25,7 +25,7 @@ def blame(
     suspect: the batch and dropout masks that gave the loss; None where that was another process."""
     where = f"iteration {iteration}: the loss is {loss}"
     for layer, blobs in net.params.items():
-        if not all(bool(torch.isfinite(one).all()) for one in blobs):
+        if not all(bool(torch.isfinite(blob).all()) for blob in blobs):
             return NotFinite(f"{where}; the weights of layer {layer!r} are not finite any more; {_REMEDY}")
     if suspect is None:
         return NotFinite(f"{where} in another process; {_REMEDY}")
@@ -34,8 +34,8 @@ def blame(
         if not bool(torch.isfinite(value).all()):
             return NotFinite(f"{where}; the data layer's blob {name!r} holds values that are not finite")
     values = net(**batch, masks=masks, blobs="all")
-    for one in net.spec.layers:
-        for top in one.tops:
+    for layer in net.spec.layers:
+        for top in layer.tops:
             if top in values and not bool(torch.isfinite(values[top]).all()):
-                return NotFinite(f"{where}; not finite from layer {one.name!r} ({one.type}) on; {_REMEDY}")
+                return NotFinite(f"{where}; not finite from layer {layer.name!r} ({layer.type}) on; {_REMEDY}")
     return NotFinite(f"{where}; {_REMEDY}")

@@ -31,11 +31,11 @@ Watch = Callable[[Learnable, Tensor | None], None]
 
 def learnables(net: CaffeNet) -> list[Learnable]:
     """Every learnable blob once, in the order of a solver state's history; frozen ones and BatchNorm's included."""
-    found: dict[int, Learnable] = {}
+    by_blob: dict[int, Learnable] = {}
     for layer in net.spec.layers:
         for index, (param, blob) in enumerate(zip(layer.params, net.params.get(layer.name, ()), strict=True)):
-            found.setdefault(id(blob), Learnable(layer.name, index, blob, param.lr_mult, param.decay_mult))
-    return list(found.values())
+            by_blob.setdefault(id(blob), Learnable(layer.name, index, blob, param.lr_mult, param.decay_mult))
+    return list(by_blob.values())
 
 
 class Optimizer:
@@ -63,38 +63,38 @@ class Optimizer:
         rate = self.schedule.rate(iteration)
         solver = self.solver
         self._clip()
-        for at, one in enumerate(self.learnables):
-            own_rate = float(np.float32(rate) * np.float32(one.lr_mult))
-            decay = float(np.float32(solver.weight_decay) * np.float32(one.decay_mult))
+        for at, learnable in enumerate(self.learnables):
+            own_rate = float(np.float32(rate) * np.float32(learnable.lr_mult))
+            decay = float(np.float32(solver.weight_decay) * np.float32(learnable.decay_mult))
             if (
                 own_rate == 0
                 and self._history[at] is None
-                and (self.rule.lazy or (one.blob.grad is None and not decay))
+                and (self.rule.lazy or (learnable.blob.grad is None and not decay))
             ):
-                one.blob.grad = None
+                learnable.blob.grad = None
                 if watch is not None:
-                    watch(one, None)
+                    watch(learnable, None)
                 continue
-            diff = torch.zeros_like(one.blob) if one.blob.grad is None else one.blob.grad
+            diff = torch.zeros_like(learnable.blob) if learnable.blob.grad is None else learnable.blob.grad
             if solver.iter_size > 1:
                 diff.mul_(1.0 / solver.iter_size)
             if decay:
-                regularize(solver.regularization_type, one.blob, diff, decay)
+                regularize(solver.regularization_type, learnable.blob, diff, decay)
             history = self._history[at]
             if history is None:
-                history = self._history[at] = [torch.zeros_like(one.blob) for _ in range(self.rule.slots)]
+                history = self._history[at] = [torch.zeros_like(learnable.blob) for _ in range(self.rule.slots)]
             if watch is not None:
-                move = torch.zeros_like(one.blob)
-                self.rule.update(move, diff.clone(), [each.clone() for each in history], own_rate, iteration)
-                watch(one, -move)
-            self.rule.update(one.blob, diff, history, own_rate, iteration)
-            one.blob.grad = None
+                move = torch.zeros_like(learnable.blob)
+                self.rule.update(move, diff.clone(), [slot.clone() for slot in history], own_rate, iteration)
+                watch(learnable, -move)
+            self.rule.update(learnable.blob, diff, history, own_rate, iteration)
+            learnable.blob.grad = None
         return rate
 
     def _clip(self) -> None:
         # Before the division by iter_size, as Caffe does it.
         limit = self.solver.clip_gradients
-        grads = [one.blob.grad for one in self.learnables if one.blob.grad is not None]
+        grads = [learnable.blob.grad for learnable in self.learnables if learnable.blob.grad is not None]
         if limit < 0 or not grads:
             return
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
@@ -103,7 +103,7 @@ class Optimizer:
 
     def history(self) -> tuple[np.ndarray, ...]:
         """The histories as a solver state has them: for each slot of the rule one array per blob, float32."""
-        blank = [np.zeros(one.blob.shape, np.float32) for one in self.learnables]
+        blank = [np.zeros(learnable.blob.shape, np.float32) for learnable in self.learnables]
         return tuple(
             blank[at] if held is None else held[slot].detach().cpu().numpy()
             for slot in range(self.rule.slots)
@@ -121,20 +121,20 @@ class Optimizer:
                 f"has {wanted}; is it the state of another net or solver type?"
             )
         self.schedule.current_step = state.current_step
-        for at, one in enumerate(self.learnables):
+        for at, learnable in enumerate(self.learnables):
             arrays = state.history[at :: len(self.learnables)]
-            self._history[at] = self._restored(one, arrays, state.source)
+            self._history[at] = self._restored(learnable, arrays, state.source)
 
-    def _restored(self, one: Learnable, arrays: Sequence[np.ndarray], source: str) -> list[Tensor] | None:
+    def _restored(self, learnable: Learnable, arrays: Sequence[np.ndarray], source: str) -> list[Tensor] | None:
         held = []
         for array in arrays:
             # v1 fills shapes up to four axes with ones in front.
             shape = tuple(array.shape)
-            if (1,) * (len(shape) - one.blob.dim()) + tuple(one.blob.shape) != shape:
+            if (1,) * (len(shape) - learnable.blob.dim()) + tuple(learnable.blob.shape) != shape:
                 raise ValueError(
-                    f"{source}: the history of blob {one.index} of layer {one.layer!r} has shape {list(shape)}, "
-                    f"the blob {list(one.blob.shape)}; is it the state of another net?"
+                    f"{source}: the history of blob {learnable.index} of layer {learnable.layer!r} has shape "
+                    f"{list(shape)}, the blob {list(learnable.blob.shape)}; is it the state of another net?"
                 )
-            values = torch.tensor(np.asarray(array, np.float32).reshape(one.blob.shape))
-            held.append(torch.empty_like(one.blob, requires_grad=False).copy_(values))
-        return held if any(bool(each.any()) for each in held) else None
+            values = torch.tensor(np.asarray(array, np.float32).reshape(learnable.blob.shape))
+            held.append(torch.empty_like(learnable.blob, requires_grad=False).copy_(values))
+        return held if any(bool(history.any()) for history in held) else None

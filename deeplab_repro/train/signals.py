@@ -31,8 +31,8 @@ class Signals:
             self.save = True
             return
         self.stop, self.received = True, number
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, self._before.get(each, signal.SIG_DFL))
+        for stopping in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stopping, self._before.get(stopping, signal.SIG_DFL))
 
     def saved(self) -> None:
         """The snapshot that SIGHUP asked for is written."""

@@ -155,14 +155,14 @@ def latest_snapshot(prefix: str) -> Path | None:
 
 def snapshots(prefix: str) -> list[Path]:
     """The solver states under a prefix, the one of the most updates first."""
-    found = []
+    states = []
     base = Path(prefix)
     if base.parent.is_dir():
         for path in base.parent.glob(f"{glob.escape(base.name)}_iter_*.solverstate*"):
             match = _STATE.search(path.name)
             if match and path.name[: match.start()] == base.name:
-                found.append((int(match.group(1)), path))
-    return [path for _, path in sorted(found, reverse=True)]
+                states.append((int(match.group(1)), path))
+    return [path for _, path in sorted(states, reverse=True)]
 
 
 def _digest(path: Path) -> str:
@@ -173,9 +173,9 @@ def _digest(path: Path) -> str:
 def _encode(value: Any) -> Any:
     """JSON's own types, with arrays and tensors as {"array": dtype, "shape": ..., "data": base64}."""
     if isinstance(value, Mapping):
-        return {str(key): _encode(each) for key, each in value.items()}
+        return {str(key): _encode(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_encode(each) for each in value]
+        return [_encode(inner) for inner in value]
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.generic):
@@ -193,7 +193,7 @@ def _decode(value: Any) -> Any:
             raise ValueError("an array of objects")
         return np.frombuffer(base64.b64decode(value["data"]), dtype).reshape(value["shape"]).copy()
     if isinstance(value, dict):
-        return {key: _decode(each) for key, each in value.items()}
+        return {key: _decode(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_decode(each) for each in value]
+        return [_decode(inner) for inner in value]
     return value

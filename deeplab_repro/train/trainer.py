@@ -80,14 +80,17 @@ class Trainer:
             kind = CheckpointedNet if settings.checkpoint_activations else CaffeNet
             self.net: CaffeNet = kind(spec, torch.Generator().manual_seed(self.seed))
             self.net.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            ranks.follow([one.data for one in self.net.parameters()])
+            ranks.follow([blob.data for blob in self.net.parameters()])
             # What listens to every layer cannot be compiled.
             compiled = settings.compile and not solver.debug_info
             self._runner: Callable[..., Blobs] = torch.compile(self.net, dynamic=False) if compiled else self.net
             say = partial(self._tell, "debugged")
             self._debug = DebugInfo(self.net, say) if solver.debug_info and ranks.first else None
             self._loss_tops = {
-                top for one in spec.layers for top, weight in zip(one.tops, one.loss_weights, strict=False) if weight
+                top
+                for layer in spec.layers
+                for top, weight in zip(layer.tops, layer.loss_weights, strict=False)
+                if weight
             }
             self._masks = DropoutMasks(self.net, self._feeds.rng)
             self.optimizer = Optimizer(self.net, solver)
@@ -100,8 +103,8 @@ class Trainer:
             self._suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
             self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
             self._tests = [
-                ValidationNet(one, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks, workers)
-                for one, passes in zip(
+                ValidationNet(tested, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks, workers)
+                for tested, passes in zip(
                     nets.test_specs(solver, settings.variables, settings.dialect), solver.test_iter, strict=True
                 )
             ]
@@ -122,7 +125,7 @@ class Trainer:
             saved = None if snapshot is None else read_snapshot(snapshot)
         updates = self.ranks.gather(None if saved is None else saved.state.iter)
         if len(set(updates)) > 1:
-            found = ", ".join("no snapshot" if each is None else f"one of {each} updates" for each in updates)
+            found = ", ".join("no snapshot" if done is None else f"one of {done} updates" for done in updates)
             raise ValueError(
                 f"{self.prefix}: the processes find different snapshots, in order {found}; let them share the folder, "
                 "or copy the files to each machine"
@@ -206,7 +209,7 @@ class Trainer:
 
     def _start(self, first: int) -> Start:
         solver, net = self.solver, self.net
-        count = sum(one.blob.numel() for one in self.optimizer.learnables)
+        count = sum(learnable.blob.numel() for learnable in self.optimizer.learnables)
         return Start(
             solver.source, net.spec.name, first, self.stop_at, self.seed, str(self.settings.device), self.ranks.world,
             count, tuple(self._notes),
@@ -224,7 +227,8 @@ class Trainer:
             if done is not None:
                 total += done[0]
                 outputs = done[1] or outputs
-        grads = [one.blob.grad for one in self.optimizer.learnables if one.blob.grad is not None]
+        blobs = [learnable.blob for learnable in self.optimizer.learnables]
+        grads = [blob.grad for blob in blobs if blob.grad is not None]
         told = torch.tensor([total, signals.stop, signals.save], dtype=torch.float64, device=self.settings.device)
         total, stop, save = self.ranks.total(told).tolist()
         loss = total / solver.iter_size
@@ -270,7 +274,7 @@ class Trainer:
         return loss, self._shown(blobs) if displayed else {}
 
     def _picture_due(self) -> bool:
-        wanted = self.ranks.first and any(one.wants_pictures for one in self._watchers)
+        wanted = self.ranks.first and any(watcher.wants_pictures for watcher in self._watchers)
         return wanted and self.updates % max(1, self.stop_at // PICTURES) == 0
 
     def _checked(self, blobs: Blobs, batch: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> float:

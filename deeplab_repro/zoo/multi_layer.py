@@ -64,7 +64,7 @@ class Branches:
         own = {f"{blob}_{part}" for blob in STRIDES for part in ("conv", "fc", "ms")} | {scores}
         layers = [*main, *head]
         if self.phase == "TRAIN":
-            layers = [one if one.name in own else _frozen(one) for one in layers]
+            layers = [part if part.name in own else _frozen(part) for part in layers]
         if self.fusion == "features":
             return layers, scores
         fused = [*(f"{blob}_ms" for blob in STRIDES), scores]
@@ -78,5 +78,5 @@ class Branches:
         return layers, "fc_fusion"
 
 
-def _frozen(one: LayerSpec) -> LayerSpec:
-    return replace(one, params=tuple(ParamSpec(lr_mult=0, decay_mult=0) for _ in one.params))
+def _frozen(part: LayerSpec) -> LayerSpec:
+    return replace(part, params=tuple(ParamSpec(lr_mult=0, decay_mult=0) for _ in part.params))

@@ -18,19 +18,21 @@ def normalised(spec: NetSpec) -> NetSpec:
     Caffe. `plain.plain_net` is the way back. Not of the papers, whose nets begin from ImageNet's: it takes the place
     of those weights where there are none.
     Raises CaffeFormatError for the v1 dialect, which has neither layer."""
-    activated = {one.bottoms[0] for one in spec.layers if one.type == "ReLU" and one.bottoms == one.tops}
+    activated = {
+        original.bottoms[0] for original in spec.layers if original.type == "ReLU" and original.bottoms == original.tops
+    }
     layers: list[LayerSpec] = []
-    for one in spec.layers:
-        if one.type != "Convolution" or one.tops[0] not in activated:
-            layers.append(one)
+    for original in spec.layers:
+        if original.type != "Convolution" or original.tops[0] not in activated:
+            layers.append(original)
             continue
-        bare = replace(one, params=one.params[:1], options=replace(one.options, bias_term=False))
-        blob = list(one.tops)
+        bare = replace(original, params=original.params[:1], options=replace(original.options, bias_term=False))
+        blob = list(original.tops)
         layers += [
             bare,
             layer(
                 "BatchNorm",
-                f"{one.name}_bn",
+                f"{original.name}_bn",
                 blob,
                 blob,
                 params=[ParamSpec(lr_mult=0, decay_mult=0)] * 3,
@@ -39,7 +41,7 @@ def normalised(spec: NetSpec) -> NetSpec:
             ),
             layer(
                 "Scale",
-                f"{one.name}_scale",
+                f"{original.name}_scale",
                 blob,
                 blob,
                 params=[ParamSpec(lr_mult=1, decay_mult=0)] * 2,

@@ -68,16 +68,16 @@ def ports() -> tuple[Port, ...]:
     tables = tomllib.loads(TABLES.read_text("utf-8"))["port"]
     return tuple(
         Port(
-            one["name"],
-            one["source"],
-            one["backbone"],
-            tuple(one["prefixes"]),
-            tuple((re.compile(rule["key"]), rule["layer"], rule["blob"]) for rule in one["rule"]),
-            one.get("words", {}),
-            tuple(map(re.compile, one.get("ignored", ()))),
-            one.get("first_block", 0),
+            table["name"],
+            table["source"],
+            table["backbone"],
+            tuple(table["prefixes"]),
+            tuple((re.compile(rule["key"]), rule["layer"], rule["blob"]) for rule in table["rule"]),
+            table.get("words", {}),
+            tuple(map(re.compile, table.get("ignored", ()))),
+            table.get("first_block", 0),
         )
-        for one in tables
+        for table in tables
     )
 
 
@@ -107,18 +107,18 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a .pth file by name, out of what wraps them; errors as read_port."""
     source = os.fspath(path)
     try:
-        found: Any = torch.load(source, map_location="cpu", weights_only=True)
+        content: Any = torch.load(source, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # unpickling fails in as many ways as there are files
         reason = " ".join(str(error).split())[:160]
         raise complain(f"not a file of plain tensors, or cut short: {reason}", source=source) from error
     for wrapper in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
     tensors = {
-        str(key).removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)
-    } if isinstance(found, Mapping) else {}  # fmt: skip
+        str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)
+    } if isinstance(content, Mapping) else {}  # fmt: skip
     if not tensors:
         raise complain("holds no tensors by name; a state dict is needed", source=source)
     return tensors
@@ -159,7 +159,9 @@ def place_tensors(spec: NetSpec, tensors: Mapping[str, Tensor], source: str) -> 
         raise complain(f"tensors named as in {best.port.name} do not fit {spec.name}: {'; '.join(told)}", source=source)
     stored: dict[str, list[Array]] = {}
     for layer, _ in sorted(arrays):
-        stored[layer] = [array for place, array in sorted(arrays.items(), key=lambda one: one[0]) if place[0] == layer]
+        stored[layer] = [
+            array for place, array in sorted(arrays.items(), key=lambda pair: pair[0]) if place[0] == layer
+        ]
     return stored
 
 
@@ -191,9 +193,9 @@ def _sorted(port: Port, prefix: str, tensors: Mapping[str, Tensor], classifier: 
 def _classifier(spec: NetSpec, source: str) -> str:
     """The name of the net's score layer, without the mark of an ASPP branch or of a scale."""
     for layer in spec.layers:
-        found = re.match(r"(fc[18]_.+?)(_c?\d+)?$", layer.name) if layer.type == "Convolution" else None
-        if found:
-            return found[1]
+        match = re.match(r"(fc[18]_.+?)(_c?\d+)?$", layer.name) if layer.type == "Convolution" else None
+        if match:
+            return match[1]
     raise complain(
         f"{spec.name} has no score layer fc8_... or fc1_...; only zoo nets take a port's weights", source=source
     )
@@ -202,14 +204,14 @@ def _classifier(spec: NetSpec, source: str) -> str:
 def _sharers(spec: NetSpec) -> set[Place]:
     """Blobs that belong to an earlier layer."""
     owners: set[str] = set()
-    found = set()
+    sharers = set()
     for layer in spec.layers:
         for index, param in enumerate(layer.params):
             if param.name and param.name in owners:
-                found.add((layer.name, index))
+                sharers.add((layer.name, index))
             elif param.name:
                 owners.add(param.name)
-    return found
+    return sharers
 
 
 def _factors(spec: NetSpec, arrays: Mapping[Place, Array]) -> list[tuple[Place, Array]]:

@@ -56,14 +56,14 @@ def phases(name: str, dataset: str = "voc12") -> list[Phase]:
     name = zoo.table.ALIASES.get(name, name)
     second = _SECOND.get(zoo.variant(name).recipe, {})
     first_set, *later = SETS.get(dataset, ONE_SET)
-    found, weights, mark = [], INIT, ""
+    planned, weights, mark = [], INIT, ""
     if name in BASES:
-        found.append(Phase(BASES[name], "train", "solver.prototxt", first_set, INIT, {}))
-        weights, mark = found[-1].last, "msc_"
-    found.append(Phase(name, f"{mark}train", f"{mark}solver.prototxt", first_set, weights, {}))
+        planned.append(Phase(BASES[name], "train", "solver.prototxt", first_set, INIT, {}))
+        weights, mark = planned[-1].last, "msc_"
+    planned.append(Phase(name, f"{mark}train", f"{mark}solver.prototxt", first_set, weights, {}))
     for images in later:
-        found.append(Phase(name, f"{mark}train2", f"{mark}solver2.prototxt", images, found[-1].last, second))
-    return found
+        planned.append(Phase(name, f"{mark}train2", f"{mark}solver2.prototxt", images, planned[-1].last, second))
+    return planned
 
 
 def recipe_files(

@@ -40,7 +40,7 @@ SCALES = (
 
 def block_letter(stage: int, index: int) -> str:
     """The name of a stage's block, counted from 0: a, b1, b2, ... in stages 3 and 4, else a, b, c, ..."""
-    numbered = any(one.numbered for one in STAGES if one.number == stage)
+    numbered = any(row.numbered for row in STAGES if row.number == stage)
     if index == 0 or not numbered:
         return chr(ord("a") + index)
     return f"b{index}"
@@ -162,7 +162,7 @@ class _Branch:
             for mark, rate in zip(marks, rates, strict=True)
         ]
         if len(rates) > 1:
-            layers.append(layer("Eltwise", scores, [one.tops[0] for one in layers], scores, operation="SUM"))
+            layers.append(layer("Eltwise", scores, [branch.tops[0] for branch in layers], scores, operation="SUM"))
         return layers, scores
 
 

@@ -183,10 +183,10 @@ def variant(name: str) -> Variant:
         >>> zoo.variant("deeplab_resnet101").title  # an alias
         'DeepLab-ResNet-101-ASPP-MSC'
     """
-    found = VARIANTS.get(ALIASES.get(name, name))
-    if found is None:
+    row = VARIANTS.get(ALIASES.get(name, name))
+    if row is None:
         raise ValueError(f"unknown variant {name!r}; known: {', '.join(names())}{nearest(name, names())}")
-    return found
+    return row
 
 
 def spec(
@@ -251,12 +251,12 @@ def score_blob(net: NetSpec) -> str:
         >>> zoo.score_blob(zoo.spec("deeplab_largefov", phase="TRAIN"))
         'fc8_voc12'
     """
-    for one in net.layers:
-        if one.type == "SoftmaxWithLoss":
-            return one.bottoms[0]
-    for one in reversed(net.layers):
-        if one.type == "Interp" and one.options.zoom_factor == 8:
-            return one.bottoms[0]
+    for layer in net.layers:
+        if layer.type == "SoftmaxWithLoss":
+            return layer.bottoms[0]
+    for layer in reversed(net.layers):
+        if layer.type == "Interp" and layer.options.zoom_factor == 8:
+            return layer.bottoms[0]
     raise ValueError(f"{net.name}: neither a loss nor an Interp of zoom_factor 8 tells which blob holds the scores")
 
 

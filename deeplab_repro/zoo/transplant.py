@@ -43,17 +43,17 @@ def initialise(spec: NetSpec, path: str | os.PathLike[str]) -> tuple[NetSpec, Tr
     """`spec` with what `transplant` takes from a .caffemodel or .caffemodel.h5; missing_weights are to be drawn.
 
     Raises CaffeFormatError for a file that is none, ValueError where not one layer fits."""
-    found = transplant(spec, read_weights(os.fspath(path)))
-    if not found.weights:
+    moved = transplant(spec, read_weights(os.fspath(path)))
+    if not moved.weights:
         raise ValueError(
-            f"{os.fspath(path)}: no layer of it fits {spec.name or 'the net'}; first of all, {_first(found)}"
+            f"{os.fspath(path)}: no layer of it fits {spec.name or 'the net'}; first of all, {_first(moved)}"
         )
-    missing = tuple(fate.layer for fate in found.fates if fate.what == DRAWN)
-    return replace(spec, weights=found.weights, missing_weights=missing, unused_weights=found.skipped), found
+    missing = tuple(fate.layer for fate in moved.fates if fate.what == DRAWN)
+    return replace(spec, weights=moved.weights, missing_weights=missing, unused_weights=moved.skipped), moved
 
 
-def _first(found: Transplant) -> str:
-    return next((f"{fate.layer}: {fate.detail}" for fate in found.fates), "it has no parameters")
+def _first(moved: Transplant) -> str:
+    return next((f"{fate.layer}: {fate.detail}" for fate in moved.fates), "it has no parameters")
 
 
 def transplant(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> Transplant:

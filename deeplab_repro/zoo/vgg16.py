@@ -254,10 +254,12 @@ def _training(scores: str, dialect: str, small_pools: bool) -> list[LayerSpec]:
 def _for_v1(spec: NetSpec) -> NetSpec:
     """The msra filler, which is younger than the v1 fork, as the gaussian that it is."""
     layers = []
-    for one in spec.layers:
-        filler = getattr(one.options, "weight_filler", None)
+    for original in spec.layers:
+        filler = getattr(original.options, "weight_filler", None)
         if filler == HE:
-            std = single(float(np.float32(math.sqrt(2 / math.prod(spec.param_shapes[one.name][0][1:])))))
-            one = replace(one, options=replace(one.options, weight_filler=Filler(type="gaussian", std=std)))
-        layers.append(one)
+            std = single(float(np.float32(math.sqrt(2 / math.prod(spec.param_shapes[original.name][0][1:])))))
+            original = replace(
+                original, options=replace(original.options, weight_filler=Filler(type="gaussian", std=std))
+            )
+        layers.append(original)
     return replace(spec, layers=tuple(layers))

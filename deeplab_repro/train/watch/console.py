@@ -46,13 +46,16 @@ class Console(Watcher):
             self._bar.start()
             self._bar.add_task("", total=start.stop, completed=start.first, loss=float("nan"), speed=0.0)
 
-    def iterated(self, one: Iteration) -> None:
+    def iterated(self, iteration: Iteration) -> None:
         if self._bar is not None:
             task = self._bar.task_ids[0]
-            speed = 1 / one.seconds if one.seconds > 0 else 0.0
-            self._bar.update(task, completed=one.number + 1, loss=one.smoothed, speed=speed)
-        if one.displayed:
-            self._say(f"Iteration {one.number}, loss = {one.smoothed:g}, lr = {one.rate:g}{_listed(one.outputs)}")
+            speed = 1 / iteration.seconds if iteration.seconds > 0 else 0.0
+            self._bar.update(task, completed=iteration.number + 1, loss=iteration.smoothed, speed=speed)
+        if iteration.displayed:
+            self._say(
+                f"Iteration {iteration.number}, loss = {iteration.smoothed:g}, lr = {iteration.rate:g}"
+                f"{_listed(iteration.outputs)}"
+            )
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
         self._say(f"Iteration {updates}, test net #{index}{_listed(outputs)}")

@@ -54,8 +54,8 @@ class Curve(Watcher):
             facts = row["iteration"], row["loss"], row["smoothed"], row["lr"], row["seconds"]
             self._rows.append(Iteration(*facts))
 
-    def iterated(self, one: Iteration) -> None:
-        self._rows.append(one)
+    def iterated(self, iteration: Iteration) -> None:
+        self._rows.append(iteration)
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
         self._tests.append((updates, index, outputs))

@@ -24,13 +24,13 @@ def sample_pictures(net: CaffeNet, batch: Mapping[str, Tensor], masks: Mapping[s
     Labels and scores are those of the net's first SoftmaxWithLoss over maps, nearest resized to the image; without such
     a loss, or a 3-channel input, there are none. The pass for it leaves BatchNorm's statistics as they were."""
     image = next((value for value in batch.values() if value.dim() == 4 and value.shape[1] == 3), None)
-    layer = next((one for one in net.spec.layers if one.type == "SoftmaxWithLoss"), None)
+    layer = next((layer for layer in net.spec.layers if layer.type == "SoftmaxWithLoss"), None)
     if image is None or layer is None:
         return {}
     scores_name, label_name = layer.bottoms
     with _statistics_kept(net):
-        found = net(**batch, masks=masks, blobs=[name for name in (scores_name, label_name) if name not in batch])
-    scores, label = ({**batch, **found}[name][0].float().cpu() for name in (scores_name, label_name))
+        blobs = net(**batch, masks=masks, blobs=[name for name in (scores_name, label_name) if name not in batch])
+    scores, label = ({**batch, **blobs}[name][0].float().cpu() for name in (scores_name, label_name))
     if scores.dim() != 3 or label.dim() != 3:
         return {}
     facts = spec_preprocessing(net.spec)
@@ -45,7 +45,7 @@ def sample_pictures(net: CaffeNet, batch: Mapping[str, Tensor], masks: Mapping[s
 
 @contextmanager
 def _statistics_kept(net: CaffeNet) -> Iterator[None]:
-    moving = [one.name for one in net.spec.layers if one.options.from_batch(net.spec.phase)]
+    moving = [layer.name for layer in net.spec.layers if layer.options.from_batch(net.spec.phase)]
     blobs = [blob for name in moving for blob in net.params[name]]
     before = [blob.clone() for blob in blobs]
     yield

@@ -58,7 +58,7 @@ class Watcher:
     def started(self, start: Start) -> None:
         """Before the first iteration."""
 
-    def iterated(self, one: Iteration) -> None:
+    def iterated(self, iteration: Iteration) -> None:
         """After each iteration."""
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
@@ -106,11 +106,16 @@ class JsonLog(Watcher):
         self._write({"start": start.first, "stop": start.stop, "solver": start.solver, "seed": start.seed,
                      "device": start.device, "processes": start.processes, "notes": list(start.notes)})  # fmt: skip
 
-    def iterated(self, one: Iteration) -> None:
-        row: dict[str, Any] = {"iteration": one.number, "loss": one.loss, "lr": one.rate, "smoothed": one.smoothed}
-        row["seconds"] = round(one.seconds, 6)
-        if one.outputs:
-            row["outputs"] = one.outputs
+    def iterated(self, iteration: Iteration) -> None:
+        row: dict[str, Any] = {
+            "iteration": iteration.number,
+            "loss": iteration.loss,
+            "lr": iteration.rate,
+            "smoothed": iteration.smoothed,
+        }
+        row["seconds"] = round(iteration.seconds, 6)
+        if iteration.outputs:
+            row["outputs"] = iteration.outputs
         self._write(row)
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
@@ -144,11 +149,11 @@ class TensorBoard(Watcher):
         # Points of an earlier attempt from here on are hidden.
         self._writer = self._open(self._folder, purge_step=start.first)
 
-    def iterated(self, one: Iteration) -> None:
-        self._writer.add_scalar("train/loss", one.loss, one.number)
-        self._writer.add_scalar("train/smoothed_loss", one.smoothed, one.number)
-        self._writer.add_scalar("train/learning_rate", one.rate, one.number)
-        self._add(one.outputs, "outputs", one.number)
+    def iterated(self, iteration: Iteration) -> None:
+        self._writer.add_scalar("train/loss", iteration.loss, iteration.number)
+        self._writer.add_scalar("train/smoothed_loss", iteration.smoothed, iteration.number)
+        self._writer.add_scalar("train/learning_rate", iteration.rate, iteration.number)
+        self._add(iteration.outputs, "outputs", iteration.number)
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
         self._add(outputs, f"test{index}", updates)
