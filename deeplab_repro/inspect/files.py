@@ -258,7 +258,9 @@ def read_file(
         path: The file.
         phase: Of a net: "TRAIN" or "TEST".
         variables: Values of the ${NAME}s in a net or solver.
-        dialect: Of a net, as for `prototxt_import.read_net`.
+        dialect: Of a net, as for `prototxt_import.read_net`; so are level and stages.
+        level: The state's level.
+        stages: The state's stages.
 
     Returns:
         Its kind, a report and what it holds.

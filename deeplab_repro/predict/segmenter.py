@@ -97,6 +97,9 @@ class Segmenter:
         score_blob: The blob of scores where the last one is not meant.
         device: "auto", "cpu", "cuda" or a torch device.
         variables: Values of the ${NAME}s in the prototxt.
+        dialect: Of the prototxt, as for `prototxt_import.read_net`; so are level and stages.
+        level: The state's level.
+        stages: The state's stages.
 
     Raises:
         ValueError: A name is unknown or an option unfit.
