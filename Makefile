@@ -28,7 +28,7 @@ test: build cpp-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # One of each kind, under a minute: what to run after every edit.
-QUICK ?= tests/prototxt_import/prototxt/test_text.py tests/deeplab_repro/ops/test_add_bias.py \
+QUICK ?= tests/prototxt_import/prototxt/test_text.py tests/deeplab_repro/ops/test_conv_add_bias.py \
          tests/deeplab_repro/net/test_network.py tests/deeplab_repro/crf/test_model.py
 quick: build
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK)

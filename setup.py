@@ -126,6 +126,12 @@ def extension():
     class Build(BuildExtension):
         """The static library first, then what links it."""
 
+        def finalize_options(self) -> None:
+            super().finalize_options()
+            # One folder of objects for every command: an editable install takes a temporary one, after which
+            # building in place would compile everything a second time.
+            self.build_temp = str(ROOT / "build" / "objects")
+
         def build_extensions(self) -> None:
             module.extra_objects.append(str(cpu_library()))
             super().build_extensions()

@@ -39,7 +39,7 @@ def test_specs(solver: SolverSpec, variables: Mapping[str, str], dialect: str = 
     count = len(solver.test_iter)
     if solver.test_interval < 0 or any(passes < 1 for passes in solver.test_iter):
         raise ValueError(f"{solver.source}: test_interval and test_iter must be positive")
-    own = [*solver.test_net_param, *solver.test_net]
+    own: list[str | InlineNet] = [*solver.test_net_param, *solver.test_net]
     common = solver.net_param or solver.net
     named = [*own, *[common] * (count - len(own) if common else 0)]
     if len(named) != count:

@@ -24,9 +24,9 @@ def blame(
 
     suspect: the batch and dropout masks that gave the loss; None where that was another process."""
     where = f"iteration {iteration}: the loss is {loss}"
-    for layer, blobs in net.params.items():
+    for name, blobs in net.params.items():
         if not all(bool(torch.isfinite(blob).all()) for blob in blobs):
-            return NotFinite(f"{where}; the weights of layer {layer!r} are not finite any more; {_REMEDY}")
+            return NotFinite(f"{where}; the weights of layer {name!r} are not finite any more; {_REMEDY}")
     if suspect is None:
         return NotFinite(f"{where} in another process; {_REMEDY}")
     batch, masks = suspect

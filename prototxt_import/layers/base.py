@@ -87,7 +87,7 @@ class Options:
             ValueError: A field is missing or has a wrong value.
         """
         source = getattr(message, cls.field) if cls.field else None
-        found = {}
+        found: dict[str, Any] = {}
         for one in dataclasses.fields(cls):
             if one.name == "four_axes":  # every blob of the v1 fork has four, where newer Caffe drops those of size 1
                 found[one.name] = context.four_axes

@@ -62,7 +62,8 @@ def net_of_text(
     if not messages and not message.input:
         raise complain("holds no layers", source=source)
     loose = {id(one) for one, old in zip(messages, message.layers, strict=False) if not old.strict_dim}
-    kept, dropped = [], []
+    kept: list[tuple[Any, int | None]] = []
+    dropped: list[tuple[Any, int | None]] = []
     for one, line in zip(messages, lines, strict=True):
         (kept if _included(one, state, source, line) else dropped).append((one, line))
     _check_types(kept, source)
