@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -72,6 +73,15 @@ class Verbs(TyperGroup):
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
         name = " ".join(["deeplab", *[each for each in args if each in self.commands][:1]])
         code: Any = 0
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if category is UserWarning:
+                print(f"{name}: warning: {one_line(ValueError(message))}", file=sys.stderr)
+            else:
+                shown(message, category, *where)
+
+        warnings.showwarning = show
         try:
             code = super().main(args, "deeplab", standalone_mode=False, **extra)
         except (KeyboardInterrupt, typer.Abort):
@@ -86,6 +96,8 @@ class Verbs(TyperGroup):
                 code = USAGE
             else:
                 raise
+        finally:
+            warnings.showwarning = shown
         if code == INTERRUPTED:
             print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)

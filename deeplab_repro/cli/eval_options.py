@@ -178,6 +178,8 @@ def pick_source(
     model, scores, labels = asked.model, asked.scores, asked.labels
     if sum(source is not None for source in (model, scores, labels)) > 1:
         raise ValueError("--model, --scores and --labels exclude each other")
+    if model is None and scores is None and labels is None:
+        raise ValueError("nothing to score; give --model (bundled is the demo's), --scores or --labels")
     for folder in (scores, labels):
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
@@ -192,7 +194,7 @@ def pick_source(
 
     factors = parse_numbers("--scales", asked.scales)
     segmenter = Segmenter(
-        model or "bundled",
+        model,
         asked.weights,
         scales=factors,
         flip=asked.flip,
@@ -203,7 +205,7 @@ def pick_source(
     classes = segmenter.net.spec.blobs[segmenter.score_blob][1]
     if classes != dataset.num_classes:
         raise ValueError(
-            f"model {model or 'bundled'} tells {classes} classes, the data set has {dataset.num_classes}; "
+            f"model {model} tells {classes} classes, the data set has {dataset.num_classes}; "
             "choose the model that was trained for it, or give --classes"
         )
     facts = {

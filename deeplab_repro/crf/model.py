@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_repro import ops
+from deeplab_repro.crf.doubts import warn_of_inputs
 from deeplab_repro.crf.presets import PRESETS, find_preset
 from deeplab_repro.crf.trace import Trace, trace_meanfield
 
@@ -269,6 +270,8 @@ class DenseCRF(nn.Module):
     """
 
     METHODS: ClassVar[tuple[str, ...]] = ("lattice", "exact")
+    # Whether inputs that are likely meant otherwise are warned of; who has checked them sets it to False.
+    warns: bool = True
     STORAGES: ClassVar[tuple[str, ...]] = ("same", "float16")
 
     def __init__(
@@ -405,6 +408,8 @@ class DenseCRF(nn.Module):
             ValueError: As `forward` does.
         """
         image, scores = self._batch(image, scores)
+        if self.warns:
+            warn_of_inputs(image, scores)
         # A view: on the CPU the operator negates the scores as it reads them.
         return Problem(torch._neg_view(scores.flatten(2)), *self._kernels(image, scores), self._compatibility(scores))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplab_repro.crf.doubts import looks_like_probabilities
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.crf.trace import Trace
 from deeplab_repro.crf.unary import scores_from_file
@@ -40,7 +42,9 @@ class CrfSettings:
 
     def crf(self) -> DenseCRF:
         """The CRF of these settings."""
-        return DenseCRF(self.params, self.method, self.prune)
+        crf = DenseCRF(self.params, self.method, self.prune)
+        crf.warns = False  # files are looked at when they are read, and images are uint8
+        return crf
 
     def record(self) -> dict[str, Any]:
         """What the results depend on, as JSON has it."""
@@ -61,7 +65,15 @@ def read_problem(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Pixels [H, W, 3] and logits [L, H, W] of two files; errors of `read_image`, `read_scores`, `Scores.cropped`."""
     pixels = image_files.read_image(image)
-    return pixels, scores_from_file(read_scores(scores, probabilities).cropped(*pixels.shape[:2]))
+    read = read_scores(scores, probabilities).cropped(*pixels.shape[:2])
+    if probabilities is None and not read.probabilities and looks_like_probabilities(torch.from_numpy(read.values)):
+        # Without the file's name, so that a folder of them is told once.
+        warnings.warn(
+            "scores sum to 1 at every pixel, so they look like probabilities, and are taken as logits; give "
+            "--probabilities if they are (probabilities=True in Python), else --logits (probabilities=False)",
+            stacklevel=2,
+        )
+    return pixels, scores_from_file(read)
 
 
 def refine(job: RefineJob, settings: CrfSettings) -> None:

@@ -39,6 +39,55 @@ def _is_cut_short(data: bytes) -> bool:
     return False
 
 
+# EXIF orientation to (transposed, turned upside down, mirrored) in that order: what shows a picture upright.
+_TURNS = {
+    1: (False, False, False), 2: (False, False, True), 3: (False, True, True), 4: (False, True, False),
+    5: (True, False, False), 6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
+}  # fmt: skip
+
+
+def exif_orientation(path: str | os.PathLike[str]) -> int:
+    """The EXIF orientation of a picture, 1..8; 1 where it has none or cannot be read.
+
+    Args:
+        path: The picture.
+
+    Returns:
+        The orientation. `read_bgr` and `read_image` turn the pixels by it, `read_labels` and `read_label_map` do not.
+
+    Source:
+        Exif 2.32, tag 0x0112.
+    """
+    try:
+        with Image.open(path) as picture:
+            orientation = picture.getexif().get(0x0112, 1)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels [H, W, ...] turned upright by an EXIF orientation.
+
+    Args:
+        pixels: As stored.
+        orientation: 1..8, as `exif_orientation` gives it.
+
+    Returns:
+        The pixels as they are to be seen, [W, H, ...] for 5 to 8.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro.files.images import turned
+        >>> turned(np.array([[1, 2], [3, 4]]), 6).tolist()  # a quarter clockwise
+        [[3, 1], [4, 2]]
+    """
+    transposed, flipped, mirrored = _TURNS[orientation]
+    pixels = pixels.swapaxes(0, 1) if transposed else pixels
+    pixels = pixels[::-1] if flipped else pixels
+    return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
+
+
 def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """The image as OpenCV decodes it, EXIF turns applied: BGR uint8 [H, W, 3], or what another IMREAD mode gives.
 

@@ -7,15 +7,17 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TypeAlias, cast
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
+from deeplab_repro.files.images import read_image
 from deeplab_repro.files.palette import overlay, voc_palette
 from deeplab_repro.jobs.devices import pick_device
 from deeplab_repro.layers.resize import interpolate
@@ -26,6 +28,10 @@ from prototxt_import import LayerSpec, NetSpec
 from prototxt_import.layers.base import is_source, lookup
 
 _OWN_CRF = "own"
+
+
+# What a Segmenter takes for an image: a file's name, a Pillow picture, an array or a tensor.
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
 
 
 @dataclass(frozen=True)
@@ -173,11 +179,28 @@ class Segmenter:
         self._inputs = _inputs_of(self.net, self.image_blob, self.score_blob)
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def __call__(self, image: NDArray[np.uint8]) -> Segmentation:
+    def to(self, device: str | torch.device) -> Segmenter:
+        """Move the network to a device.
+
+        Args:
+            device: "auto", "cpu", "cuda" or a torch device.
+
+        Returns:
+            This segmenter.
+
+        Raises:
+            ValueError: There is no such device.
+        """
+        self.device = pick_device(device)
+        self.net = self.net.to(self.device)
+        return self
+
+    def __call__(self, image: ImageLike) -> Segmentation:
         """Segment an image.
 
         Args:
-            image: RGB uint8 [H, W, 3] of any size.
+            image: RGB of any size: uint8 [H, W, 3] as array or tensor (a tensor also [3, H, W]), a Pillow picture of
+                any 8-bit mode, or a file's name; the latter two are turned by their EXIF orientation.
 
         Returns:
             Labels, scores and, with a CRF, probabilities.
@@ -203,11 +226,11 @@ class Segmenter:
             image,
         )
 
-    def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def scores(self, image: ImageLike) -> NDArray[np.float32]:
         """The network's scores of an image, without the CRF.
 
         Args:
-            image: RGB uint8 [H, W, 3] of any size.
+            image: As in a call.
 
         Returns:
             float32 [L, H, W].
@@ -290,13 +313,32 @@ class Segmenter:
         return self._sizes[height, width]
 
 
-def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _checked(image: ImageLike) -> NDArray[np.uint8]:
+    """The pixels of whatever a call was given, RGB uint8 [H, W, 3]."""
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        if image.mode in ("I", "F") or image.mode.startswith("I;"):
+            raise ValueError(f"Segmenter: an image is RGB of 0..255, this picture is of mode {image.mode}")
+        # Turned by EXIF as files are, which OpenCV reads.
+        image = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        if image.dim() == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+            image = image.permute(1, 2, 0)
+        image = image.numpy()
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"Segmenter: an image is RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+        hint = ""
+        if np.issubdtype(image.dtype, np.floating):
+            hint = "; multiply one of 0..1 by 255" if image.size and image.max() <= 1 else "; round to uint8"
+        raise ValueError(
+            f"Segmenter: an image is RGB uint8 [H, W, 3] of 0..255, got {image.dtype} {list(image.shape)}{hint}"
+        )
     if not image.size:
         raise ValueError(f"Segmenter: the image is empty, of shape {list(image.shape)}")
-    return image
+    # torch warns of memory that cannot be written, and takes no negative strides.
+    return image if image.flags.writeable and min(image.strides) > 0 else image.copy()
 
 
 def _next_size(size: int) -> int:

@@ -8,8 +8,10 @@ from numbers import Number
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from deeplab_repro.crf.doubts import warn_of_unit_range
 from deeplab_repro.crf.unary import log_probabilities
 
 __all__ = [
@@ -181,6 +183,8 @@ def create_pairwise_bilateral(sdims: Sequence[float], schan: Any, img: NDArray, 
         (5, 20)
     """
     channels = img[np.newaxis] if chdim == -1 else np.rollaxis(img, chdim)
+    if np.issubdtype(np.asarray(img).dtype, np.floating):
+        warn_of_unit_range(torch.as_tensor(np.ascontiguousarray(img)), "create_pairwise_bilateral")
     channels = channels.astype(np.float32)
     if isinstance(schan, Number):
         channels /= schan

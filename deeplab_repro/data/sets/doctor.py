@@ -28,7 +28,7 @@ class Fault:
     @property
     def is_note(self) -> bool:
         """Whether it only matters to other programs."""
-        return self.kind in ("palette", "no void")
+        return self.kind in ("palette", "no void", "EXIF")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def diagnose(
 
 def _faults(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable[Fault]:
     yield from _of_files(facts)
+    yield from _of_turns(facts)
     yield from _of_sizes(facts)
     yield from _of_values(dataset, facts)
     yield from _of_splits(facts)
@@ -106,8 +107,41 @@ def _of_files(facts: Sequence[Facts]) -> Iterable[Fault]:
             )
 
 
+def _of_turns(facts: Sequence[Facts]) -> Iterable[Fault]:
+    labelled = [one for one in facts if one.orientation != 1 and one.label_size]
+    wrong = [one for one in labelled if one.turned]
+    unsure = [one for one in labelled if one.turned is None and one.image_size == one.label_size]
+    for kind, found, what in (
+        ("turned", wrong, "label maps are those of the pixels before that: they lie turned on their photos"),
+        ("turned?", unsure, "whether the label maps were drawn before or after cannot be told"),
+    ):
+        if found:
+            numbers = ", ".join(map(str, sorted({one.orientation for one in found})))
+            yield _fault(
+                kind,
+                f"photos are turned by their EXIF orientation ({numbers}), here as by OpenCV and viewers; {what}",
+                "write the photos anew, turned as the labels are and without EXIF; --fix turns the label maps"
+                if kind == "turned"
+                else "look at one with its labels over it; if they do not fit, write the photos anew without EXIF",
+                found,
+            )
+    rest = [one for one in labelled if one.turned is False]
+    if rest:
+        yield _fault(
+            "EXIF",
+            "photos are turned by their EXIF orientation, and their label maps fit them so",
+            "nothing for this program; others that do not heed EXIF (PIL, OpenCV before 3.1) see them lie otherwise",
+            rest,
+            image=True,
+        )
+
+
 def _of_sizes(facts: Sequence[Facts]) -> Iterable[Fault]:
-    differing = [one for one in facts if one.image_size and one.label_size and one.image_size != one.label_size]
+    differing = [
+        one
+        for one in facts
+        if one.image_size and one.label_size and one.image_size != one.label_size and not one.turned
+    ]
     if differing:
         first = differing[0]
         yield _fault(
@@ -192,6 +226,25 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "make them again as PNG; --fix leaves these entries out",
             lossy,
         )
+    wide = [one for one in facts if one.kind == "wide"]
+    if wide:
+        yield _fault(
+            "16 bits",
+            "label maps are 16-bit pictures; labels are read from 8-bit ones, here as by Caffe",
+            "write them as 8-bit PNGs; --fix does",
+            wide,
+        )
+    reordered = [one for one in facts if one.orders]
+    if reordered:
+        index, label = next((i, label) for i, label in reordered[0].orders if i != label)
+        yield _fault(
+            "palette order",
+            f"palettes hold the classes' colours in another order (in the first file index {index} has the colour of "
+            f"class {label}): an editor has numbered them anew",
+            "save with the palette's order kept, or turn colours into numbers; --fix numbers by colour",
+            reordered,
+        )
+    facts = [one for one in facts if not one.orders]
     palettes, rest = part_grey_palettes(dataset, facts)
     if palettes:
         sure = [one for one in palettes if _beyond(dataset, one)]

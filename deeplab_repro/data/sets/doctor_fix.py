@@ -24,7 +24,7 @@ from deeplab_repro.data.sets.label_facts import (
     read_raw,
 )
 from deeplab_repro.files.atomic import replacing_folder
-from deeplab_repro.files.images import write_image
+from deeplab_repro.files.images import turned, write_image
 
 # Sides may differ by rounding when an image was scaled.
 ASPECT_TOLERANCE = 0.02
@@ -104,7 +104,7 @@ def _to_leave_out(splits: Sequence[str], facts: Sequence[Facts]) -> dict[int, st
 
 def _mender(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Callable[[Facts], NDArray[np.uint8] | None]:
     """A function from a sample's facts to mended labels [H, W], None where they cannot be fitted to the image."""
-    palettes, rest = part_grey_palettes(dataset, facts)
+    palettes, rest = part_grey_palettes(dataset, [one for one in facts if not one.orders])
     shifted, lines = is_shifted(dataset, rest), has_zero_lines(dataset, rest)
     from_grey = {id(one) for one in palettes}
     colours, greys = class_colours(dataset), class_greys(dataset)
@@ -113,7 +113,12 @@ def _mender(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Callable[[F
         assert one.sample.label is not None
         kind, pixels = read_raw(one.sample.label)
         labels = labels_of_colours(pixels.astype(np.uint8), colours) if kind == "colour" else pixels.astype(np.int64)
-        if id(one) in from_grey:
+        if one.orders:
+            table = np.full(256, -1, np.int64)
+            for index, label in one.orders:
+                table[index] = label
+            labels = table[labels]
+        elif id(one) in from_grey:
             table = np.full(256, -1, np.int64)
             table[list(greys)] = list(greys.values())
             labels = table[labels]
@@ -125,6 +130,8 @@ def _mender(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Callable[[F
             labels[parting_lines(labels.astype(np.uint8))] = -1
         labels[(labels < 0) | (labels >= dataset.num_classes)] = VOID
         result = labels.astype(np.uint8)
+        if one.turned:
+            result = turned(result, one.orientation)
         return result if one.image_size in (None, result.shape) else _fitted(result, one.image_size)
 
     return mend

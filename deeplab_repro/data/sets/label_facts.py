@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_repro.data.sets.datasets import Sample, SegmentationDataset
-from deeplab_repro.files.images import read_bgr
+from deeplab_repro.files.images import exif_orientation, read_bgr, turned
 from deeplab_repro.files.palette import voc_palette
 
 # Lines of void that VOC draws around objects are about five pixels wide.
@@ -25,8 +25,11 @@ class Facts:
 
     image_error, label_error: why a file cannot be used, empty where it can. kind: palette, grey, wide (16-bit),
     grey-rgb (three equal channels) or colour. values: labels that occur, of all kinds but colour. strange: RGB colours
-    of a colour-coded map that are no class's. contacts, separators: pixels where two objects touch, and pixels of thin
-    lines of 0 between two objects. lossy: whether the label map was stored as JPEG. digest: of the image file."""
+    of a colour-coded map that are no class's. orders: (index, label) of all used indices of a palette whose colours are
+    the classes' in another order. orientation: of the image by EXIF. turned: whether the label map is that of the
+    pixels before they are turned by it; None where nothing tells. contacts, separators: pixels where two objects touch,
+    and pixels of thin lines of 0 between two objects. lossy: whether the label map was stored as JPEG. digest: of the
+    image file."""
 
     split: str
     sample: Sample
@@ -37,6 +40,9 @@ class Facts:
     kind: str = ""
     values: tuple[int, ...] = ()
     strange: tuple[tuple[int, int, int], ...] = ()
+    orders: tuple[tuple[int, int], ...] = ()
+    orientation: int = 1
+    turned: bool | None = False
     contacts: int = 0
     separators: int = 0
     lossy: bool = False
@@ -104,18 +110,66 @@ def labels_of_colours(pixels: NDArray[np.uint8], colours: dict[tuple[int, int, i
 def examine(dataset: SegmentationDataset, sample: Sample) -> Facts:
     """Look at both files of a sample. Never raises for what the files hold."""
     facts: dict[str, object] = {}
+    image = None
     try:
         facts["digest"] = hashlib.sha1(sample.image.read_bytes(), usedforsecurity=False).hexdigest()
-        facts["image_size"] = read_bgr(sample.image).shape[:2]
+        image = read_bgr(sample.image)
+        facts["image_size"] = image.shape[:2]
+        facts["orientation"] = exif_orientation(sample.image)
     except (OSError, ValueError) as error:
         facts["image_error"] = _reason(error)
     if sample.label is not None:
         try:
-            facts |= _examine_label(dataset, *read_raw(sample.label))
+            kind, pixels = read_raw(sample.label)
+            facts |= _examine_label(dataset, kind, pixels)
+            if kind == "palette":
+                facts["orders"] = _palette_orders(dataset, sample.label, facts["values"])  # type: ignore[arg-type]
+            if image is not None and facts["orientation"] != 1:
+                facts["turned"] = _is_turned(image, pixels, int(str(facts["orientation"])))
             facts["lossy"] = sample.label.read_bytes()[:2] == b"\xff\xd8"
         except (OSError, ValueError) as error:
             facts["label_error"] = _reason(error)
     return Facts(dataset.split, sample, **facts)  # type: ignore[arg-type]
+
+
+def _palette_orders(dataset: SegmentationDataset, path: Path, values: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """(index, label) of all used indices where their colours are the classes', in another order; else nothing."""
+    with Image.open(path) as picture:
+        palette = np.array(picture.getpalette("RGB") or [], np.int64).reshape(-1, 3)
+    colours = class_colours(dataset)
+    orders = []
+    for value in values:
+        colour = tuple(palette[value].tolist()) if value < len(palette) else ()
+        if colour not in colours:
+            return ()
+        orders.append((value, colours[colour]))  # type: ignore[index]
+    void = set(dataset.void)
+    same = all(value == label or {value, label} <= void for value, label in orders)
+    return () if same or dataset.from_file is not None else tuple(orders)
+
+
+def _is_turned(image: NDArray[np.uint8], labels: NDArray[np.integer], orientation: int) -> bool | None:
+    """Whether labels [H, W, ...] are of an image's pixels before it was turned by EXIF; None where nothing tells.
+
+    Sizes tell, and where they do not, which way the outlines of the labels lie on edges of the image."""
+    size, as_turned = image.shape[:2], turned(labels, orientation)
+    if labels.shape[:2] != size or as_turned.shape[:2] != size:
+        return True if as_turned.shape[:2] == size else None if labels.shape[:2] != size else False
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (3, 3), 0).astype(np.float32)
+    edges = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    as_is, other = (_mean_at_outlines(edges, one) for one in (labels, as_turned))
+    if max(as_is, other) <= 1.1 * min(as_is, other):
+        return None
+    return bool(other > as_is)
+
+
+def _mean_at_outlines(edges: NDArray[np.float32], labels: NDArray[np.integer]) -> float:
+    """The mean of edges [H, W] where labels change."""
+    flat = labels.reshape(*labels.shape[:2], -1)
+    change = np.zeros(edges.shape, bool)
+    change[1:] |= (flat[1:] != flat[:-1]).any(-1)
+    change[:, 1:] |= (flat[:, 1:] != flat[:, :-1]).any(-1)
+    return float(edges[change].mean()) if change.any() else 0.0
 
 
 def _reason(error: Exception) -> str:

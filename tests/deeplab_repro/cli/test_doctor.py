@@ -12,8 +12,8 @@ from PIL import Image
 from deeplab_repro.data.scenes.scenes import draw_scene
 from deeplab_repro.data.sets.datasets import open_dataset
 from deeplab_repro.data.sets.doctor import diagnose
-from deeplab_repro.files.images import write_image
-from deeplab_repro.files.palette import colorize, save_label_png
+from deeplab_repro.files.images import read_image, turned, write_image
+from deeplab_repro.files.palette import colorize, save_label_png, voc_palette
 
 NAMES = [f"s{i}" for i in range(6)]
 # Labels of the scenes (0..9) as classes of VOC whose grey levels are their own.
@@ -82,6 +82,24 @@ def jpeg(labels, path):
     path.with_suffix(".jpg").replace(path)
 
 
+def renumbered(labels, path):
+    """The picture as an editor saves it: its colours as they were, their numbers in order of appearance."""
+    used = np.unique(labels)[::-1]
+    numbers = np.zeros(256, np.uint8)
+    numbers[used] = np.arange(len(used))
+    picture = Image.fromarray(numbers[labels], mode="P")
+    picture.putpalette(voc_palette()[used].tobytes())
+    picture.save(path)
+
+
+def with_orientation(voc, i, orientation):
+    """The photo with its pixels as they are, and word that they are to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = voc / "JPEGImages" / f"{NAMES[i]}.png"
+    Image.open(path).convert("RGB").save(path, "JPEG", quality=95, exif=exif)
+
+
 def plant(fault, voc):
     lists = voc / "ImageSets" / "Segmentation"
     simple = {"palette as grey": as_grey, "colours": colours, "void is 0": zero_void}
@@ -112,6 +130,14 @@ def plant(fault, voc):
         shutil.copy(label(voc, 4), label(voc, 0))
     elif fault == "listed twice":
         (lists / "train.txt").write_text("s0\ns1\ns0\n")
+    elif fault == "16 bits":
+        for i in range(2):
+            Image.fromarray(labels_of(i).astype(np.uint16)).save(label(voc, i))
+    elif fault == "palette order":
+        renumbered(labels_of(0), label(voc, 0))
+    elif fault == "turned":
+        for i in range(len(NAMES)):
+            with_orientation(voc, i, 5 + i % 4)
     elif fault == "palette":
         every(voc, save_label_png)
     else:
@@ -119,7 +145,19 @@ def plant(fault, voc):
 
 
 UNMENDED = ["lossy", "missing label", "missing image", "damaged image", "damaged label", "overlap", "listed twice"]
-FAULTS = ["palette as grey", "colours", "void is 0", "shifted", "beyond classes", "size", "unknown colours", *UNMENDED]
+FAULTS = [
+    "16 bits",
+    "palette order",
+    "turned",
+    "palette as grey",
+    "colours",
+    "void is 0",
+    "shifted",
+    "beyond classes",
+    "size",
+    "unknown colours",
+    *UNMENDED,
+]
 
 
 def test_a_healthy_set_has_nothing_wrong(voc, deeplab):
@@ -266,3 +304,20 @@ def test_what_cannot_be_examined_is_refused(voc, refused, tmp_path):
     refused("no data set", "doctor", tmp_path)
     refused("no such list", "doctor", voc, "--split", "other")
     refused("is there already", "doctor", voc, "--fix", voc)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_labels_that_fit_turned_photos_are_noted_and_those_that_do_not_are_turned(voc, orientation):
+    """Square ones, too, whose size tells nothing."""
+    for side in (slice(None), slice(0, 60)):
+        pixels, labels = scene(0)[0][:, side], labels_of(0)[:, side]
+        path = voc / "JPEGImages" / "s4.png"
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).save(path, "JPEG", quality=95, exif=exif)
+        np.testing.assert_allclose(read_image(path).shape, turned(pixels, orientation).shape)
+        assert np.abs(read_image(path).astype(int) - turned(pixels, orientation)).mean() < 20
+        for stored, kind in ((labels, "turned"), (turned(labels, orientation), "EXIF")):
+            Image.fromarray(stored).save(label(voc, 4))
+            found = diagnose([open_dataset(voc, "val")])
+            assert [fault.kind for fault in found.faults] == [kind]

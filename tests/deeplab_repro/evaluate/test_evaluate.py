@@ -303,7 +303,7 @@ def test_a_test_split_that_has_its_truth_is_scored(folder, deeplab, tmp_path):
 
 def test_the_bundled_model_is_scored_single_scale_msc_flip_and_in_tiles(folder, deeplab):
     for more in ((), ("--scales", "1,0.5", "--flip", "--crf"), ("--tile", "33x33+8")):
-        result = deeplab("eval", folder, "--json", "-", "--device", "cpu", *more)
+        result = deeplab("eval", folder, "--model", "bundled", "--json", "-", "--device", "cpu", *more)
         assert result.exit_code == 0, result.output
         stages = json.loads(result.stdout)["stages"]
         assert set(stages) == ({"network", "crf"} if "--crf" in more else {"network"})
@@ -340,11 +340,13 @@ def test_the_trimap_verb_writes_its_curve(folder, deeplab, tmp_path):
 
 
 def test_unfit_command_lines_are_refused(folder, refused, tmp_path):
+    for verb in ("eval", "trimap"):
+        refused("give --model", verb, folder)
     refused("exclude", "eval", folder, "--scores", folder / "scores", "--labels", folder / "labels")
     refused("no such list", "eval", folder, "--split", "other", "--labels", folder / "labels")
-    refused("--tile", "eval", folder, "--tile", "9")
+    refused("--tile", "eval", folder, "--model", "bundled", "--tile", "9")
     refused("layout", "eval", folder, "--labels", folder / "labels", "--write-labels", tmp_path, "--layout", "x")
-    refused("10 classes", "eval", folder, "--classes", "12")
+    refused("10 classes", "eval", folder, "--model", "bundled", "--classes", "12")
     refused("--widths", "trimap", folder, "--widths", "5:1", "--labels", folder / "labels")
 
 

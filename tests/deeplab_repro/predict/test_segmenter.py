@@ -1,9 +1,12 @@
 """Segmenter: preprocessing, sizes, scales, CRF, and what it refuses."""
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files import palette
@@ -200,3 +203,40 @@ def test_weights_that_leave_layers_empty_are_refused(toy, tmp_path):
     write_weights({"conv1": toy.weights["conv1"]}, toy.spec, tmp_path / "w.caffemodel", "v2")
     with pytest.raises(ValueError, match=r"w\.caffemodel.*fc"):
         Segmenter((toy.prototxt, tmp_path / "w.caffemodel"))
+
+
+def test_whatever_holds_an_image_is_one(segmenter, photo, tmp_path):
+    pixels = photo.pixels
+    picture = Image.fromarray(pixels)
+    path = tmp_path / "photo.png"
+    picture.save(path)
+    palette_picture, grey = picture.convert("P"), picture.convert("L")
+    rgba = picture.convert("RGBA")
+    rgba.putalpha(7)
+    fixed = pixels.copy()
+    fixed.flags.writeable = False
+    tensor = torch.from_numpy(pixels)
+    want = segmenter(pixels).labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (path, str(path), picture, rgba, fixed, tensor, tensor.permute(2, 0, 1)):
+            np.testing.assert_array_equal(segmenter(image).labels, want)
+        mirrored = segmenter(pixels[:, ::-1]).labels
+        np.testing.assert_array_equal(mirrored, segmenter(pixels[:, ::-1].copy()).labels)
+        for image in (palette_picture, grey):
+            same = segmenter(np.array(image.convert("RGB"))).labels
+            np.testing.assert_array_equal(segmenter(image).labels, same)
+    assert segmenter.to("cpu") is segmenter
+    with pytest.raises(ValueError, match=r"0\.\.255, got float32 .*multiply one of 0\.\.1 by 255"):
+        segmenter(torch.rand(4, 5, 3))
+    with pytest.raises(ValueError, match="of mode I;16"):
+        segmenter(Image.fromarray(pixels[..., 0].astype(np.uint16)))
+
+
+def test_a_picture_is_turned_by_exif_as_its_file_is(segmenter, photo, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.png"
+    Image.fromarray(photo.pixels).save(path, exif=exif)
+    np.testing.assert_array_equal(segmenter(Image.open(path)).image, segmenter(path).image)
+    assert segmenter(path).image.shape[:2] == photo.pixels.shape[1::-1]
