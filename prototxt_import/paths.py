@@ -36,6 +36,22 @@ def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
     raise _refused(name, source, problem)
 
 
+def output_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
+    """The file that the file `source` asks to be written, in the current folder where it is relative, as in Caffe.
+
+    Raises CaffeFormatError for one outside the folders of `named_file`, in a folder that is missing, or one that cannot
+    be written to."""
+    bases = [Path.cwd(), Path(os.path.abspath(Path(source).parent))]
+    folders = {*bases, *(_plain(base / each) for base in bases for each in trusted)}
+    folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}
+    found = _plain(bases[0] / name)
+    if not any(found.is_relative_to(folder) for folder in folders):
+        raise _refused(name, source, "would be written outside the folder of the file that names it")
+    if not found.parent.is_dir():
+        raise _refused(name, source, f"the folder {found.parent} does not exist")
+    return found
+
+
 def _plain(path: Path) -> Path:
     """Without "..", each taken for the folder above as it is written: no link on the way can change what it means."""
     return Path(os.path.normpath(path))

@@ -92,7 +92,11 @@ def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str,
 
 def _tops(layer: LayerSpec, bottoms: Sequence[Shape | None], given: Mapping[str, Shape]) -> Sequence[Shape | None]:
     known = [one for one in bottoms if one is not None]
-    shapes = layer.options.shapes(known, len(layer.tops)) if len(known) == len(bottoms) else None
+    try:
+        shapes = layer.options.shapes(known, len(layer.tops)) if len(known) == len(bottoms) else None
+    except (IndexError, ZeroDivisionError):
+        told = " and ".join(f"{len(one)} axes {list(one)}" for one in known)
+        raise ValueError(f"cannot take bottoms of {told}") from None
     if shapes is None:
         tops: list[Shape | None] = [None] * len(layer.tops)
     elif len(shapes) < len(layer.tops):

@@ -74,6 +74,7 @@ def run(
     from deeplab_repro.files.arrays import write_npz
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.jobs.devices import pick_device
+    from deeplab_repro.layers.data import open_sinks
     from deeplab_repro.net.load import load_caffe
     from deeplab_repro.train.masks import DropoutMasks
 
@@ -85,6 +86,7 @@ def run(
     chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
     where = pick_device(device)
     loaded = loaded.to(where)
+    open_sinks(loaded.modules())
     arrays = _read_inputs(loaded, inputs)
     kept: dict[str, list[np.ndarray]] = {}
     with _feeds(loaded, arrays, seed) as feeds, torch.no_grad():

@@ -121,7 +121,10 @@ def net_arrays(net: CaffeNet) -> Mapping[str, list[Array]]:
     """The blobs of every layer as single-precision arrays, {layer: [array, ...]} in Caffe's order; on the CPU without
     copying where they are there already."""
     return {
-        name: [blob.detach().to("cpu", torch.float32).numpy() for blob in blobs]
+        name: [
+            blob.detach().to("cpu", torch.float32).numpy().reshape(shape)
+            for blob, shape in zip(blobs, net.spec.param_shapes[name], strict=True)
+        ]
         for name, blobs in net.params.items()
         if blobs
     }

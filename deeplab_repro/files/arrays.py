@@ -137,10 +137,13 @@ def read_mat(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def write_mat(values: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write [C, H, W] as variable `data`, class single, [W, H, C, 1], as Caffe's MatWrite layer does."""
+    """Write [N, C, H, W] as variable `data`, class single, [W, H, C, N], as Caffe's MatWrite layer does.
+
+    [C, H, W] is an N of 1."""
     from scipy.io import savemat
 
-    data = np.asarray(values, np.float32).transpose(2, 1, 0)[..., None]
+    data = np.asarray(values, np.float32)
+    data = (data if data.ndim == 4 else data[None]).transpose(3, 2, 1, 0)
     with replacing(path) as temporary, temporary.open("wb") as file:
         savemat(file, {"data": data}, format="5")
 

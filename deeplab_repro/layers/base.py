@@ -59,6 +59,8 @@ class CaffeLayer(nn.Module):
     """
 
     takes_mask = False
+    # Whether a pass leaves files, so that the layer runs though nobody reads it.
+    writes = False
     fresh_top = False
     any_layout = False
     low_precision = False
@@ -107,6 +109,22 @@ class CaffeLayer(nn.Module):
         """
         for blob, filler in zip(self.blobs(), self._fillers, strict=True):
             fill_(blob, filler, generator)
+
+    def share(self, attribute: str, blob: nn.Parameter) -> None:
+        """Take another layer's blob for one of this layer's; one of another shape is read in this layer's own.
+
+        Args:
+            attribute: The name of this layer's blob.
+            blob: Of as many numbers.
+        """
+        shape = getattr(self, attribute).shape
+        if blob.shape != shape:
+            # share_mode PERMISSIVE. A property of the class stands before what torch registers under the name.
+            view = property(lambda module: module._parameters[attribute].view(shape))
+            self.__class__ = type(type(self).__name__, (type(self),), {attribute: view})
+            self._parameters[attribute] = blob
+            return
+        setattr(self, attribute, blob)
 
     def load(self, arrays: Sequence[np.ndarray]) -> None:
         """Copy arrays into the blobs.

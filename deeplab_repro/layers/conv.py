@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from deeplab_repro import ops
 from deeplab_repro.layers.base import CaffeLayer, module
+from deeplab_repro.layers.fillers import fill_
 from prototxt_import import LayerSpec, NetSpec
 
 
@@ -47,6 +48,16 @@ class Convolution(_Weighted):
         return ops.atrous_conv2d(x, self.weight, self.bias, o.stride, o.pad, o.dilation, o.group)
 
 
+@module("Im2col")
+class Im2col(CaffeLayer):
+    """The windows of a convolution as channels, zeros beyond the map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        o = self.options
+        n, channels, rows, columns = o.shapes([tuple(x.shape)], 1)[0]
+        return F.unfold(x, o.kernel, o.dilation, o.pad, o.stride).reshape(n, channels, rows, columns)
+
+
 @module("Deconvolution")
 class Deconvolution(_Weighted):
     """Transposed convolution; weight [Cin, Cout/group, kh, kw]."""
@@ -63,6 +74,13 @@ class InnerProduct(_Weighted):
     """x flattened from `axis`, times the weight [N, K] ([K, N] with transpose), plus the bias."""
 
     fresh_top = True
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the blobs anew; in v1 the weight is (1, 1, N, K), of whose items a filler counts one."""
+        super().reset_parameters(generator)
+        filler = self.options.weight_filler
+        if self.options.four_axes and filler.type in ("xavier", "positive_unitball"):
+            fill_(self.weight.detach()[None, None], filler, generator)
 
     def apply_to(self, x: Tensor) -> Tensor:
         o = self.options

@@ -208,7 +208,23 @@ class EuclideanLoss(BatchLayer):
         mean = (difference * difference).sum() / self.share.whole(items)
         if o.square_root and self.share.count > 1:
             raise self.fail("the root over a batch cannot be taken share by share; train it in one process")
-        return mean.sqrt() if o.square_root else mean / 2
+        return _RootLoss.apply(mean) if o.square_root else mean / 2
+
+
+class _RootLoss(torch.autograd.Function):
+    """Square root whose gradient divides by at least 1e-6, as the v1 fork's loss of type L2sqrt does."""
+
+    @staticmethod
+    def forward(ctx, square: Tensor) -> Tensor:
+        root = square.sqrt()
+        ctx.save_for_backward(root)
+        return root
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return grad / (2 * root.clamp(min=1e-6))
 
 
 @module("SigmoidCrossEntropyLoss")
@@ -274,7 +290,7 @@ class ArgMax(CaffeLayer):
         if o.axis is not None and not o.per_pixel:
             values, index = descending(x, o.axis % x.dim(), o.top_k)
             return values if o.out_max_val else index.to(x.dtype)
-        rows = x if o.per_pixel else x.flatten(1).unsqueeze(1)
+        rows = x if o.per_pixel else x.reshape(x.shape[0], 1, -1)
         values, index = descending(rows, 1 if o.per_pixel else 2, o.top_k)
         index = index.to(x.dtype)
         return torch.cat([index, values], 1) if o.out_max_val else index

@@ -150,7 +150,7 @@ class Reduction(CaffeLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         o = self.options
-        rows = x.reshape(*x.shape[: o.axis % x.dim()], -1)
+        rows = x.reshape(*x.shape[: o.axis % x.dim() if x.dim() else 0], -1)
         if o.operation == "MEAN":
             return rows.mean(-1) * o.coeff
         if o.operation == "ASUM":

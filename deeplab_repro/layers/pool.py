@@ -111,6 +111,11 @@ class Pooling(CaffeLayer):
 class SPP(CaffeLayer):
     """Spatial pyramid pooling: 2^l x 2^l bins at level l, flattened and joined; one level alone keeps [N, C, 1, 1]."""
 
+    def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
+        super().__init__(layer, spec)
+        if self.options.pool not in ("MAX", "AVE"):
+            raise self.fail(f"{self.options.pool} pooling is not supported; use MAX or AVE")
+
     def forward(self, x: Tensor) -> Tensor:
         levels = [pooled(x, options)[0] for options in self.options.poolings(x.shape[-2], x.shape[-1])]
         return levels[0] if len(levels) == 1 else torch.cat([y.flatten(1) for y in levels], 1)

@@ -334,12 +334,13 @@ class Graph(nn.Module):
 
     def _leading_to(self, keep: tuple[str, ...], with_loss: bool) -> _Pass:
         """The steps that lead to the blobs to keep and, with_loss, to the total loss; cached."""
-        if (keep, with_loss) in self._passes:
+        if (keep, with_loss) in self._passes and not any(self._writes(key) for _, key in self._running):
             return self._passes[keep, with_loss]
         # Backwards: a layer runs if its top is wanted, or read by a later layer before it is written again.
         wanted, chosen = set(keep), []
         for layer, key in reversed(self._running):
-            if wanted.intersection(layer.tops) or (with_loss and any(layer.loss_weights)):
+            asked = any(layer.loss_weights) or self._writes(key)
+            if wanted.intersection(layer.tops) or (with_loss and asked):
                 chosen.append((layer, key))
                 wanted.difference_update(layer.tops)
                 wanted.update(layer.bottoms)
@@ -352,6 +353,10 @@ class Graph(nn.Module):
             reads.update(name for name in layer.bottoms if name in self.inputs)
         self._passes[keep, with_loss] = _Pass(tuple(reversed(steps)), frozenset(reads), keep, with_loss)
         return self._passes[keep, with_loss]
+
+    def _writes(self, key: str) -> bool:
+        """Whether a layer leaves files at every pass; a folded one does not."""
+        return getattr(self.layers[key], "writes", False)
 
     def _check_fit(self, chosen: _Pass, given: Mapping[str, Tensor]) -> None:
         """Infer the shapes for sizes not met before; CaffeFormatError names the layer that does not fit."""

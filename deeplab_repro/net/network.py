@@ -96,11 +96,11 @@ class CaffeNet(Graph):
                 if not param.name:
                     continue
                 owner, shared = owners.setdefault(param.name, (layer.name, blob))
-                if shared.shape != blob.shape:
+                if shared.numel() != blob.numel() or (shared.shape != blob.shape and param.share_mode == "STRICT"):
                     raise module.fail(
                         f"parameter {param.name!r} is {tuple(blob.shape)} here and {tuple(shared.shape)} in {owner!r}"
                     )
-                setattr(module, attribute, shared)
+                module.share(attribute, shared)
 
     @property
     def params(self) -> Mapping[str, list[nn.Parameter]]:

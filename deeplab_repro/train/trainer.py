@@ -103,7 +103,17 @@ class Trainer:
             self._suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
             self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
             self._tests = [
-                ValidationNet(tested, self.net, self._feeds.rng, passes, self.seed, settings.device, ranks, workers)
+                ValidationNet(
+                    tested,
+                    self.net,
+                    self._feeds.rng,
+                    passes,
+                    self.seed,
+                    settings.device,
+                    ranks,
+                    workers,
+                    solver.test_compute_loss,
+                )
                 for tested, passes in zip(
                     nets.test_specs(solver, settings.variables, settings.dialect), solver.test_iter, strict=True
                 )

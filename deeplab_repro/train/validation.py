@@ -16,7 +16,9 @@ class ValidationNet:
     """A net in phase TEST that uses the trained net's blobs; its data go on from one test phase to the next.
 
     rng: the process generator, which its data layers share with the trained net's. The ranks share the passes, unless
-    a SegAccuracy layer sums up over all of them. Errors as for the trained net; ValueError for fewer passes than
+    a SegAccuracy layer sums up over all of them. compute_loss (the solver's
+    test_compute_loss): the weighted loss counts as an output, too, "test loss".
+    Errors as for the trained net; ValueError for fewer passes than
     ranks."""
 
     def __init__(
@@ -29,7 +31,9 @@ class ValidationNet:
         device: torch.device,
         ranks: Ranks,
         workers: int = 0,
+        compute_loss: bool = False,
     ) -> None:
+        self._compute_loss = compute_loss
         self._passes, self._device, self._ranks = passes, device, ranks
         sums_up = any(getattr(layer.options, "reset", True) is False for layer in spec.layers)
         self._shared = ranks.world > 1 and not sums_up
@@ -51,6 +55,8 @@ class ValidationNet:
                 self.feeds.skip()
                 continue
             blobs = self.net(**nets.to_device(self.feeds.next(), self._device))
+            if self._compute_loss and blobs.loss is not None:
+                blobs["test loss"] = blobs.loss
             for name, value in blobs.items():
                 flat = value.detach().reshape(-1).double()
                 sums[name] = sums[name] + flat if name in sums else flat

@@ -312,7 +312,8 @@ def with_weights(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: s
                 layer=layer.name,
                 type_name=layer.type,
             )
-    matched = {name: list(stored[name]) for name in wanted if stored.get(name)}
+    # Blobs in the text stay where the file has none.
+    matched = {**spec.weights, **{name: list(stored[name]) for name in wanted if stored.get(name)}}
     spec = dataclasses.replace(
         spec,
         weights=matched,

@@ -230,6 +230,47 @@ class DeconvolutionOptions(WindowOptions):
         return (weight, (self.num_output,)) if self.bias_term else (weight,)
 
 
+@register("Im2col", field="convolution_param", v1="IM2COL", v0=("im2col",))
+@dataclass(frozen=True)
+class Im2colOptions(Options):
+    """Every window of a convolution laid out as channels: (N, C * kh * kw, H, W); pairs are (h, w)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> Im2colOptions:
+        source = message.convolution_param
+        kernel = window_pair(source, "kernel_size", None)
+        if kernel is None:
+            raise ValueError("kernel_size is missing")
+        stride, pad = window_pair(source, "stride", 1) or (1, 1), window_pair(source, "pad", 0) or (0, 0)
+        return cls(kernel, stride, pad, dilation_pair(source))
+
+    def __post_init__(self) -> None:
+        self._as_convolution(1)
+
+    def _as_convolution(self, channels: int) -> ConvolutionOptions:
+        """The convolution whose windows these are; ValueError where there is none."""
+        return ConvolutionOptions(
+            channels * self.kernel[0] * self.kernel[1], self.kernel, self.stride, self.pad, self.dilation
+        )
+
+    def emit(self, message: Any, dialect: str) -> None:
+        for name, default in (("kernel_size", None), ("stride", 1), ("pad", 0)):
+            put_pair(message, name, getattr(self, name.removesuffix("_size")), default)
+        if self.dilation != (1, 1):
+            if dialect == "v1":
+                put_pair(message, "hole", self.dilation, 1)
+            else:
+                message.convolution_param.dilation.extend(self.dilation)
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        return self._as_convolution(spatial(bottoms[0])[1]).shapes(bottoms, tops)
+
+
 @register("InnerProduct", field="inner_product_param", v1="INNER_PRODUCT", v0=("innerproduct",))
 @dataclass(frozen=True)
 class InnerProductOptions(Options):

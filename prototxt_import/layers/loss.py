@@ -22,6 +22,8 @@ from prototxt_import.layers.base import (
 )
 from prototxt_import.values import Shape
 
+# Forks whose SigmoidCrossEntropyLoss reads no loss_param: sum / N, whatever it says.
+_PLAIN_SIGMOID_LOSS = ("v1", "v2", "x2")
 _NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
 
@@ -30,6 +32,14 @@ def _labels_fit(bottoms: Sequence[Shape], axis: int) -> None:
     classes = scores[canonical(axis, scores)]
     if classes < 1 or count(scores) // classes != count(labels):
         raise ValueError(f"labels {list(labels)} do not give one number per position of scores {list(scores)}")
+
+
+def _one_label_an_item(bottoms: Sequence[Shape], least: int = 2, label: int = 1) -> None:
+    scores = bottoms[0]
+    if len(scores) < least:
+        raise ValueError(f"needs a bottom of at least {least} axes (items first), got {list(scores)}")
+    if label < len(bottoms) and count(bottoms[label]) != scores[0]:
+        raise ValueError(f"labels {list(bottoms[label])} do not give one number for each item of {list(scores)}")
 
 
 def _normalization(source: Any, default: str) -> str:
@@ -57,6 +67,10 @@ class SoftmaxOptions(Options):
     """The softmax along an axis. Source: Caffe's softmax_layer.cpp."""
 
     axis: int = 1
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        canonical(self.axis, bottoms[0])
+        return (bottoms[0],)
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
         return across_channels(self.axis)
@@ -163,6 +177,7 @@ class EuclideanLossOptions(Options):
             put(message, "euclidean_loss_param", "type", "L2sqrt")
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _one_label_an_item(bottoms, least=1, label=len(bottoms))
         if bottoms[0][:1] != bottoms[1][:1] or count(bottoms[0]) != count(bottoms[1]):
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
         return ((),)
@@ -194,20 +209,23 @@ class SigmoidCrossEntropyLossOptions(Options):
         if context.rule == "balanced" or (context.dialect == "hed" and not context.rule):
             # The fork's layer reads no parameters.
             return cls(balanced=True)
+        if context.dialect in _PLAIN_SIGMOID_LOSS:
+            return cls()
         return cls(_ignored(message.loss_param), _normalization(message.loss_param, "BATCH_SIZE"))
 
     def emit(self, message: Any, dialect: str) -> None:
         if self.balanced:
             return
-        if dialect == "v1":
+        if dialect in _PLAIN_SIGMOID_LOSS:
             if self != SigmoidCrossEntropyLossOptions():
-                raise ValueError("the v1 dialect has neither ignore_label nor normalization here")
+                raise ValueError(f"the {dialect} dialect has neither ignore_label nor normalization here")
             return
         _put_ignored(message, "loss_param", self.ignore_labels)
         if self.normalization != "BATCH_SIZE":
             message.loss_param.normalization = message.loss_param.NormalizationMode.Value(self.normalization)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _one_label_an_item(bottoms, least=1, label=len(bottoms))
         if count(bottoms[0]) != count(bottoms[1]):
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
         if self.balanced and not bottoms[0]:
@@ -223,6 +241,7 @@ class HingeLossOptions(Options):
     norm: str = "L1"
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _one_label_an_item(bottoms)
         return ((),)
 
 
@@ -242,6 +261,7 @@ class MultinomialLogisticLossOptions(Options):
     """
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        _one_label_an_item(bottoms)
         return ((),)
 
 
@@ -349,6 +369,7 @@ class ContrastiveLossOptions(Options):
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         if bottoms[0] != bottoms[1]:
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one shape")
+        _one_label_an_item(bottoms, label=2)
         return ((),)
 
 
@@ -458,6 +479,7 @@ class ArgMaxOptions(Options):
             self._fits(c)
             return ((n, self.top_k * (1 + self.out_max_val), h, w),)
         if self.axis is None:
+            _one_label_an_item(bottoms, least=1, label=len(bottoms))
             self._fits(count(shape[1:]))
             return ((*shape[:1], 1 + self.out_max_val, self.top_k),)
         axis = canonical(self.axis, shape)

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt_import.layers.base import HERE, Context, Options, Reach, canonical, optional_filler, plain, put, register
+from prototxt_import.layers.base import (
+    HERE,
+    Context,
+    Options,
+    Reach,
+    canonical,
+    optional_filler,
+    plain,
+    put,
+    register,
+    spatial,
+)
 from prototxt_import.values import Filler, Shape
 
 _ONE = Filler(value=1.0)
@@ -143,6 +154,10 @@ class LRNOptions(Options):
     def __post_init__(self) -> None:
         if self.local_size % 2 == 0:
             raise ValueError(f"local_size is {self.local_size}; it must be odd")
+
+    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        spatial(bottoms[0])
+        return (bottoms[0],)
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
         if self.norm_region == "ACROSS_CHANNELS":

@@ -6,16 +6,18 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from prototxt_import.errors import CaffeFormatError, complain, nearest
 from prototxt_import.layers import Context, layer_types, lookup
-from prototxt_import.layers.base import LayerType, plain
+from prototxt_import.layers.base import LayerType, count, plain
 from prototxt_import.layers.python import python_type
 from prototxt_import.prototxt.families import decided, settled, stated_rules
 from prototxt_import.prototxt.text import MAX_BYTES, Block, parse, scan
 from prototxt_import.prototxt.upgrade import PLAIN_V1, detect, upgraded, v1_names
-from prototxt_import.spec import NetSpec, finish
-from prototxt_import.values import LayerSpec, ParamSpec, Shape
-from prototxt_import.wiring import default_loss_weights, default_param
+from prototxt_import.spec import NetSpec, finish, fit
+from prototxt_import.values import Array, LayerSpec, ParamSpec, Shape
+from prototxt_import.wiring import check_shape, default_loss_weights, default_param, problem
 
 DIALECTS = ("v0", "v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
 # Forks that make an Input layer of `input` fields, and drop them where no shape is given.
@@ -93,7 +95,7 @@ def net_of_text(
             source=source,
             variables=dict(variables or {}),
         )
-        return decided(_with_nominal_sources(finish(spec)))
+        return _with_text_blobs(decided(_with_nominal_sources(finish(spec))), kept)
 
     # Every blob of the v1 fork has four axes; `layers` blocks that may be BVLC's get them where they must.
     if spoken != "v1" or evidence != PLAIN_V1:
@@ -106,6 +108,31 @@ def net_of_text(
         except CaffeFormatError:
             pass
         raise
+
+
+def _with_text_blobs(spec: NetSpec, kept: Sequence[tuple[Any, int | None]]) -> NetSpec:
+    """`spec` with the blobs that stand in the text itself, which Caffe takes in place of fillers."""
+    found: dict[str, list[Array]] = {}
+    messages = [one for one, _ in kept if one.type != "Input"]
+    for layer, message in zip(spec.layers, messages, strict=True):
+        if not message.blobs:
+            continue
+        try:
+            if len(message.blobs) != len(layer.params):
+                raise ValueError(f"holds {len(message.blobs)} blobs for the {len(layer.params)} that it has")
+            found[layer.name] = [_text_blob(one) for one in message.blobs]
+        except ValueError as error:
+            raise problem(layer, spec.source, error) from None
+    return fit(dataclasses.replace(spec, weights=found), "the file's own blobs") if found else spec
+
+
+def _text_blob(message: Any) -> Array:
+    values = np.array(message.double_data or message.data, np.float32)
+    legacy = any(message.HasField(name) for name in ("num", "channels", "height", "width"))
+    shape = (message.num, message.channels, message.height, message.width) if legacy else tuple(message.shape.dim)
+    if count(check_shape(shape)) != values.size:
+        raise ValueError(f"a blob of shape {list(shape)} has {values.size} numbers, not {count(shape)}")
+    return values.reshape(shape)
 
 
 def _dialect(net: Any, asked_for: str) -> tuple[str, str, bool]:
@@ -280,6 +307,7 @@ class _Draft:
     layer: LayerSpec
     row: LayerType
     multipliers: tuple[tuple[float | None, float | None], ...]
+    default: ParamSpec
 
 
 def _layer(message: Any, line: int | None, context: Context, source: str) -> _Draft:
@@ -291,9 +319,12 @@ def _layer(message: Any, line: int | None, context: Context, source: str) -> _Dr
         options = row.options.parse(message, context)
         blobs = options.blob_count(context.bottoms)
         entries = list(message.param)
-        if row.frozen and context.dialect in ("x2", "bvlc", "enet") and len(entries) == blobs:
-            # Both drop these blocks, names included, when they load a file.
-            entries = []
+        if row.frozen and context.dialect in _LATE:
+            if len(entries) == blobs:
+                # They drop these blocks, names included, when they load a file.
+                entries = []
+            if any(one.lr_mult for one in entries):
+                raise ValueError("Caffe refuses an lr_mult other than 0 for its statistics; give lr_mult: 0, or none")
         if len(entries) > blobs:
             raise ValueError(f"has {len(entries)} param entries for {blobs} learnable blobs")
         weights = tuple(plain(message, "loss_weight")) or default_loss_weights(row, context.tops)
@@ -325,7 +356,9 @@ def _layer(message: Any, line: int | None, context: Context, source: str) -> _Dr
         strict_dim=context.strict_dim,
         line=line,
     )
-    return _Draft(layer, row, (*multipliers, *[(None, None)] * missing))
+    # The v2 fork does not set the rates of BatchNorm's blobs to 0: weight decay shrinks them unless the file does.
+    default = ParamSpec() if row.name == "BatchNorm" and context.dialect == "v2" else default_param(row)
+    return _Draft(layer, row, (*multipliers, *[(None, None)] * missing), default)
 
 
 def _share(drafts: Sequence[_Draft]) -> tuple[LayerSpec, ...]:
@@ -338,7 +371,7 @@ def _share(drafts: Sequence[_Draft]) -> tuple[LayerSpec, ...]:
                     settled.setdefault((param.name, fact), value)
     result = []
     for draft in drafts:
-        default = default_param(draft.row)
+        default = draft.default
         params = []
         fixed = draft.layer.options.fixed_blobs()
         for index, (param, (rate, decay)) in enumerate(zip(draft.layer.params, draft.multipliers, strict=True)):

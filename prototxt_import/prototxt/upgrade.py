@@ -95,6 +95,7 @@ def v1_to_v2(old: Any) -> Any:
     new.loss_weight.extend(old.loss_weight)
     new.include.MergeFrom(old.include)
     new.exclude.MergeFrom(old.exclude)
+    new.blobs.MergeFrom(old.blobs)
     for descriptor, value in old.ListFields():
         if descriptor.name.endswith("_param") and descriptor.name in new.DESCRIPTOR.fields_by_name:
             getattr(new, descriptor.name).CopyFrom(value)
@@ -158,6 +159,7 @@ def v0_to_v1(old: Any, source: str, line: int | None) -> Any:
     new.top.extend(old.top)
     new.blobs_lr.extend(inner.blobs_lr)
     new.weight_decay.extend(inner.weight_decay)
+    new.blobs.MergeFrom(inner.blobs)
     group = next((one.field for one in layer_types() if inner.type in one.v0), "")
     target = getattr(new, group) if group else None
     for descriptor, value in inner.ListFields():

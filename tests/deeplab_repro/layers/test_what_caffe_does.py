@@ -1,10 +1,20 @@
 """Corners of single layers, held against the sentences that say what Caffe does there."""
 
+import math
+
+import h5py
+import numpy as np
+import pytest
 import torch
+from scipy.io import loadmat
 from torch.nn import functional as F
 
+from deeplab_repro.export.caffe import net_arrays
+from deeplab_repro.layers.base import has_module
+from deeplab_repro.layers.data import open_sinks
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import parse_net
+from prototxt_import.layers import layer_types
 
 INPUT = 'input: "data" input_shape { %s }\n'
 
@@ -71,3 +81,159 @@ layer { name: "flat" type: "Flatten" bottom: "data" top: "flat" }"""
     got = net(text, (2, 3, 5, 5), "v1")(data=torch.randn(2, 3, 5, 5))
     assert got["fc"].shape == (2, 4, 1, 1)
     assert got["flat"].shape == (2, 75, 1, 1)
+
+
+def test_euclidean_loss_of_v1_has_a_gradient_at_distance_zero():
+    """EuclideanLoss, v1: with `type: L2sqrt` the square root of that mean (not halved); divided by at least 1e-6."""
+    text = """layer { name: "loss" type: "EuclideanLoss" bottom: "data" bottom: "data2" top: "loss"
+  euclidean_loss_param { type: L2sqrt } }"""
+    dims = "dim: 2 dim: 3"
+    made = CaffeNet(parse_net(INPUT % dims + (INPUT % dims).replace("data", "data2") + text, dialect="v1"))
+    x = torch.randn(2, 3, requires_grad=True)
+    made(data=x, data2=x.detach())["loss"].backward()
+    assert not x.grad.any()
+    y = x.detach() + torch.tensor([[3e-7, 0, 0], [0, 0, 0]])
+    x.grad = None
+    made(data=x, data2=y)["loss"].backward()
+    torch.testing.assert_close(x.grad, (x.detach() - y) / 6 / 1e-6)
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2", "x2", "bvlc"])
+def test_sigmoid_loss_of_the_forks_ignores_loss_param(dialect):
+    """SigmoidCrossEntropyLoss sum/N (all forks)."""
+    text = """layer { name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "data" bottom: "data2" top: "loss"
+  loss_param { normalization: NONE } }"""
+    dims = "dim: 2 dim: 3"
+    made = CaffeNet(parse_net(INPUT % dims + (INPUT % dims).replace("data", "data2") + text, dialect=dialect))
+    x, target = torch.randn(2, 3), torch.rand(2, 3)
+    whole = F.binary_cross_entropy_with_logits(x, target, reduction="sum")
+    torch.testing.assert_close(made(data=x, data2=target)["loss"], whole if dialect == "bvlc" else whole / 2)
+
+
+@pytest.mark.parametrize(("dialect", "items"), [("v1", 200), ("v2", 50)])
+def test_xavier_of_v1_counts_all_of_a_fully_connected_weight_as_fan_in(dialect, items):
+    """An InnerProduct weight is (1,1,N,K) in v1, and xavier divides its count by its num."""
+    text = """layer { name: "fc" type: "InnerProduct" bottom: "data" top: "y"
+  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }"""
+    largest = net(text, (1, 50), dialect).params["fc"][0].abs().max().item()
+    bound = math.sqrt(3 / items)
+    assert 0.9 * bound < largest <= bound
+
+
+def test_parameters_of_permissive_sharers_differ_in_shape_alone():
+    text = """layer { name: "a" type: "InnerProduct" bottom: "data" top: "a" param { name: "w" }
+  inner_product_param { num_output: 4 bias_term: false weight_filler { type: "xavier" } } }
+layer { name: "b" type: "Convolution" bottom: "data" top: "b" param { name: "w" share_mode: PERMISSIVE }
+  convolution_param { num_output: 4 kernel_size: 2 bias_term: false } }"""
+    x = torch.randn(1, 3, 2, 2)
+    made = net(text, x.shape)
+    got = made(data=x)
+    torch.testing.assert_close(got["a"], got["b"].flatten(1))
+    assert len(list(made.parameters())) == 1
+    assert [net_arrays(made)[name][0].shape for name in "ab"] == [(4, 12), (4, 3, 2, 2)]
+    got["b"].sum().backward()
+    assert made.params["a"][0].grad is not None
+
+
+def test_im2col_lays_windows_out_as_channels():
+    text = """layers { layer { name: "i" type: "im2col" kernelsize: 3 stride: 2 pad: 1 } bottom: "data" top: "y" }"""
+    made = CaffeNet(parse_net('input: "data" input_dim: 2 input_dim: 3 input_dim: 7 input_dim: 6\n' + text))
+    x = torch.randn(2, 3, 7, 6)
+    y = made(data=x)["y"]
+    assert y.shape == made.spec.blobs["y"] == (2, 27, 4, 3)
+    weight = torch.randn(5, 3, 3, 3)
+    want = F.conv2d(x, weight, stride=2, padding=1)
+    torch.testing.assert_close(F.conv2d(y, weight.reshape(5, 27, 1, 1)), want, rtol=1e-4, atol=1e-4)
+
+
+def test_stochastic_pyramids_are_refused():
+    text = 'layer { name: "s" type: "SPP" bottom: "data" top: "y" spp_param { pyramid_height: 2 pool: STOCHASTIC } }'
+    with pytest.raises(ValueError, match=r"'s' \(SPP\): STOCHASTIC pooling is not supported"):
+        net(text, (1, 3, 8, 8))
+
+
+def test_mat_write_and_hdf5_output_write_what_caffe_writes(tmp_path, monkeypatch):
+    """MatWrite writes each bottom to `<prefix><id>_blob_<i>.mat`, array dimensions (W,H,C,N)."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mats").mkdir()
+    (tmp_path / "ids.txt").write_text("one.jpg x\ntwo.jpg x\nthree.jpg\n")
+    text = (
+        INPUT % "dim: 2 dim: 3 dim: 4 dim: 5"
+        + """layer { name: "w" type: "MatWrite" bottom: "data" bottom: "data"
+  mat_write_param { prefix: "mats/" source: "ids.txt" strip: 4 period: 2 } }
+layer { name: "h" type: "HDF5Output" bottom: "data" bottom: "data" hdf5_output_param { file_name: "out.h5" } }"""
+    )
+    made = CaffeNet(parse_net(text, str(tmp_path / "n.prototxt")))
+    x = torch.randn(2, 3, 4, 5)
+    made(data=x)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.txt", "mats"]
+    open_sinks(made.modules())
+    made(data=x)
+    names = [f"one_blob_{index}.mat" for index in (0, 1)]
+    assert sorted(path.name for path in (tmp_path / "mats").iterdir()) == names
+    for name in names:
+        assert np.array_equal(loadmat(tmp_path / "mats" / name)["data"].transpose(3, 2, 1, 0), x.numpy())
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert np.array_equal(file["data"], x)
+        assert np.array_equal(file["label"], x)
+    with pytest.raises(ValueError, match=r"'h' \(HDF5Output\): out.h5 holds a pass already"):
+        made(data=x)
+
+
+def test_sinks_write_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = 'layer { name: "w" type: "MatWrite" bottom: "data" mat_write_param { prefix: "../" } }'
+    made = CaffeNet(parse_net(INPUT % "dim: 1 dim: 1 dim: 2 dim: 2" + text, str(tmp_path / "n.prototxt")))
+    open_sinks(made.modules())
+    with pytest.raises(ValueError, match=r"'w' \(MatWrite\).*outside the folder"):
+        made(data=torch.zeros(1, 1, 2, 2))
+
+
+# What a type needs to be read at all.
+FIELDS = {
+    "Clip": "clip_param { min: 0 max: 1 }",
+    "Convolution": "convolution_param { num_output: 4 kernel_size: 1 }",
+    "Deconvolution": "convolution_param { num_output: 4 kernel_size: 1 }",
+    "DenseCRF": "dense_crf_param { max_iter: 1 pos_xy_std: 3 pos_w: 1 }",
+    "BN": "bn_param { bn_mode: LEARN }",
+    "Embed": "embed_param { num_output: 2 input_dim: 9 }",
+    "Im2col": "convolution_param { kernel_size: 1 }",
+    "InnerProduct": "inner_product_param { num_output: 2 }",
+    "Interp": "interp_param { zoom_factor: 2 }",
+    "Pooling": "pooling_param { kernel_size: 1 }",
+    "Reshape": "reshape_param { shape { dim: 0 dim: -1 } }",
+    "SPP": "spp_param { pyramid_height: 1 }",
+    "Tile": "tile_param { tiles: 2 }",
+    "UniqueLabel": "unique_label_param { max_labels: 5 }",
+}
+READERS = [row for row in layer_types() if not row.data and row.bottoms[0] and has_module(row.name)]
+
+
+@pytest.mark.parametrize("row", READERS, ids=lambda row: row.name)
+def test_bottoms_of_odd_ranks_run_or_name_layer_and_type(row):
+    """Every type, on 0 to 5 axes, with all bottoms alike or the later ones of one axis."""
+    ran, refused = 0, []
+    least, most = row.bottoms
+    for number in {least, least if most is None else most}:
+        for rank in range(6):
+            for later in {(4,) * rank, (4,)}:
+                shapes = {f"b{i}": (4,) * rank if i == 0 else later for i in range(number)}
+                dims = "".join(f"input_shape {{ {' '.join(f'dim: {d}' for d in one)} }}" for one in shapes.values())
+                names = "".join(f'input: "{name}" ' for name in shapes)
+                blobs = " ".join(
+                    [f'bottom: "{name}"' for name in shapes] + [f'top: "t{i}"' for i in range(row.tops[0])]
+                )
+                text = f'layer {{ name: "odd" type: "{row.name}" {blobs} {FIELDS.get(row.name, "")} }}'
+                try:
+                    made = CaffeNet(parse_net(f"{names} {dims} {text}"))
+                    got = made(**{name: torch.zeros(shape) for name, shape in shapes.items()})
+                except ValueError as error:
+                    refused.append(str(error))
+                    continue
+                if row.name != "Filter":
+                    assert {name: tuple(value.shape) for name, value in got.items()} == {
+                        name: made.spec.blobs[name] for name in got
+                    }
+                ran += 1
+    assert ran + len(refused) >= 6
+    assert all(f"'odd' ({row.name})" in message for message in refused)

@@ -226,3 +226,10 @@ def test_command_refuses_in_one_line(tiny, refused, tmp_path):
     refused("missing.solverstate", "train", solver, "--snapshot", tmp_path / "missing.solverstate")
     refused("weights", "train", solver, "--snapshot", "a.solverstate", "--weights", "b.caffemodel")
     refused("must end in", "train", solver, "--report", tmp_path / "curve.txt")
+
+
+def test_compute_loss_tells_the_weighted_loss_of_a_test_net(tiny):
+    tiny.write(f"{TESTED} test_compute_loss: true")
+    kept = Kept()
+    tiny.train(watchers=[kept])
+    assert kept.tests[0][1]["test loss"] == pytest.approx(kept.tests[0][1]["loss"])

@@ -135,3 +135,37 @@ def test_hdf5_data_with_transform_param_is_refused():
     text = 'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "l" } transform_param { scale: 2 } }'
     with pytest.raises(CaffeFormatError, match=r"'d' \(HDF5Data\): transform_param"):
         parse_net(text)
+
+
+BATCH_NORM = 'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "y" %s }'
+
+
+def test_batch_norms_rates_by_fork():
+    """BatchNorm: v2 does not force the lr of its blobs to 0; in x2 a prototxt giving lr != 0 aborts."""
+    assert [each.lr_mult for each in net(BATCH_NORM % "", dialect="v2").layers[0].params] == [1, 1, 1]
+    assert [each.lr_mult for each in net(BATCH_NORM % "", dialect="x2").layers[0].params] == [0, 0, 0]
+    zero = "param { lr_mult: 0 }"
+    assert [each.lr_mult for each in net(BATCH_NORM % zero, dialect="v2").layers[0].params] == [0, 1, 1]
+    # Exactly three entries are dropped when x2 loads a file.
+    assert [each.lr_mult for each in net(BATCH_NORM % ("param { }" * 3), dialect="x2").layers[0].params] == [0, 0, 0]
+    with pytest.raises(CaffeFormatError, match=r"'bn' \(BatchNorm\): Caffe refuses an lr_mult other than 0"):
+        net(BATCH_NORM % "param { lr_mult: 1 }", dialect="x2")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        """layer { name: "fc" type: "InnerProduct" bottom: "data" top: "y" %s
+  inner_product_param { num_output: 1 bias_term: false } }""",
+        """layers { name: "fc" type: INNER_PRODUCT bottom: "data" top: "y" %s
+  inner_product_param { num_output: 1 bias_term: false } }""",
+    ],
+)
+def test_blobs_in_the_text_are_the_layers(layer):
+    for shape in ("num: 1 channels: 1 height: 1 width: 3", "shape { dim: 1 dim: 3 }"):
+        found = net(layer % f"blobs {{ {shape} data: 1 data: 2 data: 3 }}", (1, 1))
+        assert found.weights["fc"][0].tolist() == [[1, 2, 3]]
+    with pytest.raises(CaffeFormatError, match=r"'fc' \(InnerProduct\).*do not belong together"):
+        net(layer % "blobs { num: 1 channels: 1 height: 1 width: 2 data: 1 data: 2 }", (1, 1))
+    with pytest.raises(CaffeFormatError, match=r"'fc' \(InnerProduct\): holds 2 blobs for the 1"):
+        net(layer % ("blobs { shape { dim: 1 } data: 1 }" * 2), (1, 1))
