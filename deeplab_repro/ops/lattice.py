@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from deeplab_repro.ops import wide_lattice
 from deeplab_repro.ops.extension import register_autograd
 
 __all__ = ["Lattice", "lattice_build", "lattice_filter", "spatial_order"]
@@ -54,7 +55,7 @@ def lattice_build(features: Tensor) -> Lattice:
         The `Lattice`, on the features' device.
 
     Raises:
-        RuntimeError: Features are not finite or lie beyond 1e9 lattice units, d is outside 1..64, or N (d + 1) >= 2^30.
+        RuntimeError: Features are not finite or lie beyond 1e9 lattice units, d is 0, or N (d + 1) >= 2^30.
 
     Source:
         Adams, Baek and Davis 2010; the rounding of Kraehenbuehl's dense CRF code (permutohedral.cpp).
@@ -65,6 +66,8 @@ def lattice_build(features: Tensor) -> Lattice:
         >>> ops.lattice_build(torch.zeros(10, 5)).count  # all in one simplex
         tensor([6])
     """
+    if features.dim() == 2 and features.shape[1] > wide_lattice.COMPILED_FEATURES:
+        return Lattice(*wide_lattice.build(features))
     return Lattice(*torch.ops.deeplab.lattice_build(features))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from deeplab_repro.ops.extension import register_autograd
 from deeplab_repro.ops.unrolled import meanfield_unrolled
+from deeplab_repro.ops.wide_lattice import COMPILED_FEATURES
 
 __all__ = ["meanfield", "meanfield_exact"]
 
@@ -59,6 +60,8 @@ def meanfield(
         >>> q.shape, torch.allclose(q.sum(1), torch.ones(1, 20))
         (torch.Size([1, 3, 20]), True)
     """
+    if any(kernel.shape[-1] > COMPILED_FEATURES for kernel in features if kernel.dim()):
+        return meanfield_unrolled(unary, features, kernel_weights, compatibility, normalization, iterations)
     return torch.ops.deeplab.meanfield(
         unary, list(features), list(kernel_weights), compatibility, normalization, iterations, storage
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from deeplab_repro.ops.lattice import lattice_build, lattice_filter
+from deeplab_repro.ops.wide_lattice import COMPILED_FEATURES
 
 
 class NormalizedFilter:
@@ -172,9 +173,10 @@ def meanfield_unrolled(
         >>> weight.grad.shape
         torch.Size([1])
     """
-    # The operator's Meta kernel checks the arguments.
+    # The operator's Meta kernel checks the arguments, but for the number of features, of which it takes fewer.
+    checked = [kernel[..., :COMPILED_FEATURES] if kernel.dim() else kernel for kernel in _meta(*features)]
     torch.ops.deeplab.meanfield(
-        *_meta(unary), _meta(*features), [0.0] * len(kernel_weights), *_meta(compatibility), normalization, iterations
+        *_meta(unary), checked, [0.0] * len(kernel_weights), *_meta(compatibility), normalization, iterations
     )
     if any(kernel.requires_grad for kernel in features):
         raise RuntimeError("meanfield: no gradient to the features is implemented; detach them")
