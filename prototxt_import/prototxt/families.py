@@ -50,6 +50,10 @@ def rules_comment(layers: Sequence[tuple[LayerSpec, Any]], dialect: str, phase: 
         contexts = [Context(phase, name, len(layer.bottoms), len(layer.tops), asked) for name, asked in spoken]
         if dialect == "text" or any(type(layer.options).parse(read, each).rule() != rule for each in contexts):
             rules[layer.type] = rule
+    axes = {layer.options.four_axes for layer, _ in layers if hasattr(layer.options, "four_axes")}
+    if True in axes or (axes and dialect in ("v1", "text")):
+        # Of the net as a whole: whether tops keep four axes, as in the v1 fork.
+        rules["axes"] = "four" if True in axes else "two"
     return f"# rules: {'; '.join(f'{kind} {rule}' for kind, rule in rules.items())}\n" if rules else ""
 
 

@@ -97,6 +97,8 @@ def net_of_text(
         )
         return _with_text_blobs(decided(_with_nominal_sources(finish(spec))), kept)
 
+    if "axes" in rules:
+        return made(rules["axes"] == "four")
     # Every blob of the v1 fork has four axes; `layers` blocks that may be BVLC's get them where they must.
     if spoken != "v1" or evidence != PLAIN_V1:
         return made(spoken == "v1")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prototxt_import import CaffeFormatError, parse_net, read_net
+from prototxt_import.prototxt.writer import net_text
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 3 input_dim: %d input_dim: %d\n'
 V1_FC = 'layers { name: "fc" type: INNER_PRODUCT bottom: "data" top: "fc" inner_product_param { num_output: 6 } }'
@@ -169,3 +170,12 @@ def test_blobs_in_the_text_are_the_layers(layer):
         net(layer % "blobs { num: 1 channels: 1 height: 1 width: 2 data: 1 data: 2 }", (1, 1))
     with pytest.raises(CaffeFormatError, match=r"'fc' \(InnerProduct\): holds 2 blobs for the 1"):
         net(layer % ("blobs { shape { dim: 1 } data: 1 }" * 2), (1, 1))
+
+
+@pytest.mark.parametrize("written", ["v1", "v2", "text"])
+@pytest.mark.parametrize(("read", "top"), [("v1", (1, 6, 1, 1)), ("auto", (1, 6))])
+def test_written_nets_keep_their_axes(written, read, top):
+    first = net(V1_FC, dialect=read)
+    assert first.blobs["fc"] == top
+    for dialect in ("auto", "v1") if written != "v2" else ("auto", "v2"):
+        assert parse_net(net_text(first, written), dialect=dialect).blobs["fc"] == top
