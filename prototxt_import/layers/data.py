@@ -113,7 +113,9 @@ class ImageSegDataOptions(DataOptions):
 )
 @dataclass(frozen=True)
 class ImageDataOptions(DataOptions):
-    """Images with one integer each: data (B, C, h, w), label (B,)."""
+    """Images with one integer each: data (B, C, h, w), label (B,).
+
+    Of several labels an image, at most max_labels: label (B, max_labels, 1, 1), filled up with -1."""
 
     source: str = ""
     batch_size: int = 1
@@ -123,15 +125,19 @@ class ImageDataOptions(DataOptions):
     new_width: int = 0
     is_color: bool = True
     root_folder: str = ""
+    max_labels: int = 1
     transform: TransformOptions = field(default_factory=TransformOptions)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
+        if self.max_labels < 1:
+            raise ValueError(f"max_labels is {self.max_labels}; it must be at least 1")
         size = self.transform.crop or (
             (self.new_height, self.new_width) if self.new_height and self.new_width else None
         )
         if size is None:
             return None
-        return ((self.batch_size, 3 if self.is_color else 1, *size), (self.batch_size,))[:tops]
+        label = (self.batch_size,) if self.max_labels == 1 else (self.batch_size, self.max_labels, 1, 1)
+        return ((self.batch_size, 3 if self.is_color else 1, *size), label)[:tops]
 
 
 @register("Data", field="data_param", v1="DATA", v0=("data",), bottoms=(0, 0), tops=(1, 2), data=True)

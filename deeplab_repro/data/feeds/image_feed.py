@@ -145,6 +145,7 @@ class ImageFeed:
         self._layer, self._spec = layer, spec
         options = layer.options
         segmentation = layer.type == "ImageSegData"
+        self._most = 1 if segmentation else options.max_labels
         label = options.label_type if segmentation else None
         self._check(segmentation)
         self._load_options = LoadOptions(
@@ -157,7 +158,7 @@ class ImageFeed:
         )
         named = spec.variables.values()
         items = self._or_complain(
-            lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE", named)
+            lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE", named, self._most)
         )
         self._list, self._count = list_digest(options.source, spec.source, named), len(items)
         self._or_complain(lambda: self._check_batch(items[0]))
@@ -265,7 +266,13 @@ class ImageFeed:
         pixels = data.numpy()
         for i, (item, job) in enumerate(zip(items, jobs, strict=True)):
             self._writer.write(item, job, pixels[i])
-        if options.label is None:
+        if self._most > 1:
+            label = torch.full((count, self._most, 1, 1), -1.0)
+            for i, job in enumerate(jobs):
+                assert isinstance(job.label, tuple)
+                label[i, : len(job.label), 0, 0] = torch.tensor(job.label, dtype=torch.float32)
+            tops.append(label)
+        elif options.label is None:
             tops.append(torch.tensor([float(job.label or 0) for job in jobs]))  # type: ignore[arg-type]
         else:
             label = torch.full((count, 1, height, width), float(options.ignore_label))

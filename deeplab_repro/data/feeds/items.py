@@ -36,7 +36,7 @@ class LoadJob:
     scale: 1 leaves the size. offsets: outputs of the generator for the crop's row and column, None for the centre."""
 
     image: Path
-    label: Path | int | None
+    label: Path | int | tuple[int, ...] | None
     where: str
     mirror: bool = False
     scale: float = 1.0

@@ -14,15 +14,15 @@ from prototxt_import.paths import named_file
 
 @dataclass(frozen=True)
 class ListItem:
-    """One line: image file; label map's file, integer, or None; `where` names list and line for errors."""
+    """One line: image file; label map's file, integer or several, or None; `where` names list and line for errors."""
 
     image: Path
-    label: Path | int | None
+    label: Path | int | tuple[int, ...] | None
     where: str
 
 
 def read_list(
-    name: str, source: str, root: str = "", label: str = "PIXEL", trusted: Iterable[str] = ()
+    name: str, source: str, root: str = "", label: str = "PIXEL", trusted: Iterable[str] = (), most: int = 1
 ) -> list[ListItem]:
     """The entries of the list file that the prototxt `source` names.
 
@@ -37,14 +37,16 @@ def read_list(
     items = []
     for line, words in pairs:
         where = f"{name}:{line}"
-        second: Path | int | None = None
+        second: Path | int | tuple[int, ...] | None = None
         if label == "PIXEL":
             second = base / (root + words[1])
         elif label == "IMAGE":
             try:
-                second = int(words[1])
+                second = int(words[1]) if most == 1 else tuple(map(int, words[1:]))
             except ValueError:
-                raise ValueError(f"{where}: the label must be an integer, found {words[1]!r}") from None
+                raise ValueError(f"{where}: the label must be an integer, found {' '.join(words[1:])!r}") from None
+            if isinstance(second, tuple) and len(second) > most:
+                raise ValueError(f"{where}: has {len(second)} labels, max_labels is {most}")
         items.append(ListItem(base / (root + words[0]), second, where))
     return items
 
