@@ -81,7 +81,7 @@ class Verbs(TyperGroup):
             else:
                 shown(message, category, *where)
 
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]  # what else there is goes on in `where`
         try:
             code = super().main(args, "deeplab", standalone_mode=False, **extra)
         except (KeyboardInterrupt, typer.Abort):

@@ -192,6 +192,7 @@ def pick_source(
 
     from deeplab_repro.predict.segmenter import Segmenter
 
+    assert model is not None  # one of the three is given
     factors = parse_numbers("--scales", asked.scales)
     segmenter = Segmenter(
         model,

@@ -142,7 +142,7 @@ def _palette_orders(dataset: SegmentationDataset, path: Path, values: tuple[int,
         colour = tuple(palette[value].tolist()) if value < len(palette) else ()
         if colour not in colours:
             return ()
-        orders.append((value, colours[colour]))  # type: ignore[index]
+        orders.append((value, colours[colour]))
     void = set(dataset.void)
     same = all(value == label or {value, label} <= void for value, label in orders)
     return () if same or dataset.from_file is not None else tuple(orders)

@@ -203,7 +203,8 @@ def test_the_mended_labels_are_the_true_ones(voc, deeplab, tmp_path, fault):
         if fault == "shifted":
             expected[0, 0] = 20
         np.testing.assert_array_equal(fixed.truth(sample), expected)
-        assert Image.open(sample.label).mode == "L"
+        with Image.open(sample.label) as label:
+            assert label.mode == "L"
 
 
 def test_palettes_read_as_grey_among_good_maps_are_restored_alone(voc, deeplab, tmp_path):

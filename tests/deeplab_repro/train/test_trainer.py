@@ -133,6 +133,8 @@ def test_bf16_follows_float32_within_its_digits(tiny):
     assert not np.array_equal(*losses)
 
 
+# What traces the net looks at .grad of every tensor.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_net_follows_the_plain_one(tiny, monkeypatch):
     tiny.train("plain")
     # Capturing the net's graphs is ours; the code made of them is torch's, and takes a minute.
