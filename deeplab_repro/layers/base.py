@@ -59,8 +59,6 @@ class CaffeLayer(nn.Module):
     """
 
     takes_mask = False
-    # Whether a pass leaves files, so that the layer runs though nobody reads it.
-    writes = False
     fresh_top = False
     any_layout = False
     low_precision = False
@@ -110,7 +108,12 @@ class CaffeLayer(nn.Module):
         for blob, filler in zip(self.blobs(), self._fillers, strict=True):
             fill_(blob, filler, generator)
 
-    def share(self, attribute: str, blob: nn.Parameter) -> None:
+    @property
+    def writes(self) -> bool:
+        """Whether a pass leaves files, so that the layer runs though nobody reads it."""
+        return False
+
+    def share_blob(self, attribute: str, blob: nn.Parameter) -> None:
         """Take another layer's blob for one of this layer's; one of another shape is read in this layer's own.
 
         Args:

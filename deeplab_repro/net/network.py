@@ -100,7 +100,7 @@ class CaffeNet(Graph):
                     raise module.fail(
                         f"parameter {param.name!r} is {tuple(blob.shape)} here and {tuple(shared.shape)} in {owner!r}"
                     )
-                module.share(attribute, shared)
+                module.share_blob(attribute, shared)
 
     @property
     def params(self) -> Mapping[str, list[nn.Parameter]]:

@@ -174,7 +174,7 @@ def meanfield_unrolled(
         torch.Size([1])
     """
     # The operator's Meta kernel checks the arguments, but for the number of features, of which it takes fewer.
-    checked = [kernel[..., :COMPILED_FEATURES] if kernel.dim() else kernel for kernel in _meta(*features)]
+    checked = _meta(*(kernel[..., :COMPILED_FEATURES] if kernel.dim() else kernel for kernel in features))
     torch.ops.deeplab.meanfield(
         *_meta(unary), checked, [0.0] * len(kernel_weights), *_meta(compatibility), normalization, iterations
     )
