@@ -1,1 +1,1 @@
-"""Correctness first, then speed: every case is checked before it is timed, and peers run alternately in one process."""
+"""What is run by hand: the GPU gate, kernels beside cuDNN, the memory of training, the papers' ablation."""

@@ -1,1 +1,1 @@
-"""Benchmarks of the kernels and of whole nets beside named peers: correctness first, then time."""
+"""Benchmarks beside named peers: kernels, whole nets, the importer, the data loader; correctness first, then time."""

@@ -1,4 +1,4 @@
-"""What Caffe's files are made of, and what differs between two of them."""
+"""What Caffe's files are made of, what differs between two of them, and nets compared with recordings."""
 
 from deeplab_repro.inspect.compare import Change, comparable, compare
 from deeplab_repro.inspect.fields import Field, effective_rate, receptive_fields

@@ -1,6 +1,6 @@
 """What every Caffe layer's module is made of, and the table that finds a module by its Caffe type.
 
-A layer type of your own takes two registrations: fields and shapes with prototxt_import.layers.register, and here
+A layer type of your own takes two registrations: fields and shapes with prototxt_import.layer_type, and here
 what it computes:
 
     @module("Mish")

@@ -1,4 +1,4 @@
-// Included by conv_kernels_*.cpp inside a namespace of their instruction set,
+// Included by kernels_*.cpp inside a namespace of their instruction set,
 // after they have set kVectorBytes and
 // kRegisterColumns, the vectors of a row of a matrix product held in registers.
 

@@ -1,4 +1,4 @@
-"""Single layers against what the original Caffe forks computed, forward and backward (see ../golden/layers)."""
+"""Single layers against what the original Caffe forks computed, forward and backward (see tests/golden/layers)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole nets against blobs, losses and gradients recorded from the original Caffe forks (see ../golden/nets)."""
+"""Whole nets against blobs, losses and gradients recorded from the original Caffe forks (see tests/golden/nets)."""
 
 from __future__ import annotations
 
