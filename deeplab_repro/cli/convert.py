@@ -101,7 +101,7 @@ def convert(
 def _check_suffix(target: Path) -> None:
     """ValueError for a name that promises another format than the one written."""
     suffix = target.suffix.lower()
-    if suffix == ".safetensors":
+    if suffix == ".safetensors" or target.is_dir():  # writing says what is wrong with a folder
         return
     others = {
         ".caffemodel": "deeplab export writes Caffe's files",

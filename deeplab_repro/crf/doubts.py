@@ -63,7 +63,21 @@ def looks_like_unit_range(image: Tensor) -> bool:
 
 
 def warn_of_unit_range(image: Tensor, who: str) -> None:
-    """Warn of an image of 0..1, in the name of who takes it."""
+    """Warn of an image of 0..1, in the name of who takes it.
+
+    Args:
+        image: Of any shape.
+        who: The function or class that the warning names.
+
+    Example:
+        >>> import torch, warnings
+        >>> from deeplab_repro.crf.doubts import warn_of_unit_range
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     warn_of_unit_range(torch.full((2, 2, 3), 0.5), "DenseCRF")
+        >>> len(told)
+        1
+    """
     if looks_like_unit_range(image):
         warnings.warn(
             f"{who}: no value of the image exceeds 1; values of 0..255 are expected, multiply those of 0..1 by 255",
@@ -74,7 +88,21 @@ def warn_of_unit_range(image: Tensor, who: str) -> None:
 def warn_of_inputs(image: Tensor, scores: Tensor) -> None:
     """Warn of what `DenseCRF` is given: an image of 0..1, and probabilities as scores.
 
-    Nothing is looked at where that would break a CUDA graph or a compiled function."""
+    Nothing is looked at where that would break a CUDA graph or a compiled function.
+
+    Args:
+        image: [H, W, 3] or [N, H, W, 3], RGB.
+        scores: [L, H, W] or [N, L, H, W].
+
+    Example:
+        >>> import torch, warnings
+        >>> from deeplab_repro.crf.doubts import warn_of_inputs
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     warn_of_inputs(torch.full((4, 4, 3), 200), torch.rand(3, 4, 4).softmax(0))
+        >>> len(told)
+        1
+    """
     if torch.compiler.is_compiling() or (scores.is_cuda and torch.cuda.is_current_stream_capturing()):
         return
     warn_of_unit_range(image, "DenseCRF")

@@ -121,7 +121,8 @@ class SoftmaxWithLossOptions(Options):
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "softmax_param", "axis", self.axis)
         if self.class_weights is not None:
-            if "class_weighting" not in message.loss_param.DESCRIPTOR.fields_by_name:
+            loss = message.DESCRIPTOR.fields_by_name.get("loss_param")  # v1 has none
+            if loss is None or "class_weighting" not in loss.message_type.fields_by_name:
                 raise ValueError("this dialect has no class weights in loss_param")
             message.loss_param.weight_by_label_freqs = True
             message.loss_param.class_weighting.extend(self.class_weights)
