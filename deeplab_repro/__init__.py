@@ -9,13 +9,13 @@ from typing import Any
 
 _HOME = {
     "AtrousConv2d": "ops.atrous",
-    "Blobs": "net.graph",
-    "CRFParams": "crf.model",
+    "Blobs": "net.blobs",
+    "CRFParams": "crf.params",
     "CaffeNet": "net.network",
     "ConfusionMatrix": "evaluate.metrics",
     "DenseCRF": "crf.model",
     "LearnableCRF": "crf.learnable",
-    "PermutohedralLattice": "crf.model",
+    "PermutohedralLattice": "crf.features",
     "Segmentation": "predict.segmenter",
     "Segmenter": "predict.segmenter",
     "atrous_conv2d": "ops.conv",

@@ -13,7 +13,8 @@ from deeplab_repro.bench.crf_memory import cuda_peak_mib, peak_mib
 from deeplab_repro.bench.crf_programs import Call, CrfProblem, exact_crf, problem_of, programs
 from deeplab_repro.bench.crf_split import split_ms
 from deeplab_repro.bench.timing import alternate
-from deeplab_repro.crf.model import DenseCRF, PermutohedralLattice, bilateral_features
+from deeplab_repro.crf.features import PermutohedralLattice, bilateral_features
+from deeplab_repro.crf.model import DenseCRF
 
 # Pixels whose label may differ between two programs or devices: near ties fall to rounding.
 LABEL_TOLERANCE = 1e-4

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_repro import ops
-from deeplab_repro.crf.model import CRFParams, DenseCRF, bilateral_features, numbers_of, position_features, symmetrized
+from deeplab_repro.crf.features import bilateral_features, position_features
+from deeplab_repro.crf.model import DenseCRF, numbers_of
+from deeplab_repro.crf.params import CRFParams, symmetrized
 
 __all__ = ["LearnableCRF"]
 

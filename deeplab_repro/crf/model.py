@@ -1,217 +1,18 @@
-"""The fully connected CRF of Kraehenbuehl and Koltun (2011) as DeepLab uses it, and its permutohedral lattice."""
+"""The fully connected CRF of Kraehenbuehl and Koltun (2011) as DeepLab uses it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deeplab_repro import ops
 from deeplab_repro.crf.doubts import warn_of_inputs
-from deeplab_repro.crf.presets import PRESETS, find_preset
+from deeplab_repro.crf.features import PermutohedralLattice, bilateral_features, position_features
+from deeplab_repro.crf.params import CRFParams, symmetrized
 from deeplab_repro.crf.trace import Trace, trace_meanfield
 
 __all__ = ["CRFParams", "DenseCRF", "PermutohedralLattice"]
-
-Normalization = Literal["no", "before", "after", "symmetric"]
-
-
-@dataclass(frozen=True, eq=False)
-class CRFParams:
-    """Parameters of the two Gaussian kernels over pixels.
-
-    Args:
-        iterations: Mean-field updates.
-        gaussian_weight: Weight of the kernel over positions; 0 drops it.
-        gaussian_xy_std: Its standard deviation in pixels.
-        bilateral_weight: Weight of the kernel over positions and colours; 0 drops it.
-        bilateral_xy_std: Its standard deviation over positions in pixels.
-        bilateral_rgb_std: Its standard deviation over colours in grey levels 0..255.
-        normalization: Where the filter is divided by the filtered ones: "no", "before", "after" or "symmetric".
-            DeepLab's code always divides after it, pydensecrf's default is "symmetric".
-        compatibility: None (Potts), or the energy between labels, [L] or [L, L] (symmetrised), which replaces Potts' -1
-            and is multiplied by each weight; arrays and lists become tensors.
-
-    Raises:
-        ValueError: A standard deviation is not positive and finite, a weight is not finite, the iteration count is no
-            whole number or negative, or the normalization is unknown.
-
-    Source:
-        Chen et al. 2015, equation 3; the defaults are those of the released DeepLab-LargeFOV.
-
-    Example:
-        >>> from deeplab_repro import CRFParams
-        >>> CRFParams(bilateral_xy_std=67, bilateral_rgb_std=3).iterations
-        10
-    """
-
-    iterations: int = 10
-    gaussian_weight: float = 3.0
-    gaussian_xy_std: float = 3.0
-    bilateral_weight: float = 4.0
-    bilateral_xy_std: float = 121.0
-    bilateral_rgb_std: float = 5.0
-    normalization: Normalization = "after"
-    compatibility: Tensor | None = None
-
-    NORMALIZATIONS: ClassVar[tuple[str, ...]] = ("no", "before", "after", "symmetric")
-
-    def __post_init__(self) -> None:
-        if self.iterations < 0 or int(self.iterations) != self.iterations:
-            raise ValueError(f"CRFParams: iterations must be a whole number, 0 or more, got {self.iterations}")
-        if self.normalization not in self.NORMALIZATIONS:
-            raise ValueError(
-                f"CRFParams: normalization must be one of {', '.join(self.NORMALIZATIONS)}, got {self.normalization!r}"
-            )
-        for name in ("gaussian_weight", "bilateral_weight"):
-            if not abs(getattr(self, name)) < float("inf"):
-                raise ValueError(f"CRFParams: {name} must be finite, got {getattr(self, name)}")
-        for name in ("gaussian_xy_std", "bilateral_xy_std", "bilateral_rgb_std"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"CRFParams: {name} must be positive and finite, got {getattr(self, name)}")
-        if self.compatibility is None:
-            return
-        matrix = torch.as_tensor(self.compatibility)
-        object.__setattr__(self, "compatibility", matrix)
-        if matrix.dim() not in (1, 2) or matrix.shape[0] != matrix.shape[-1]:
-            raise ValueError(f"CRFParams: compatibility must be [L] or [L, L], got {list(matrix.shape)}")
-
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Published parameters by name.
-
-        Args:
-            name: One of `preset_names`.
-
-        Returns:
-            The parameters, ten iterations and normalisation after the filter included.
-
-        Raises:
-            ValueError: No preset has that name; the message lists those known.
-        """
-        fields = find_preset(name)._asdict()
-        del fields["model"]
-        return cls(**fields)
-
-    @staticmethod
-    def preset_names() -> tuple[str, ...]:
-        """The names that `preset` knows; their sources stand in `crf/presets.py`.
-
-        Returns:
-            The names, those of v1 first.
-        """
-        return tuple(PRESETS)
-
-
-class PermutohedralLattice:
-    """The permutohedral lattice of points, built once, and its Gaussian filter.
-
-    Args:
-        features: Points [N, d], float32 or float64, divided by their standard deviations.
-
-    Raises:
-        RuntimeError: Features are not finite or too far from the origin (`ops.lattice_build`).
-
-    Source:
-        Adams, Baek and Davis 2010.
-
-    Example:
-        >>> import torch
-        >>> from deeplab_repro import PermutohedralLattice
-        >>> lattice = PermutohedralLattice(torch.zeros(10, 5))
-        >>> lattice.vertex_count
-        6
-        >>> lattice.filter(torch.ones(10, 3)).shape
-        torch.Size([10, 3])
-    """
-
-    def __init__(self, features: Tensor) -> None:
-        self.lattice = ops.lattice_build(features)
-
-    @property
-    def vertex_count(self) -> int:
-        """Vertices that some point splats to."""
-        return int(self.lattice.count)
-
-    def filter(self, values: Tensor, reverse: bool = False) -> Tensor:
-        """Gaussian-filter values, without normalisation.
-
-        Args:
-            values: [N, C] of the features' dtype.
-            reverse: Whether to blur in reverse order, which gives the exact adjoint.
-
-        Returns:
-            The filtered values [N, C].
-
-        Raises:
-            RuntimeError: The values have another shape, dtype or device (`ops.lattice_filter`).
-        """
-        return ops.lattice_filter(values, self.lattice, reverse)
-
-
-def _divided(values: Tensor, std: float) -> Tensor:
-    """``values / std``, correctly rounded: CUDA would multiply by the reciprocal of a Python number."""
-    return values / torch.full((), std, dtype=values.dtype, device=values.device)
-
-
-def position_features(height: int, width: int, std: float, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The features of the Gaussian kernel: (x / std, y / std) of every pixel, row by row.
-
-    Args:
-        height: Rows of the image.
-        width: Columns of the image.
-        std: The standard deviation in pixels.
-        dtype: float32 or float64.
-        device: Where the features are made.
-
-    Returns:
-        Features [H W, 2].
-
-    Source:
-        Kraehenbuehl's densecrf.cpp, addPairwiseGaussian.
-
-    Example:
-        >>> import torch
-        >>> from deeplab_repro.crf.model import position_features
-        >>> position_features(1, 3, 2.0, dtype=torch.float32, device="cpu")
-        tensor([[0.0000, 0.0000],
-                [0.5000, 0.0000],
-                [1.0000, 0.0000]])
-    """
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=dtype, device=device),
-        torch.arange(width, dtype=dtype, device=device),
-        indexing="ij",
-    )
-    return _divided(torch.stack((x, y), dim=-1).reshape(-1, 2), std)
-
-
-def bilateral_features(image: Tensor, xy_std: float, rgb_std: float) -> Tensor:
-    """The features of the bilateral kernel at every pixel: (x, y) / xy_std and (R, G, B) / rgb_std.
-
-    Args:
-        image: RGB images [N, H, W, 3], values 0..255, float32 or float64.
-        xy_std: The standard deviation over positions in pixels.
-        rgb_std: The standard deviation over colours in grey levels.
-
-    Returns:
-        Features [N, H W, 5] of the image's dtype.
-
-    Source:
-        Kraehenbuehl's densecrf.cpp, addPairwiseBilateral.
-
-    Example:
-        >>> import torch
-        >>> from deeplab_repro.crf.model import bilateral_features
-        >>> bilateral_features(torch.full((1, 1, 1, 3), 255.0), xy_std=121, rgb_std=5)
-        tensor([[[ 0.,  0., 51., 51., 51.]]])
-    """
-    count, height, width, _ = image.shape
-    features = image.new_empty(count, height * width, 5)
-    features[..., :2] = position_features(height, width, xy_std, dtype=image.dtype, device=image.device)
-    features[..., 2:] = _divided(image.reshape(count, height * width, 3), rgb_std)
-    return features
 
 
 class Problem(NamedTuple):
@@ -459,32 +260,6 @@ class DenseCRF(nn.Module):
 def numbers_of(weights: Sequence[float] | Tensor) -> Sequence[float]:
     """Kernel weights as the operator takes them."""
     return weights.tolist() if isinstance(weights, Tensor) else weights
-
-
-def symmetrized(compatibility: Tensor | None, like: Tensor) -> Tensor | None:
-    """A compatibility ready for the mean field: a matrix becomes the mean of itself and its transpose.
-
-    Args:
-        compatibility: The energy between labels, [L] or [L, L], or None for Potts.
-        like: The tensor whose dtype and device the result has.
-
-    Returns:
-        The compatibility, or None for None.
-
-    Source:
-        Kraehenbuehl's labelcompatibility.cpp, MatrixCompatibility.
-
-    Example:
-        >>> import torch
-        >>> from deeplab_repro.crf.model import symmetrized
-        >>> symmetrized(torch.tensor([[0, 2], [0, 0]]), torch.zeros(1))
-        tensor([[0., 1.],
-                [1., 0.]])
-    """
-    if compatibility is None:
-        return None
-    compatibility = compatibility.to(like)
-    return compatibility if compatibility.dim() == 1 else (compatibility + compatibility.T) / 2
 
 
 def infer_pruned(

@@ -14,7 +14,7 @@ from deeplab_repro.inspect.recording import Recording, Sample
 if TYPE_CHECKING:
     import torch
 
-    from deeplab_repro.net.graph import Blobs
+    from deeplab_repro.net.blobs import Blobs
     from deeplab_repro.net.network import CaffeNet
     from prototxt_import import NetSpec
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_repro import ops
-from deeplab_repro.crf.model import bilateral_features, position_features
+from deeplab_repro.crf.features import bilateral_features, position_features
 from deeplab_repro.crf.unary import log_probabilities
 from deeplab_repro.layers.base import CaffeLayer, module
 from deeplab_repro.ops.unrolled import iterate

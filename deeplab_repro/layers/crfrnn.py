@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deeplab_repro.crf.model import bilateral_features, position_features
+from deeplab_repro.crf.features import bilateral_features, position_features
 from deeplab_repro.layers.base import CaffeLayer, module
 from deeplab_repro.layers.crf import Kernel
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec

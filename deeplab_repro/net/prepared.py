@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deeplab_repro.layers import CaffeLayer
 from deeplab_repro.layers.base import module_class
+from deeplab_repro.net.blobs import Blobs
 from deeplab_repro.net.fold import Stage, fold, is_affine, is_channel_map, is_sum, values
 from deeplab_repro.net.fused import (
     Activated,
@@ -22,7 +23,7 @@ from deeplab_repro.net.fused import (
     Window,
     choosing_methods,
 )
-from deeplab_repro.net.graph import Blobs, Graph, Step
+from deeplab_repro.net.graph import Graph, Step
 from deeplab_repro.ops import _C
 from prototxt_import import LayerSpec
 

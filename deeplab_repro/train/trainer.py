@@ -18,7 +18,7 @@ from torch import Tensor
 
 from deeplab_repro.data.feeds.feeds import open_feeds
 from deeplab_repro.jobs.ranks import LostRank, Ranks
-from deeplab_repro.net.graph import Blobs
+from deeplab_repro.net.blobs import Blobs
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train import nets
 from deeplab_repro.train.checkpointing import CheckpointedNet

@@ -5,7 +5,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from deeplab_repro import CaffeNet
-from deeplab_repro.net.graph import Blobs
+from deeplab_repro.net.blobs import Blobs
 from prototxt_import import layer, make_net
 
 

@@ -20,7 +20,7 @@ RECORDED = (
 PROGRAM = """
 import sys, numpy as np, torch
 from deeplab_repro import CRFParams, DenseCRF, ops
-from deeplab_repro.crf.model import bilateral_features
+from deeplab_repro.crf.features import bilateral_features
 g = torch.Generator().manual_seed(3)
 image = torch.randint(0, 256, (37, 53, 3), dtype=torch.uint8, generator=g)
 scores = 3 * torch.randn(21, 37, 53, generator=g)

@@ -85,7 +85,7 @@ def test_benchmark_scenes_are_fixed_by_kind_and_seed():
 @pytest.mark.parametrize(("kind", "low", "high"), [("smooth", 0.2, 0.32), ("busy", 1.6, 2.2)])
 def test_benchmark_scenes_fill_the_lattice_as_photographs_do(kind, low, high):
     torch = pytest.importorskip("torch")
-    from deeplab_repro.crf.model import PermutohedralLattice, bilateral_features
+    from deeplab_repro.crf.features import PermutohedralLattice, bilateral_features
 
     shares = []
     for seed in range(3):
