@@ -8,9 +8,7 @@ constructors (or `set_device`), `DenseCRF.map`.
 from __future__ import annotations
 
 import operator
-from enum import IntEnum
-from numbers import Number
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplab_repro import ops
-from deeplab_repro.ops.unrolled import NormalizedFilter, Step, energies, iterate, start, steps
+from deeplab_repro.compat.pydensecrf.arguments import inplace, integer, numbers, typed_view
+from deeplab_repro.compat.pydensecrf.pairwise import (
+    CONST_KERNEL,
+    DIAG_KERNEL,
+    FULL_KERNEL,
+    NO_NORMALIZATION,
+    NORMALIZE_AFTER,
+    NORMALIZE_BEFORE,
+    NORMALIZE_SYMMETRIC,
+    KernelType,
+    NormalizationType,
+    Pairwise,
+)
+from deeplab_repro.compat.pydensecrf.unary import ConstUnary, LogisticUnary, Unary
+from deeplab_repro.ops.unrolled import Step, iterate, start, steps
 
 __all__ = [
     "CONST_KERNEL",
@@ -39,45 +51,6 @@ __all__ = [
 ]
 
 
-class KernelType(IntEnum):
-    """How a kernel's features could be scaled in learning; at inference all are the same.
-
-    Source:
-        pydensecrf's densecrf.pyx, KernelType.
-
-    Example:
-        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
-        >>> dcrf.DIAG_KERNEL == dcrf.KernelType.DIAG_KERNEL
-        True
-    """
-
-    CONST_KERNEL = 0
-    DIAG_KERNEL = 1
-    FULL_KERNEL = 2
-
-
-class NormalizationType(IntEnum):
-    """Where a filter is divided by its filtered ones.
-
-    Source:
-        pydensecrf's densecrf.pyx, NormalizationType.
-
-    Example:
-        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
-        >>> dcrf.NORMALIZE_SYMMETRIC == dcrf.NormalizationType.NORMALIZE_SYMMETRIC
-        True
-    """
-
-    NO_NORMALIZATION = 0
-    NORMALIZE_BEFORE = 1
-    NORMALIZE_AFTER = 2
-    NORMALIZE_SYMMETRIC = 3
-
-
-CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL = KernelType
-NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER, NORMALIZE_SYMMETRIC = NormalizationType
-_NAMES = {0: "no", 1: "before", 2: "after", 3: "symmetric"}
-
 _default_device = torch.device("cpu")
 
 
@@ -93,153 +66,6 @@ def set_device(device: str | torch.device) -> None:
     """
     global _default_device
     _default_device = torch.device(device)
-
-
-def _matrix(name: str, value: Any, dtype: type = np.float32, axes: int = 2) -> NDArray:
-    """A C-contiguous array of that dtype and number of axes; the errors of a typed memory view for another."""
-    if value is None:
-        raise TypeError(f"Argument '{name}' must not be None")
-    if not isinstance(value, np.ndarray):
-        value = np.asarray(memoryview(value))
-    if value.dtype != dtype:
-        raise ValueError(f"Buffer dtype mismatch for '{name}', expected {np.dtype(dtype)} but got {value.dtype}")
-    if value.ndim != axes:
-        raise ValueError(f"Buffer has wrong number of dimensions (expected {axes}, got {value.ndim})")
-    if not value.flags.c_contiguous:
-        raise ValueError(f"'{name}' is not C-contiguous; pass it through numpy.ascontiguousarray")
-    return value
-
-
-def _inplace(name: str, value: Any, shape: tuple[int, int]) -> NDArray:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"Argument '{name}' has incorrect type (expected numpy.ndarray, got {type(value).__name__})")
-    if value.shape != shape or value.dtype != np.float32:
-        raise ValueError(f"Bad shape for {name} (Need float32 {shape}, got {value.dtype} {value.shape})")
-    return value
-
-
-class Unary:
-    """Unary energies for `DenseCRF.setUnary`; the base of `ConstUnary` and `LogisticUnary`.
-
-    Source:
-        pydensecrf's unary.pyx, Unary.
-
-    Example:
-        >>> import numpy as np
-        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
-        >>> isinstance(dcrf.ConstUnary(np.zeros((2, 6), np.float32)), dcrf.Unary)
-        True
-    """
-
-    def energies(self) -> NDArray[np.float32]:
-        """The energies.
-
-        Returns:
-            float32 [L, N].
-        """
-        raise NotImplementedError
-
-
-class ConstUnary(Unary):
-    """Unary energies as they are.
-
-    Args:
-        u: Energies float32 [L, N].
-
-    Raises:
-        ValueError: The energies have another dtype or number of axes.
-
-    Source:
-        pydensecrf's unary.pyx, ConstUnary.
-
-    Example:
-        >>> import numpy as np
-        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
-        >>> dcrf.ConstUnary(np.ones((2, 3), np.float32)).energies().sum()
-        np.float32(6.0)
-    """
-
-    def __init__(self, u: NDArray[np.float32]) -> None:
-        self._energies = _matrix("u", u).copy()
-
-    def energies(self) -> NDArray[np.float32]:
-        """The energies.
-
-        Returns:
-            u, float32 [L, N].
-        """
-        return self._energies
-
-
-class LogisticUnary(Unary):
-    """Unary energies L f of weights and features.
-
-    Args:
-        L: Weights float32 [L, D].
-        f: Features float32 [D, N].
-
-    Raises:
-        ValueError: The shapes do not fit each other, or an argument has another dtype or number of axes.
-
-    Source:
-        pydensecrf's unary.pyx, LogisticUnary.
-
-    Example:
-        >>> import numpy as np
-        >>> import deeplab_repro.compat.pydensecrf.densecrf as dcrf
-        >>> weights, features = np.ones((2, 4), np.float32), np.ones((4, 3), np.float32)
-        >>> dcrf.LogisticUnary(weights, features).energies().shape
-        (2, 3)
-    """
-
-    def __init__(self, L: NDArray[np.float32], f: NDArray[np.float32]) -> None:
-        weights, features = _matrix("L", L), _matrix("f", f)
-        if weights.shape[1] != features.shape[0]:
-            raise ValueError(f"Bad shapes for logistic unary: {weights.shape} times {features.shape}")
-        self._energies = weights @ features
-
-    def energies(self) -> NDArray[np.float32]:
-        """The energies.
-
-        Returns:
-            L f, float32 [L, N].
-        """
-        return self._energies
-
-
-class _Pairwise:
-    """One kernel: its filter, built when first asked for, and its compatibility as an energy."""
-
-    def __init__(self, features: Tensor, compat: Any, kernel: int, normalization: int, labels: int) -> None:
-        # Any integer is taken for a kernel type, as pydensecrf does.
-        operator.index(kernel)
-        number = operator.index(normalization)
-        if number not in _NAMES:
-            raise ValueError(f"normalization must be one of {', '.join(NormalizationType.__members__)}, got {number}")
-        self.features, self.normalization = features, _NAMES[number]
-        self.weight, self.matrix = _compatibility(compat, labels)
-        if self.matrix is not None:
-            self.matrix = self.matrix.to(features.device)
-        self._filter: NormalizedFilter | None = None
-
-    def apply(self, q: Tensor) -> Tensor:
-        """What q [N, L] adds to the energies."""
-        if self._filter is None:
-            self._filter = NormalizedFilter(self.features, self.normalization)
-        return energies(self.weight * self._filter(q), self.matrix)
-
-
-def _compatibility(compat: Any, labels: int) -> tuple[float, Tensor | None]:
-    """(Potts weight, None), or (1, an energy [L] or [L, L], symmetrised)."""
-    if isinstance(compat, Number):
-        return float(cast(float, compat)), None
-    view = np.asarray(memoryview(compat))
-    if view.ndim not in (1, 2):
-        raise ValueError("LabelCompatibility of dimension >2 not meaningful.")
-    matrix = torch.from_numpy(_matrix("compat", view, axes=view.ndim).copy())
-    if list(matrix.shape) != [labels] * matrix.dim():
-        raise ValueError(f"Bad shape for compat (Need {[labels] * matrix.dim()}, got {list(matrix.shape)})")
-    return 1.0, matrix if matrix.dim() == 1 else (matrix + matrix.T) / 2
 
 
 class DenseCRF:
@@ -272,7 +98,7 @@ class DenseCRF:
             raise ValueError(f"DenseCRF needs variables and at least one label, got {nvar} and {nlabels}")
         self._device = torch.device(device) if device is not None else _default_device
         self._unary = torch.zeros(self._nvar, self._nlabels, device=self._device)
-        self._pairwise: list[_Pairwise] = []
+        self._pairwise: list[Pairwise] = []
 
     def setUnary(self, u: Unary) -> None:
         """Set the energies of a `Unary`.
@@ -299,7 +125,7 @@ class DenseCRF:
         """
         if f is not None:
             u = LogisticUnary(u, f).energies()
-        u = _matrix("u", u)
+        u = typed_view("u", u)
         if u.shape != (self._nlabels, self._nvar):
             raise ValueError(f"Bad shape for unary energy (Need {(self._nlabels, self._nvar)}, got {u.shape})")
         self._unary = torch.from_numpy(u.T.copy()).to(self._device)
@@ -322,14 +148,14 @@ class DenseCRF:
         Raises:
             ValueError: An argument has another shape, dtype or layout, or the normalization is unknown.
         """
-        features = _matrix("features", features)
+        features = typed_view("features", features)
         if features.shape[1] != self._nvar:
             raise ValueError(f"Bad shape for pairwise energy (Need (?, {self._nvar}), got {features.shape})")
         self._add(torch.from_numpy(features.T.copy()), compat, kernel, normalization)
 
     def _add(self, features: Tensor, compat: Any, kernel: int, normalization: int) -> None:
         features = features.to(self._device)
-        self._pairwise.append(_Pairwise(features, compat, kernel, normalization, self._nlabels))
+        self._pairwise.append(Pairwise(features, compat, kernel, normalization, self._nlabels))
 
     def inference(self, niter: int) -> NDArray[np.float32]:
         """Run the mean field.
@@ -340,7 +166,7 @@ class DenseCRF:
         Returns:
             Marginals float32 [L, N].
         """
-        niter = _integer(niter)
+        niter = integer(niter)
         kinds = {pair.normalization for pair in self._pairwise}
         if len(kinds) <= 1 and all(pair.matrix is None for pair in self._pairwise):
             q = ops.meanfield(
@@ -383,7 +209,7 @@ class DenseCRF:
             tmp1: Not used.
             tmp2: Not used.
         """
-        Q = _inplace("Q", Q, (self._nlabels, self._nvar))
+        Q = inplace("Q", Q, (self._nlabels, self._nvar))
         Q[...] = _numpy(self._step(Q).after)
 
     def klDivergence(self, Q: NDArray[np.float32]) -> float:
@@ -395,7 +221,7 @@ class DenseCRF:
         Returns:
             The sum in nats, up to the model's log partition function.
         """
-        q, pairwise, _ = self._step(_inplace("Q", Q, (self._nlabels, self._nvar)))
+        q, pairwise, _ = self._step(inplace("Q", Q, (self._nlabels, self._nvar)))
         entropy = q.double() * q.clamp(min=1e-20).double().log()
         return float((entropy + q.double() * (self._unary.double() + pairwise.double())).sum())
 
@@ -470,7 +296,7 @@ class DenseCRF2D(DenseCRF):
         Raises:
             ValueError: The image has another shape, dtype or layout.
         """
-        rgbim = _matrix("rgbim", rgbim, np.uint8, 3)
+        rgbim = typed_view("rgbim", rgbim, np.uint8, 3)
         if rgbim.shape[2] != 3:
             raise ValueError(
                 "addPairwiseBilateral only works for RGB images; for others, `utils.create_pairwise_bilateral` makes "
@@ -480,7 +306,7 @@ class DenseCRF2D(DenseCRF):
             raise ValueError(
                 f"Bad shape for pairwise bilateral (Need (h,w,3)={(self._h, self._w, 3)}, got {rgbim.shape})"
             )
-        stds = torch.tensor(_numbers(srgb, 3))
+        stds = torch.tensor(numbers(srgb, 3))
         colors = torch.from_numpy(rgbim.reshape(-1, 3).astype(np.float32)) / stds
         self._add(torch.cat([self._positions(sxy), colors], 1), compat, kernel, normalization)
 
@@ -488,24 +314,7 @@ class DenseCRF2D(DenseCRF):
         y, x = torch.meshgrid(
             torch.arange(self._h, dtype=torch.float32), torch.arange(self._w, dtype=torch.float32), indexing="ij"
         )
-        return torch.stack([x.flatten(), y.flatten()], 1) / torch.tensor(_numbers(sxy, 2))
-
-
-def _integer(value: Any) -> int:
-    """Numbers are cut to integers, as pydensecrf does; TypeError for anything else."""
-    if not isinstance(value, Number):
-        raise TypeError(f"an integer is required, not {type(value).__name__}")
-    return int(cast(float, value))
-
-
-def _numbers(value: Any, count: int) -> list[float]:
-    """A number repeated, or the first `count` of a sequence; TypeError and IndexError as pydensecrf raises."""
-    if isinstance(value, Number):
-        return [float(cast(float, value))] * count
-    numbers = [value[i] for i in range(count)]
-    if not all(isinstance(number, Number) for number in numbers):
-        raise TypeError(f"must be real number, not {type(value).__name__}")
-    return [float(number) for number in numbers]
+        return torch.stack([x.flatten(), y.flatten()], 1) / torch.tensor(numbers(sxy, 2))
 
 
 def _numpy(q: Tensor) -> NDArray[np.float32]:
