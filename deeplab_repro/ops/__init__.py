@@ -8,12 +8,11 @@ from deeplab_repro.ops.conv import (
     add_bias_,
     atrous_conv2d,
     atrous_conv2d_packed,
-    col2im,
-    im2col,
     pack_weight,
     plan,
     shift_add,
 )
+from deeplab_repro.ops.im2col import col2im, im2col
 from deeplab_repro.ops.lattice import Lattice, lattice_build, lattice_filter, spatial_order
 from deeplab_repro.ops.meanfield import meanfield, meanfield_exact
 from deeplab_repro.ops.unrolled import meanfield_unrolled
