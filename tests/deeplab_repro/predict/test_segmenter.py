@@ -11,7 +11,8 @@ from PIL import Image
 from deeplab_repro.crf.model import CRFParams, DenseCRF
 from deeplab_repro.files import palette
 from deeplab_repro.net.load import load_caffe
-from deeplab_repro.predict.segmenter import Segmenter, find_scores
+from deeplab_repro.predict.blobs import find_scores
+from deeplab_repro.predict.segmenter import Segmenter
 from prototxt_import import read_net
 
 
