@@ -8,6 +8,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+__all__: list[str] = []  # pydensecrf shows none of it
+
 
 def typed_view(name: str, value: Any, dtype: type = np.float32, axes: int = 2) -> NDArray:
     """A C-contiguous array of that dtype and number of axes; the errors of a typed memory view for another."""

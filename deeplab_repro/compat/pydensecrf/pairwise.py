@@ -14,6 +14,8 @@ from torch import Tensor
 from deeplab_repro.compat.pydensecrf.arguments import typed_view
 from deeplab_repro.ops.unrolled import NormalizedFilter, energies
 
+__all__ = ["KernelType", "NormalizationType"]
+
 
 class KernelType(IntEnum):
     """How a kernel's features could be scaled in learning; at inference all are the same.
