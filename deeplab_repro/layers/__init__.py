@@ -10,13 +10,13 @@ from deeplab_repro.layers import (
     crfrnn,
     data,
     enet,
-    hed,
     loss,
     merge,
     norm,
     parsenet,
     pool,
     resize,
+    score,
     segnet,
 )
 from deeplab_repro.layers.base import CaffeLayer, build_module, has_module, module, require_modules
@@ -32,7 +32,6 @@ __all__ = [
     "data",
     "enet",
     "has_module",
-    "hed",
     "loss",
     "merge",
     "module",
@@ -41,5 +40,6 @@ __all__ = [
     "pool",
     "require_modules",
     "resize",
+    "score",
     "segnet",
 ]

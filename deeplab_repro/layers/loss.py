@@ -1,10 +1,7 @@
-"""Softmax, the losses, and what scores or ranks predictions.
-
-Labels are float blobs, cut down to integers as Caffe's casts do."""
+"""The losses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeplab_repro.layers.base import CaffeLayer, module
-from deeplab_repro.layers.hed import balanced_cross_entropy
+from deeplab_repro.layers.base import module
+from deeplab_repro.layers.labels import Labelled
 from deeplab_repro.layers.shares import BatchLayer, Share
 from prototxt_import import LayerSpec, NetSpec, read_mean
 from prototxt_import.paths import named_file
@@ -21,15 +18,6 @@ from prototxt_import.paths import named_file
 FLT_MIN = float(np.finfo(np.float32).tiny)
 MAX_WEIGHT_TEXT = 2**20  # characters of a file that holds one number per class
 LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of the losses that take probabilities
-
-
-def descending(x: Tensor, dim: int, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest values along a dimension and their indices; among equals the larger index comes first."""
-    if count == 1:
-        index = x.shape[dim] - 1 - x.flip(dim).argmax(dim, keepdim=True)
-        return x.gather(dim, index), index
-    values, index = x.flip(dim).sort(stable=True, dim=dim, descending=True)
-    return values.narrow(dim, 0, count), x.shape[dim] - 1 - index.narrow(dim, 0, count)
 
 
 def normalizer(rule: str, weight: Tensor, items: int, share: Share) -> Tensor | int:
@@ -41,39 +29,8 @@ def normalizer(rule: str, weight: Tensor, items: int, share: Share) -> Tensor | 
     return max({"FULL": share.whole(weight.numel()), "BATCH_SIZE": share.whole(items), "NONE": 1}[rule], 1)
 
 
-class _Labelled(BatchLayer):
-    """A layer that compares scores with integer labels."""
-
-    @torch.compiler.disable  # looks at values, which a compiled graph cannot
-    def labels(self, blob: Tensor, count: int, classes: int, ignored: Iterable[int] = ()) -> tuple[Tensor, Tensor]:
-        """The label blob as `count` integers, and which of them are not ignored.
-
-        Raises ValueError where the number of labels differs or one that counts is no class."""
-        label = blob.detach().reshape(-1).to(torch.int64)
-        if label.numel() != count:
-            raise self.fail(f"{label.numel()} labels for {count} predictions")
-        valid = torch.ones_like(label, dtype=torch.bool)
-        for value in ignored:
-            valid &= label != value
-        outside = valid & ((label < 0) | (label >= classes))
-        if bool(outside.any()):
-            bad = int(label[outside][0])
-            raise self.fail(
-                f"label {bad} is neither a class (0 to {classes - 1}) nor ignored; `deeplab doctor` finds the files"
-            )
-        return label, valid
-
-
-@module("Softmax")
-class Softmax(CaffeLayer):
-    """Softmax along an axis."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, self.options.axis)
-
-
 @module("SoftmaxWithLoss")
-class SoftmaxWithLoss(_Labelled):
+class SoftmaxWithLoss(Labelled):
     """-sum of log(max(p[label], FLT_MIN)) over the labels not ignored, divided by Z; a second top holds p.
 
     Z by normalization: FULL all labels, VALID those not ignored, BATCH_SIZE items, NONE 1, each at least 1. WEIGHTED is
@@ -124,7 +81,7 @@ class SoftmaxWithLoss(_Labelled):
 
 
 @module("MultinomialLogisticLoss")
-class MultinomialLogisticLoss(_Labelled):
+class MultinomialLogisticLoss(Labelled):
     """-mean of log(max(p[label], 1e-20)) over the items; the bottom holds probabilities."""
 
     def forward(self, p: Tensor, label: Tensor) -> Tensor:
@@ -135,7 +92,7 @@ class MultinomialLogisticLoss(_Labelled):
 
 
 @module("InfogainLoss")
-class InfogainLoss(_Labelled):
+class InfogainLoss(Labelled):
     """-sum of H[label, j] log(max(p_j, 1e-20)) over positions and classes j; H is the third bottom, or in a file.
 
     Probabilities: one label an item, divided by the items. Scores: p is their softmax along an axis, one label per
@@ -184,7 +141,7 @@ class InfogainLoss(_Labelled):
 
 
 @module("HingeLoss")
-class HingeLoss(_Labelled):
+class HingeLoss(Labelled):
     """One-against-all hinge: max(0, 1 + x), 1 - x for the item's class; summed (L1) or squared (L2), over the items."""
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
@@ -231,7 +188,7 @@ class _RootLoss(torch.autograd.Function):
 class SigmoidCrossEntropyLoss(BatchLayer):
     """Cross entropy of sigmoid(x) and targets in [0, 1], summed over those not ignored, divided as in SoftmaxWithLoss.
 
-    A second top holds sigmoid(x). balanced: HED's loss, over the items (see hed)."""
+    A second top holds sigmoid(x). balanced: HED's loss, over the items."""
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         target = target.detach().reshape(x.shape).to(x.dtype)
@@ -244,6 +201,24 @@ class SigmoidCrossEntropyLoss(BatchLayer):
         value = F.binary_cross_entropy_with_logits(x, target, weight=valid, reduction="sum")
         loss = value / normalizer(self.options.normalization, valid, x.shape[0], self.share)
         return (loss, torch.sigmoid(x)) if len(self.layer.tops) > 1 else loss
+
+
+def balanced_cross_entropy(x: Tensor, target: Tensor) -> Tensor:
+    """The sum over the items of sigmoid cross entropy in which each class weighs as much as the other has positions.
+
+    Of P targets equal to 1 and Q equal to 0 the former count Q / (P + Q), the latter P / (P + Q); NaN where there are
+    neither. Other targets count in none of this, but send back the plain gradient sigmoid(x) - t, as in the fork."""
+    if x.dim() == 1:
+        x, target = x.unsqueeze(1), target.unsqueeze(1)
+    entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none").flatten(1)
+    target = target.flatten(1)
+    ones, zeros = target == 1, target == 0
+    count = ones.sum(1), zeros.sum(1)
+    total = (count[0] + count[1]).to(x.dtype)
+    loss = count[1] / total * entropy.masked_fill(~ones, 0).sum(1)
+    loss = loss + count[0] / total * entropy.masked_fill(~zeros, 0).sum(1)
+    others = entropy.masked_fill(ones | zeros, 0).sum()
+    return loss.sum() + (others - others.detach())
 
 
 @module("ContrastiveLoss")
@@ -275,81 +250,3 @@ class _Distance(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> Tensor:
         (distance,) = ctx.saved_tensors
         return grad / (2 * (distance + 1e-4))
-
-
-@module("ArgMax")
-class ArgMax(CaffeLayer):
-    """Indices (or values, or both) of the top_k largest; ties go to the largest index. Without gradient.
-
-    per_pixel (v1): over the channels, k index planes, then k value planes with out_max_val. axis given: along it,
-    indices, or values with out_max_val. Neither: over each whole item, [N, 1 or 2, top_k]."""
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        o = self.options
-        if o.axis is not None and not o.per_pixel:
-            values, index = descending(x, o.axis % x.dim(), o.top_k)
-            return values if o.out_max_val else index.to(x.dtype)
-        rows = x if o.per_pixel else x.reshape(x.shape[0], 1, -1)
-        values, index = descending(rows, 1 if o.per_pixel else 2, o.top_k)
-        index = index.to(x.dtype)
-        return torch.cat([index, values], 1) if o.out_max_val else index
-
-
-@module("Accuracy")
-class Accuracy(_Labelled):
-    """Share of the labels not ignored that are among the top_k scores; a second top has one value per class.
-
-    ties "LAST": among equal scores the largest index comes first; no label that counts gives 0/0. "MISS": every class
-    of an equal score comes before the label's; none that counts gives 0."""
-
-    @torch.no_grad()
-    def forward(self, scores: Tensor, label: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        o = self.options
-        classes = scores.shape[o.axis]
-        rows = scores.movedim(o.axis, -1).reshape(-1, classes)
-        target, valid = self.labels(label, rows.shape[0], classes, o.ignore_labels)
-        if o.ties == "MISS":
-            # The label's class counts itself among those not below it.
-            found = (rows >= rows.gather(1, target.where(valid, 0).unsqueeze(1))).sum(1) <= o.top_k
-        else:
-            found = (descending(rows, 1, min(o.top_k, classes))[1] == target.unsqueeze(1)).any(1)
-        hit = (found & valid).to(scores.dtype)
-        count = self.share.whole_sum(valid.sum())
-        total = self.share.whole_sum(hit.sum()) / (count.clamp(min=1) if o.ties == "MISS" else count)
-        if len(self.layer.tops) < 2:
-            return total
-        truth = F.one_hot(target.where(valid, 0), classes).to(scores.dtype) * valid.unsqueeze(1)
-        count, hits = self.share.whole_sum(truth.sum(0)), self.share.whole_sum((truth * hit.unsqueeze(1)).sum(0))
-        return total, torch.where(count > 0, hits / count.clamp(min=1), 0)
-
-
-@module("SegAccuracy")
-class SegAccuracy(_Labelled):
-    """Pixel accuracy, mean class recall and mean IoU as three numbers, [1, 1, 1, 3]. Without gradient.
-
-    Recall averages over the classes in the labels, IoU over all classes, an absent one counting 1. Equal scores go to
-    the largest class. With reset: false the confusion matrix grows over the life of the layer."""
-
-    confusion: Tensor | None
-
-    def __init__(self, layer: LayerSpec, spec: NetSpec) -> None:
-        super().__init__(layer, spec)
-        self.register_buffer("confusion", None, persistent=False)
-
-    @torch.no_grad()
-    def forward(self, scores: Tensor, label: Tensor) -> Tensor:
-        classes = scores.shape[1]
-        _, index = descending(scores, 1, 1)
-        target, valid = self.labels(label, index.numel(), classes, self.options.ignore_labels)
-        pairs = target[valid] * classes + index.reshape(-1)[valid]
-        matrix = self.share.whole_sum(torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes))
-        if not self.options.reset:
-            matrix = self.confusion = matrix if self.confusion is None else self.confusion.to(matrix.device) + matrix
-        matrix = matrix.double()
-        hit, truth, found = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
-        union = truth + found - hit
-        accuracy = hit.sum() / matrix.sum().clamp(min=1)
-        recall = torch.where(truth > 0, hit / truth.clamp(min=1), 0).sum() / (truth > 0).sum().clamp(min=1)
-        iou = torch.where(union > 0, hit / union.clamp(min=1), 1).mean()
-        return torch.stack([accuracy, recall, iou]).to(scores.dtype).reshape(1, 1, 1, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeplab_repro.layers.hed import balanced_cross_entropy
+from deeplab_repro.layers.loss import balanced_cross_entropy
 from tests.deeplab_repro.layers.recorded import check_recorded
 
 

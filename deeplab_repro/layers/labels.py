@@ -1,0 +1,35 @@
+"""What losses and scorers share: labels as integers.
+
+Labels are float blobs, cut down to integers as Caffe's casts do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from deeplab_repro.layers.shares import BatchLayer
+
+
+class Labelled(BatchLayer):
+    """A layer that compares scores with integer labels."""
+
+    @torch.compiler.disable  # looks at values, which a compiled graph cannot
+    def labels(self, blob: Tensor, count: int, classes: int, ignored: Iterable[int] = ()) -> tuple[Tensor, Tensor]:
+        """The label blob as `count` integers, and which of them are not ignored.
+
+        Raises ValueError where the number of labels differs or one that counts is no class."""
+        label = blob.detach().reshape(-1).to(torch.int64)
+        if label.numel() != count:
+            raise self.fail(f"{label.numel()} labels for {count} predictions")
+        valid = torch.ones_like(label, dtype=torch.bool)
+        for value in ignored:
+            valid &= label != value
+        outside = valid & ((label < 0) | (label >= classes))
+        if bool(outside.any()):
+            bad = int(label[outside][0])
+            raise self.fail(
+                f"label {bad} is neither a class (0 to {classes - 1}) nor ignored; `deeplab doctor` finds the files"
+            )
+        return label, valid
