@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prototxt_import.errors import complain, nearest
-from prototxt_import.layers.base import count
+from prototxt_import.layers.shapes import count
 from prototxt_import.values import Array, LayerSpec, Shape
 from prototxt_import.wiring import bare_shape, check_sharing, infer, numbered, problem
 

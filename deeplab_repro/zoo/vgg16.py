@@ -12,7 +12,7 @@ import numpy as np
 from deeplab_repro.zoo.multi_layer import FUSIONS, Branches
 from deeplab_repro.zoo.parts import CLASSIFIER_FILLER, HE, IGNORE_LABEL, conv
 from prototxt_import import Filler, LayerSpec, NetSpec, layer, make_net
-from prototxt_import.layers.base import single
+from prototxt_import.layers.messages import single
 
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
 STAGE_DEPTHS = (2, 2, 3, 3, 3)

@@ -13,7 +13,7 @@ import numpy as np
 from prototxt_import.binary.hdf5 import ABSENT, is_hdf5, read_hdf5
 from prototxt_import.binary.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire
 from prototxt_import.errors import complain
-from prototxt_import.layers.base import MAX_AXES, MAX_COUNT
+from prototxt_import.layers.shapes import MAX_AXES, MAX_COUNT
 from prototxt_import.spec import NetSpec, fit
 from prototxt_import.values import Array, Shape
 

@@ -15,6 +15,7 @@ from prototxt_import.layers import (
     pool,
     python,
     resize,
+    score,
     segnet,
 )
 from prototxt_import.layers.base import Context, LayerType, Options, layer_types, lookup, register
@@ -44,5 +45,6 @@ __all__ = [
     "python",
     "register",
     "resize",
+    "score",
     "segnet",
 ]

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, canonical, plain, put, register
+from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.messages import plain, put
+from prototxt_import.layers.shapes import canonical
 from prototxt_import.values import Filler, Shape
 
 _FOUR = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")

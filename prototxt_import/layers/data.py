@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from prototxt_import.layers.base import Context, Options, filler, plain, put, put_filler, register
+from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.messages import filler, plain, put, put_filler
 from prototxt_import.values import Filler, Shape
 
 

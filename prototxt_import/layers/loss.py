@@ -1,45 +1,20 @@
-"""Softmax, the losses, and what scores or ranks predictions."""
+"""The losses."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import (
-    HERE,
-    Context,
-    Options,
-    Reach,
-    across_channels,
-    canonical,
-    count,
-    plain,
-    put,
-    register,
-    spatial,
-)
+from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.labels import ignored, labels_fit, one_label_an_item, put_ignored
+from prototxt_import.layers.messages import plain, put
+from prototxt_import.layers.shapes import canonical, count
 from prototxt_import.values import Shape
 
 # Forks whose SigmoidCrossEntropyLoss reads no loss_param: sum / N, whatever it says.
 _PLAIN_SIGMOID_LOSS = ("v1", "v2", "x2")
 _NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
-
-
-def _labels_fit(bottoms: Sequence[Shape], axis: int) -> None:
-    scores, labels = bottoms[:2]
-    classes = scores[canonical(axis, scores)]
-    if classes < 1 or count(scores) // classes != count(labels):
-        raise ValueError(f"labels {list(labels)} do not give one number per position of scores {list(scores)}")
-
-
-def _one_label_an_item(bottoms: Sequence[Shape], least: int = 2, label: int = 1) -> None:
-    scores = bottoms[0]
-    if len(scores) < least:
-        raise ValueError(f"needs a bottom of at least {least} axes (items first), got {list(scores)}")
-    if label < len(bottoms) and count(bottoms[label]) != scores[0]:
-        raise ValueError(f"labels {list(bottoms[label])} do not give one number for each item of {list(scores)}")
 
 
 def _normalization(source: Any, default: str) -> str:
@@ -48,32 +23,6 @@ def _normalization(source: Any, default: str) -> str:
     if source.HasField("normalize"):
         return "VALID" if source.normalize else "BATCH_SIZE"
     return default
-
-
-def _ignored(source: Any) -> tuple[int, ...]:
-    return (source.ignore_label,) if source.HasField("ignore_label") else ()
-
-
-def _put_ignored(message: Any, group: str, labels: tuple[int, ...]) -> None:
-    if len(labels) > 1:
-        raise ValueError(f"this dialect takes one ignore_label, not {list(labels)}")
-    if labels:
-        getattr(message, group).ignore_label = labels[0]
-
-
-@register("Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",), pointwise=True, decides=True)
-@dataclass(frozen=True)
-class SoftmaxOptions(Options):
-    """The softmax along an axis. Source: Caffe's softmax_layer.cpp."""
-
-    axis: int = 1
-
-    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        canonical(self.axis, bottoms[0])
-        return (bottoms[0],)
-
-    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
-        return across_channels(self.axis)
 
 
 @register(
@@ -115,8 +64,8 @@ class SoftmaxWithLossOptions(Options):
             # There `normalize` alone decides, true unless given.
             rule = "BATCH_SIZE" if source.HasField("normalize") and not source.normalize else "COUNTED"
             weights = plain(source, "class_weighting") if source.weight_by_label_freqs else None
-            return cls(axis, _ignored(source), rule, class_weights=weights)
-        return cls(axis, _ignored(source), _normalization(source, "VALID"))
+            return cls(axis, ignored(source), rule, class_weights=weights)
+        return cls(axis, ignored(source), _normalization(source, "VALID"))
 
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "softmax_param", "axis", self.axis)
@@ -129,7 +78,7 @@ class SoftmaxWithLossOptions(Options):
         if self.class_weights is not None or dialect in ("segnet", "enet"):
             if self.normalization not in ("COUNTED", "BATCH_SIZE"):
                 raise ValueError(f"the {dialect} dialect has no normalization {self.normalization}")
-            _put_ignored(message, "loss_param", self.ignore_labels)
+            put_ignored(message, "loss_param", self.ignore_labels)
             if self.normalization == "BATCH_SIZE":
                 message.loss_param.normalize = False
             return
@@ -143,13 +92,13 @@ class SoftmaxWithLossOptions(Options):
             return
         if self.weight_source:
             raise ValueError("class weights (weight_source) exist in the v1 dialect only")
-        _put_ignored(message, "loss_param", self.ignore_labels)
+        put_ignored(message, "loss_param", self.ignore_labels)
         # Without weights these rules and VALID differ only where every position is ignored (0 / 0 there, 0 here).
         if self.normalization not in ("WEIGHTED", "COUNTED"):
             put(message, "loss_param", "normalization", self.normalization)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _labels_fit(bottoms, self.axis)
+        labels_fit(bottoms, self.axis)
         classes = bottoms[0][canonical(self.axis, bottoms[0])]
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"class_weighting has {len(self.class_weights)} numbers for {classes} classes")
@@ -178,7 +127,7 @@ class EuclideanLossOptions(Options):
             put(message, "euclidean_loss_param", "type", "L2sqrt")
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _one_label_an_item(bottoms, least=1, label=len(bottoms))
+        one_label_an_item(bottoms, least=1, label=len(bottoms))
         if bottoms[0][:1] != bottoms[1][:1] or count(bottoms[0]) != count(bottoms[1]):
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
         return ((),)
@@ -212,7 +161,7 @@ class SigmoidCrossEntropyLossOptions(Options):
             return cls(balanced=True)
         if context.dialect in _PLAIN_SIGMOID_LOSS:
             return cls()
-        return cls(_ignored(message.loss_param), _normalization(message.loss_param, "BATCH_SIZE"))
+        return cls(ignored(message.loss_param), _normalization(message.loss_param, "BATCH_SIZE"))
 
     def emit(self, message: Any, dialect: str) -> None:
         if self.balanced:
@@ -221,12 +170,12 @@ class SigmoidCrossEntropyLossOptions(Options):
             if self != SigmoidCrossEntropyLossOptions():
                 raise ValueError(f"the {dialect} dialect has neither ignore_label nor normalization here")
             return
-        _put_ignored(message, "loss_param", self.ignore_labels)
+        put_ignored(message, "loss_param", self.ignore_labels)
         if self.normalization != "BATCH_SIZE":
             message.loss_param.normalization = message.loss_param.NormalizationMode.Value(self.normalization)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _one_label_an_item(bottoms, least=1, label=len(bottoms))
+        one_label_an_item(bottoms, least=1, label=len(bottoms))
         if count(bottoms[0]) != count(bottoms[1]):
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one size")
         if self.balanced and not bottoms[0]:
@@ -242,7 +191,7 @@ class HingeLossOptions(Options):
     norm: str = "L1"
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _one_label_an_item(bottoms)
+        one_label_an_item(bottoms)
         return ((),)
 
 
@@ -262,7 +211,7 @@ class MultinomialLogisticLossOptions(Options):
     """
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _one_label_an_item(bottoms)
+        one_label_an_item(bottoms)
         return ((),)
 
 
@@ -311,7 +260,7 @@ class InfogainLossOptions(Options):
             return cls(source.source)
         if loss.HasField("normalize"):
             raise ValueError("normalize in loss_param is refused by Caffe here; give normalization")
-        return cls(source.source, source.axis, takes, _ignored(loss), _normalization(loss, "VALID"))
+        return cls(source.source, source.axis, takes, ignored(loss), _normalization(loss, "VALID"))
 
     def rule(self) -> str:
         return self.takes
@@ -328,13 +277,13 @@ class InfogainLossOptions(Options):
             raise ValueError("the v1 dialect's InfogainLoss takes probabilities")
         # Always written: it tells this loss from the older one of the same name.
         message.infogain_loss_param.axis = self.axis
-        _put_ignored(message, "loss_param", self.ignore_labels)
+        put_ignored(message, "loss_param", self.ignore_labels)
         put(message, "loss_param", "normalization", self.normalization)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         scores = bottoms[0]
         if self.softmax_inside(*bottoms[:2]):
-            _labels_fit(bottoms, self.axis)
+            labels_fit(bottoms, self.axis)
             classes = scores[canonical(self.axis, scores)]
         else:
             if not scores or count(bottoms[1]) != scores[0]:
@@ -370,131 +319,5 @@ class ContrastiveLossOptions(Options):
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         if bottoms[0] != bottoms[1]:
             raise ValueError(f"bottoms {list(bottoms[0])} and {list(bottoms[1])} must be of one shape")
-        _one_label_an_item(bottoms, label=2)
+        one_label_an_item(bottoms, label=2)
         return ((),)
-
-
-@register("Accuracy", field="accuracy_param", v1="ACCURACY", v0=("accuracy",), bottoms=(2, 2), tops=(1, 2), scorer=True)
-@dataclass(frozen=True)
-class AccuracyOptions(Options):
-    """Share of positions whose label is among the top_k scores; a second top gives it per class.
-
-    ties "LAST": of equal scores the largest index comes first, and nothing counted gives 0/0. "MISS" (BVLC's since
-    2017): a class of an equal score stands before the label's, and nothing counted gives 0."""
-
-    top_k: int = 1
-    axis: int = 1
-    ignore_labels: tuple[int, ...] = ()
-    ties: str = "LAST"
-
-    def __post_init__(self) -> None:
-        if self.ties not in ("LAST", "MISS"):
-            raise ValueError(f"ties is {self.ties!r}; known are LAST and MISS")
-
-    def rule(self) -> str:
-        return self.ties
-
-    @classmethod
-    def parse(cls, message: Any, context: Context) -> AccuracyOptions:
-        source = message.accuracy_param
-        late = context.asked and context.dialect == "bvlc"
-        return cls(source.top_k, source.axis, _ignored(source), context.rule or ("MISS" if late else "LAST"))
-
-    def emit(self, message: Any, dialect: str) -> None:
-        put(message, "accuracy_param", "top_k", self.top_k)
-        put(message, "accuracy_param", "axis", self.axis)
-        _put_ignored(message, "accuracy_param", self.ignore_labels)
-
-    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        _labels_fit(bottoms, self.axis)
-        classes = bottoms[0][canonical(self.axis, bottoms[0])]
-        return ((), (classes,))[:tops]
-
-
-@register("SegAccuracy", field="seg_accuracy_param", v1="SEG_ACCURACY", bottoms=(2, 2), scorer=True, only_in="forks")
-@dataclass(frozen=True)
-class SegAccuracyOptions(Options):
-    """Pixel accuracy, mean class recall and mean IoU as (1, 1, 1, 3); reset: counted anew at every pass."""
-
-    ignore_labels: tuple[int, ...] = ()
-    reset: bool = True
-
-    @classmethod
-    def parse(cls, message: Any, context: Context) -> SegAccuracyOptions:
-        source = message.seg_accuracy_param
-        return cls(tuple(source.ignore_label), source.reset or context.dialect == "v1")
-
-    def emit(self, message: Any, dialect: str) -> None:
-        message.seg_accuracy_param.ignore_label.extend(self.ignore_labels)
-        if dialect == "v1" and not self.reset:
-            raise ValueError("the v1 dialect always resets its counts")
-        if dialect != "v1":
-            put(message, "seg_accuracy_param", "reset", self.reset)
-
-    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        n, _, h, w = spatial(bottoms[0])
-        if bottoms[1] != (n, 1, h, w):
-            raise ValueError(f"labels must be [{n}, 1, {h}, {w}], got {list(bottoms[1])}")
-        return ((1, 1, 1, 3),)
-
-
-@register("ArgMax", field="argmax_param", v1="ARGMAX", pointwise=True, decides=True)
-@dataclass(frozen=True)
-class ArgMaxOptions(Options):
-    """Indices of the top_k largest (and their values under out_max_val): along `axis`, per pixel over the channels
-    (per_pixel, the v1 fork's rule), or over everything behind axis 0 (axis None)."""
-
-    top_k: int = 1
-    out_max_val: bool = False
-    axis: int | None = None
-    per_pixel: bool = False
-
-    def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}; it must be at least 1")
-
-    @classmethod
-    def parse(cls, message: Any, context: Context) -> ArgMaxOptions:
-        source = message.argmax_param
-        axis = source.axis if source.HasField("axis") else None
-        return cls(source.top_k, source.out_max_val, axis, context.dialect == "v1" and axis is None)
-
-    def emit(self, message: Any, dialect: str) -> None:
-        put(message, "argmax_param", "top_k", self.top_k)
-        put(message, "argmax_param", "out_max_val", self.out_max_val)
-        if dialect == "v1":
-            # Without values the fork's rule is what axis 1 gives elsewhere.
-            if not self.per_pixel and (self.axis != 1 or self.out_max_val):
-                raise ValueError("the v1 dialect ranks the channels of each pixel only")
-        elif self.per_pixel:
-            if self.out_max_val:
-                raise ValueError("indices and values per pixel together exist in the v1 dialect only")
-            message.argmax_param.axis = 1
-        elif self.axis is not None:
-            message.argmax_param.axis = self.axis
-
-    def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
-        shape = bottoms[0]
-        if self.per_pixel:
-            n, c, h, w = spatial(shape)
-            self._fits(c)
-            return ((n, self.top_k * (1 + self.out_max_val), h, w),)
-        if self.axis is None:
-            _one_label_an_item(bottoms, least=1, label=len(bottoms))
-            self._fits(count(shape[1:]))
-            return ((*shape[:1], 1 + self.out_max_val, self.top_k),)
-        axis = canonical(self.axis, shape)
-        self._fits(shape[axis])
-        return ((*shape[:axis], self.top_k, *shape[axis + 1 :]),)
-
-    def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
-        return (HERE, HERE) if self.per_pixel else None if self.axis is None else across_channels(self.axis)
-
-    def per_position(self, flat: bool) -> ArgMaxOptions | None:
-        if self.per_pixel:
-            return self
-        return dataclasses.replace(self, axis=1) if flat or self.axis == 1 else None
-
-    def _fits(self, size: int) -> None:
-        if self.top_k > size:
-            raise ValueError(f"top_k is {self.top_k}, but there are only {size} values to rank")

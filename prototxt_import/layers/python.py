@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from prototxt_import.layers.base import Context, Options, lookup, put, register
+from prototxt_import.layers.base import Context, Options, lookup, register
+from prototxt_import.layers.messages import put
 from prototxt_import.values import Shape
 
 P = TypeVar("P", bound="PythonLayerOptions")

@@ -10,8 +10,10 @@ import numpy as np
 
 from prototxt_import.errors import CaffeFormatError, complain, nearest
 from prototxt_import.layers import Context, layer_types, lookup
-from prototxt_import.layers.base import LayerType, count, plain
+from prototxt_import.layers.base import LayerType
+from prototxt_import.layers.messages import plain
 from prototxt_import.layers.python import python_type
+from prototxt_import.layers.shapes import count
 from prototxt_import.prototxt.families import decided, settled, stated_rules
 from prototxt_import.prototxt.text import MAX_BYTES, Block, parse, scan
 from prototxt_import.prototxt.upgrade import PLAIN_V1, detect, upgraded, v1_names

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from prototxt_import.errors import complain
-from prototxt_import.layers.base import plain
+from prototxt_import.layers.messages import plain
 from prototxt_import.prototxt.text import load, parse, scan
 
 _TYPES = {

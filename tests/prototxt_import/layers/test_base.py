@@ -1,28 +1,13 @@
-"""The table of layer types, and how numbers are read."""
+"""The table of layer types."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from prototxt_import import layer, parse_net
 from prototxt_import.layers import Options, base, layer_types, register
-
-
-def test_numbers_are_the_shortest_with_the_same_single_precision():
-    text = 'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } } }'
-    text += 'layer { name: "p" type: "Power" bottom: "x" top: "y" '
-    text += "power_param { scale: 0.1 shift: 1e-5 power: 0.333333343 } }"
-    assert parse_net(text).layers[1].options == layer("Power", "p", scale=0.1, shift=1e-5, power=0.33333334).options
-
-
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
-def test_shortened_numbers_keep_their_single_precision_bits(value):
-    assert np.float32(base.single(value)) == np.float32(value)
 
 
 def test_own_types_can_be_registered():

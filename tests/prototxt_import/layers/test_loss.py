@@ -1,4 +1,4 @@
-"""Losses, scores and ArgMax."""
+"""Losses."""
 
 from __future__ import annotations
 
@@ -8,25 +8,8 @@ from prototxt_import import parse_net
 from tests.prototxt_import.texts import HEAD
 
 
-@pytest.mark.parametrize(
-    ("type_name", "bottoms", "options", "expected"),
-    [
-        ("ArgMax", [(2, 5, 3, 4)], {"per_pixel": True, "top_k": 2, "out_max_val": True}, (2, 4, 3, 4)),
-        ("ArgMax", [(2, 5, 3, 4)], {"axis": 1, "top_k": 2}, (2, 2, 3, 4)),
-        ("ArgMax", [(2, 5, 3, 4)], {"out_max_val": True, "top_k": 3}, (2, 2, 3)),
-        ("SegAccuracy", [(2, 5, 4, 4), (2, 1, 4, 4)], {}, (1, 1, 1, 3)),
-        ("SoftmaxWithLoss", [(2, 5, 4, 4), (2, 1, 4, 4)], {}, ()),
-    ],
-)
-def test_tops(tops, type_name, bottoms, options, expected):
-    assert tops(type_name, *bottoms, **options) == expected
-
-
-def test_v1_rules_follow_the_dialect():
-    text = 'input: "x" input_dim: 1 input_dim: 4 input_dim: 5 input_dim: 5\n'
-    text += 'layers { name: "a" type: ARGMAX bottom: "x" top: "y" }'
-    assert parse_net(text).layers[0].options.per_pixel
-    assert not parse_net(text, dialect="bvlc").layers[0].options.per_pixel
+def test_the_loss_is_one_number(tops):
+    assert tops("SoftmaxWithLoss", (2, 5, 4, 4), (2, 1, 4, 4)) == ()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from prototxt_import import (
     write_net,
     write_weights,
 )
-from prototxt_import.layers.base import single
+from prototxt_import.layers.messages import single
 
 SIZE = st.integers(1, 3)
 PAIR = st.tuples(SIZE, SIZE)
