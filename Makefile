@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 OUT ?= benchmarks/results
 STAMP := $(VENV)/.installed
 
-.PHONY: build ext demo test quick test-one cpp-test test-instruction-sets lint format readme-tables bench gpu-gate fuzz clean
+.PHONY: build ext demo test quick test-one cpp-test test-instruction-sets lint format tables bench gpu-gate fuzz clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -66,8 +66,9 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	FIX=1 bash tests/tools/clang_format.sh
 
-readme-tables: build
+tables: build
 	$(BIN)/python -m deeplab_repro.verify.readme README.md
+	$(BIN)/python -m tests.tools.supported
 
 RUNS ?= 1000000
 fuzz: $(STAMP)

@@ -1,4 +1,4 @@
-"""The README's tables of published numbers, from the same records as `deeplab verify`: `make readme-tables`."""
+"""The README's tables of published numbers, from the same records as `deeplab verify`: `make tables`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deeplab_repro.verify.answers import Answer, fact_answer, folded, grouped
 from deeplab_repro.verify.lines import summary
 from deeplab_repro.verify.records import CHECKS, PAPERS, Record, read_published
 
-BEGIN = "<!-- published numbers: written by make readme-tables -->"
+BEGIN = "<!-- published numbers: written by make tables -->"
 END = "<!-- end of published numbers -->"
 _HEADS = {
     "here": "checked without data or weights",

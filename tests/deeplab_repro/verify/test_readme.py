@@ -13,7 +13,7 @@ README = ROOT / "README.md"
 
 def test_readme_holds_the_tables_of_the_records():
     text = README.read_text("utf-8")
-    assert updated(text) == text, "run `make readme-tables`"
+    assert updated(text) == text, "run `make tables`"
 
 
 def test_a_changed_number_changes_the_tables():
