@@ -72,17 +72,6 @@ class DenseCRFOptions(Options):
         return (bottoms[0],)
 
 
-@register("DomainTransform", field="domain_transform_param", bottoms=(2, 2), only_in="forks")
-@dataclass(frozen=True)
-class DomainTransformOptions(Options):
-    """Edge-preserving recursive filter of the scores, guided by the second bottom."""
-
-    num_iter: int = 3
-    spatial_sigma: float = 50.0
-    range_sigma: float = 5.0
-    min_weight: float = 0.0
-
-
 def _check_labels(bottoms: Sequence[Shape], per_pixel: bool = False) -> None:
     n, channels, h, w = spatial(bottoms[0])
     labels = spatial(bottoms[1])
