@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prototxt_import.layers.base import Options, register, spatial
+from prototxt_import.layers.base import Options, register
+from prototxt_import.layers.shapes import spatial
 from prototxt_import.values import Shape
 
 
