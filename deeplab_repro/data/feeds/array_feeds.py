@@ -8,29 +8,40 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplab_repro.data.feeds.feed import Opening, feed
 from deeplab_repro.data.feeds.lists import check_same_list, list_digest
 from deeplab_repro.files.arrays import read_mat
 from deeplab_repro.files.lists import read_pairs
 from deeplab_repro.layers.fillers import fill_
-from prototxt_import import LayerSpec, NetSpec
+from prototxt_import import Filler
 from prototxt_import.errors import complain
 from prototxt_import.paths import named_file
 
 
+@feed("HDF5Data")
 class HDF5Feed:
     """Rows of the data sets named like the tops, file after file, wrapping around at the end.
 
     With `shuffle` files and rows come in an order drawn anew for every pass, by a generator of our own: Caffe takes the
     C library's, which differs from machine to machine.
-    Raises CaffeFormatError for missing files, missing data sets, rows that do not agree, and a transform_param."""
 
-    def __init__(self, layer: LayerSpec, spec: NetSpec, seed: int, part: slice) -> None:
-        self._layer, self._spec, self._part = layer, spec, part
-        options = layer.options
-        self._rng = np.random.default_rng(seed)
+    Args:
+        opening: The layer and what it is opened with.
+
+    Raises:
+        CaffeFormatError: A file or data set is missing, or rows do not agree.
+
+    Source:
+        Caffe's hdf5_data_layer.cpp.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self._layer, self._spec, self._part = opening.layer, opening.spec, opening.part
+        options, spec = self._layer.options, self._spec
+        self._rng = np.random.default_rng(opening.seed)
         named = spec.variables.values()
         listed = read_pairs(named_file(options.source, spec.source, named), 1)
         self._list = list_digest(options.source, spec.source, named)
@@ -45,8 +56,8 @@ class HDF5Feed:
 
         try:
             with h5py.File(file, "r") as content:
-                found = {top: content[top] for top in self._layer.tops if top in content}
-                shapes = {top: each.shape for top, each in found.items() if isinstance(each, h5py.Dataset)}
+                members = {top: content[top] for top in self._layer.tops if top in content}
+                shapes = {top: member.shape for top, member in members.items() if isinstance(member, h5py.Dataset)}
         except OSError as error:
             raise self._complain(f"{file}: no HDF5 file that can be read: {error}") from error
         lacking = [top for top in self._layer.tops if top not in shapes]
@@ -93,15 +104,15 @@ class HDF5Feed:
             for index, row in places:
                 if index not in opened:
                     opened[index] = h5py.File(self._files[index], "r")
-                for top, found in rows.items():
-                    found.append(np.asarray(opened[index][top][row], np.float32))
+                for top, values in rows.items():
+                    values.append(np.asarray(opened[index][top][row], np.float32))
         except (OSError, KeyError, ValueError) as error:
             raise self._complain(f"{self._files[index]}: cannot be read any more: {error}") from error
         finally:
             for file in opened.values():
                 file.close()
         try:
-            return {top: torch.from_numpy(np.stack(found)) for top, found in rows.items()}
+            return {top: torch.from_numpy(np.stack(values)) for top, values in rows.items()}
         except ValueError as error:
             raise self._complain(f"rows of different shapes in one batch: {error}") from error
 
@@ -118,13 +129,22 @@ class HDF5Feed:
         """Nothing is held open."""
 
 
+@feed("MemoryData", from_program=True)
 class MemoryFeed:
     """Arrays handed over by a program, in batches, wrapping around.
 
-    arrays: by top; rows [n, ...] with n a multiple of the batch size, as Caffe wants them.
-    Raises ValueError for arrays that are missing or do not fit."""
+    Args:
+        opening: The layer, and `arrays` by top: rows [n, ...] with n a multiple of the batch size, as Caffe wants them.
 
-    def __init__(self, layer: LayerSpec, arrays: Mapping[str, ArrayLike], part: slice) -> None:
+    Raises:
+        ValueError: An array is missing or does not fit.
+
+    Source:
+        Caffe's memory_data_layer.cpp.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        layer, arrays = opening.layer, opening.arrays
         options = layer.options
         size = options.batch_size
         expected = {
@@ -150,7 +170,7 @@ class MemoryFeed:
             raise ValueError(
                 f"layer {layer.name!r} (MemoryData): data and labels differ in number: {sorted(self._count)}"
             )
-        self._size, self._part, self._place = size, part, 0
+        self._size, self._part, self._place = size, opening.part, 0
 
     def next(self) -> dict[str, Tensor]:
         start = self._place
@@ -170,28 +190,42 @@ class MemoryFeed:
         """Nothing is held."""
 
 
+@feed("DummyData")
 class DummyFeed:
-    """Tops filled by fillers: constant ones once, random ones at every pass, drawn from a torch generator."""
+    """Tops filled by fillers: constant ones once, random ones at every pass, drawn from a torch generator.
 
-    def __init__(self, layer: LayerSpec, seed: int, rank: int, world: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+    Args:
+        opening: The layer and what it is opened with.
+
+    Raises:
+        ValueError: The rows of a top do not divide by the number of processes.
+
+    Source:
+        Caffe's dummy_data_layer.cpp.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        layer, world = opening.layer, opening.world
+        self._generator = torch.Generator().manual_seed(opening.seed)
         self._facts = list(zip(layer.tops, layer.options.sizes, layer.options.fillers, strict=True))
         for top, size, _ in self._facts:
             if size and size[0] % world:
                 raise ValueError(
                     f"layer {layer.name!r}: the {size[0]} rows of {top!r} do not divide by {world} processes"
                 )
-        self._rank, self._world = rank, world
-        self._constant = {top: self._fill(size, one) for top, size, one in self._facts if one.type == "constant"}
+        self._rank, self._world = opening.rank, world
+        self._constant = {
+            top: self._fill(size, filler) for top, size, filler in self._facts if filler.type == "constant"
+        }
 
-    def _fill(self, size: tuple[int, ...], filler: Any) -> Tensor:
+    def _fill(self, size: tuple[int, ...], filler: Filler) -> Tensor:
         whole = fill_(torch.empty(size), filler, self._generator)
         return whole.chunk(self._world)[self._rank] if size else whole
 
     def next(self) -> dict[str, Tensor]:
         return {
-            top: self._constant[top] if top in self._constant else self._fill(size, one)
-            for top, size, one in self._facts
+            top: self._constant[top] if top in self._constant else self._fill(size, filler)
+            for top, size, filler in self._facts
         }
 
     def skip(self) -> None:
@@ -207,14 +241,26 @@ class DummyFeed:
         """Nothing is held."""
 
 
+@feed("MatRead")
 class MatFeed:
     """The variable `data` of <prefix><name>_blob_0.mat, batch_size files a pass, wrapping around.
 
-    Names are the list's, without the last `strip` characters; without a list they are iter_0, iter_1, ..."""
+    Names are the list's, without the last `strip` characters; without a list they are iter_0, iter_1, ...
 
-    def __init__(self, layer: LayerSpec, spec: NetSpec, part: slice) -> None:
-        options = layer.options
-        self._layer, self._spec, self._part, self._place = layer, spec, part, 0
+    Args:
+        opening: The layer and what it is opened with.
+
+    Raises:
+        CaffeFormatError: The list is missing.
+        ValueError: The list is empty.
+
+    Source:
+        mat_read_layer.cpp of DeepLab's forks.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self._layer, self._spec, self._part, self._place = opening.layer, opening.spec, opening.part, 0
+        options, spec = self._layer.options, self._spec
         self._names: list[str] = []
         if options.source:
             listed = read_pairs(named_file(options.source, spec.source, spec.variables.values()), 1)
@@ -236,10 +282,10 @@ class MatFeed:
         names = [f"{prefix}{name}_blob_0.mat" for name in self._draw()[self._part]]
         files = [named_file(name, self._spec.source, self._spec.variables.values()) for name in names]
         values = [np.array(read_mat(file), np.float32) for file in files]
-        for file, one in zip(files, values, strict=True):
-            if one.shape != values[0].shape:
+        for file, blob in zip(files, values, strict=True):
+            if blob.shape != values[0].shape:
                 raise complain(
-                    f"{file}: holds {list(one.shape)}, the first of the batch {list(values[0].shape)}",
+                    f"{file}: holds {list(blob.shape)}, the first of the batch {list(values[0].shape)}",
                     source=self._spec.source,
                     layer=self._layer.name,
                 )

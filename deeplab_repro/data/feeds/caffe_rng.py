@@ -14,9 +14,19 @@ _TOP = 0xFFFFFFFF  # the largest output
 
 
 class CaffeRng:
-    """The generator of `caffe_rng_rand`, seeded as std::mt19937 is; a seed counts modulo 2^32.
+    """The generator of `caffe_rng_rand`, seeded as std::mt19937 is.
 
-    Source: src/caffe/common.cpp and util/rng.hpp of the forks; the draws of Boost 1.5x and later."""
+    Args:
+        seed: Counts modulo 2^32.
+
+    Source:
+        src/caffe/common.cpp and util/rng.hpp of the forks; the draws of Boost 1.5x and later.
+
+    Example:
+        >>> from deeplab_repro.data.feeds.caffe_rng import CaffeRng
+        >>> CaffeRng(5489).next()  # the standard's own first output
+        3499211612
+    """
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.MT19937()
@@ -25,16 +35,33 @@ class CaffeRng:
         self._bits.state = state
 
     def next(self) -> int:
-        """The next output, 0 to 2^32 - 1."""
+        """Draw one number.
+
+        Returns:
+            The next output, 0 to 2^32 - 1.
+        """
         return int(self._bits.random_raw())
 
     def draw(self, count: int) -> NDArray[np.uint32]:
-        """The next `count` outputs, uint32 [count]."""
+        """Draw several numbers.
+
+        Args:
+            count: How many.
+
+        Returns:
+            The next outputs, uint32 [count].
+        """
         return self._bits.random_raw(count).astype(np.uint32)
 
     def uniform_int(self, high: int) -> int:
-        """Evenly 0 to `high`, both included, as boost::uniform_int draws it: outputs that would favour some value are
-        drawn again."""
+        """Draw evenly as boost::uniform_int does: outputs that would favour some value are drawn again.
+
+        Args:
+            high: The largest number.
+
+        Returns:
+            A number from 0 to `high`, both included.
+        """
         width = _TOP // (high + 1) + (_TOP % (high + 1) == high)
         while True:
             value = self.next() // width
@@ -42,24 +69,45 @@ class CaffeRng:
                 return value
 
     def shuffle(self, order: NDArray[np.int64]) -> None:
-        """Caffe's shuffle in place: from the last place down, swap with one drawn among itself and those before."""
+        """Caffe's shuffle: from the last place down, swap with one drawn among itself and those before.
+
+        Args:
+            order: int64 [n], shuffled in place.
+        """
         for i in range(len(order) - 1, 0, -1):
             j = self.uniform_int(i)
             order[i], order[j] = order[j], order[i]
 
     def keep_mask(self, count: int, ratio: float) -> NDArray[np.bool_]:
-        """Which of `count` values a Dropout layer of that ratio keeps, bool [count]; one output each, in memory order.
+        """Draw which values a Dropout layer keeps, one output each, in memory order.
 
-        boost::bernoulli_distribution<float>: output and bound are rounded to single precision."""
+        Args:
+            count: How many values there are.
+            ratio: The share that is dropped.
+
+        Returns:
+            Whether each is kept, bool [count].
+
+        Source:
+            boost::bernoulli_distribution<float>: output and bound are rounded to single precision.
+        """
         share = np.float32(1.0 - float(np.float32(ratio)))
         return self.draw(count).astype(np.float32) <= share * np.float32(_TOP)
 
     def state(self) -> dict[str, Any]:
-        """The generator's place, in plain Python numbers; for `restore`."""
+        """The generator's place.
+
+        Returns:
+            Plain Python numbers, for `restore`.
+        """
         inner = self._bits.state["state"]
         return {"key": inner["key"].tolist(), "pos": int(inner["pos"])}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a place that `state` gave."""
+        """Go on from a place.
+
+        Args:
+            state: What `state` gave.
+        """
         inner: Any = {"key": np.array(state["key"], np.uint32), "pos": int(state["pos"])}
         self._bits.state = {"bit_generator": "MT19937", "state": inner}

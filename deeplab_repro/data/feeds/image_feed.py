@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from deeplab_repro.data.feeds.caffe_rng import CaffeRng
+from deeplab_repro.data.feeds.feed import Opening, feed
 from deeplab_repro.data.feeds.items import LoadedImage, LoadJob, LoadOptions, load, load_in_worker
 from deeplab_repro.data.feeds.lists import ListItem, check_same_list, list_digest, read_list
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_mean
@@ -29,9 +30,22 @@ from prototxt_import.wiring import check_shape
 class Planner:
     """The order of a layer's images and its random draws, exactly as the fork of the net makes them.
 
-    process: the process generator, which layers share. The forks differ: v1 draws a fresh transformer seed from it
-    before every batch, the others draw one when the net is built.
-    Source: SEMANTICS 5; the last draw of the others is the seed of Caffe's reading thread, internal_thread.cpp."""
+    The forks differ: v1 draws a fresh transformer seed from the process generator before every batch, the others draw
+    one when the net is built.
+
+    Args:
+        items: The list, in its order.
+        layer: The data layer.
+        spec: Its net.
+        process: The process generator, which layers share.
+
+    Raises:
+        ValueError: rand_skip would skip the whole list.
+
+    Source:
+        image_seg_data_layer.cpp, image_data_layer.cpp and data_transformer.cpp of DeepLab's forks, whose draws were
+        recorded; the last draw of the others is the seed of Caffe's reading thread, internal_thread.cpp.
+    """
 
     def __init__(self, items: list[ListItem], layer: LayerSpec, spec: NetSpec, process: CaffeRng) -> None:
         options, transform = layer.options, layer.options.transform
@@ -75,7 +89,14 @@ class Planner:
             self._seed = self._process.next()
 
     def plan(self, count: int) -> list[LoadJob]:
-        """The next `count` images."""
+        """The next images of the list, and what is drawn for them.
+
+        Args:
+            count: How many.
+
+        Returns:
+            One job an image.
+        """
         if self.one_ahead:
             self._transformer = CaffeRng(self._seed)
         return [self._next_job() for _ in range(count)]
@@ -101,7 +122,11 @@ class Planner:
         rng.shuffle(self._order)
 
     def state(self) -> dict[str, Any]:
-        """The place in the data and in the generators of this layer, cheap to make."""
+        """The place in the data and in the generators of this layer, cheap to make.
+
+        Returns:
+            What `restore` takes; "order" is the array itself, which is never written again.
+        """
         return {
             "order": self._order,
             "place": self._place,
@@ -111,7 +136,11 @@ class Planner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state.
+
+        Args:
+            state: What `state` gave, its order perhaps as a list.
+        """
         self._order = np.array(state["order"], np.int64)
         self._place, self._seed = int(state["place"]), int(state["seed"])
         for rng, was in ((self._shuffler, state["shuffler"]), (self._transformer, state["transformer"])):
@@ -126,27 +155,24 @@ class _Batch:
     loads: list[Future[LoadedImage]] | None
 
 
+@feed("ImageSegData", "ImageData", ahead=True)
 class ImageFeed:
     """Batches of an ImageSegData or ImageData layer, as CPU float32 tensors by top.
 
-    part: of every batch, what this process gets. pool: what reads images ahead, `busy` at once; without one,
-    images are read when they are asked for.
-    Raises CaffeFormatError for options that Caffe refuses too, and for lists that cannot be read."""
+    Args:
+        opening: The layer and what it is opened with.
 
-    def __init__(
-        self,
-        layer: LayerSpec,
-        spec: NetSpec,
-        process: CaffeRng,
-        part: slice,
-        pool: Executor | None = None,
-        busy: int = 0,
-    ) -> None:
-        self._layer, self._spec = layer, spec
+    Raises:
+        CaffeFormatError: An option is one that Caffe refuses too, or the list cannot be read.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self._layer, self._spec = layer, spec = opening.layer, opening.spec
         options = layer.options
-        segmentation = layer.type == "ImageSegData"
-        self._most = 1 if segmentation else options.max_labels
-        label = options.label_type if segmentation else None
+        # ImageSegData says what its labels are; ImageData's are integers.
+        label = getattr(options, "label_type", None)
+        segmentation = label is not None
+        self._most = getattr(options, "max_labels", 1)
         self._check(segmentation)
         self._load_options = LoadOptions(
             (options.new_height, options.new_width) if options.new_height else None,
@@ -162,11 +188,12 @@ class ImageFeed:
         )
         self._list, self._count = list_digest(options.source, spec.source, named), len(items)
         self._or_complain(lambda: self._check_batch(items[0]))
-        self._planner = self._or_complain(lambda: Planner(items, layer, spec, process))
-        self._part = part
-        self._pool = pool
+        self._planner = self._or_complain(lambda: Planner(items, layer, spec, opening.process))
+        self._part = opening.part
+        self._pool = opening.pool
         # Enough in flight that a worker never waits for this process to come round.
-        self._depth = 1 if self._planner.one_ahead else max(2, math.ceil(2 * busy / (part.stop - part.start)))
+        rows = opening.part.stop - opening.part.start
+        self._depth = 1 if self._planner.one_ahead else max(2, math.ceil(2 * opening.busy / rows))
         self._ahead: deque[_Batch] = deque()
         self._writer = _PixelWriter(options, self._mean())
 
@@ -220,7 +247,15 @@ class ImageFeed:
         return mean.reshape(mean.shape[-3:])
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch. Raises ValueError naming list, line and file of an image that cannot be used."""
+        """The next batch.
+
+        Returns:
+            Tensors by top, float32 on the CPU.
+
+        Raises:
+            ValueError: An image cannot be used; the message names list, line and file.
+            RuntimeError: A process that reads images died.
+        """
         try:
             batch = self._take()
             if self._pool is not None:
@@ -284,12 +319,23 @@ class ImageFeed:
         return dict(zip(self._layer.tops, tops, strict=False))
 
     def state(self) -> dict[str, Any]:
-        """What leads to the batch that `next` would give."""
+        """What leads to the batch that `next` would give.
+
+        Returns:
+            What `restore` takes, as plain numbers and lists.
+        """
         state = self._ahead[0].before if self._ahead else self._planner.state()
         return {**state, "order": state["order"].tolist(), "list": self._list}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state, batches read ahead are dropped; ValueError for one of another list."""
+        """Go on from a state; batches read ahead are dropped.
+
+        Args:
+            state: What `state` gave.
+
+        Raises:
+            ValueError: The state is of another list.
+        """
         check_same_list(self._layer.options.source, state, self._list, self._count)
         self.close()
         self._planner.restore(state)
@@ -321,7 +367,16 @@ class _PixelWriter:
         self._levels = levels.astype(np.float32)
 
     def write(self, item: LoadedImage, job: LoadJob, into: NDArray[np.float32]) -> None:
-        """Fill [C, h, w] with one image."""
+        """Fill a place in the batch with one image.
+
+        Args:
+            item: The image.
+            job: Whether it is mirrored, and where it stands.
+            into: float32 [C, h, w], zeros.
+
+        Raises:
+            ValueError: The mean image has another size.
+        """
         planes = cv2.split(item.image)
         if self._mean is not None:
             self._write_with_mean_image(item, job, planes, into)

@@ -17,8 +17,14 @@ from deeplab_repro.files.images import Pixels, read_bgr, read_label_map
 class LoadOptions:
     """What a layer does with each of its images.
 
-    size: (height, width) to resize to as read, or None; crop: (height, width), or None; pads: whether smaller images
-    are padded bottom and right (ImageSegData) or refused; label: where label maps come from, None for no maps."""
+    Args:
+        size: (height, width) in pixels to resize to as read, or None.
+        crop: (height, width) in pixels to cut out, or None.
+        color: Whether images are read as BGR; else as grey.
+        pads: Whether smaller images are padded bottom and right (ImageSegData) or refused.
+        label: Where label maps come from, None for no maps.
+        ignore_label: What fills label maps outside an image, and all of them with "NONE".
+    """
 
     size: tuple[int, int] | None
     crop: tuple[int, int] | None
@@ -32,8 +38,14 @@ class LoadOptions:
 class LoadJob:
     """One image and what was drawn for it.
 
-    label: the label map's file, the integer of the list, or None. where: list file and line, for errors.
-    scale: 1 leaves the size. offsets: outputs of the generator for the crop's row and column, None for the centre."""
+    Args:
+        image: The image's file.
+        label: The label map's file, the integer or integers of the list, or None.
+        where: List and line, for errors.
+        mirror: Whether it is mirrored left to right.
+        scale: A factor on its sides; 1 leaves the size.
+        offsets: Outputs of the generator for the crop's row and column, None for the centre.
+    """
 
     image: Path
     label: Path | int | tuple[int, ...] | None
@@ -47,8 +59,13 @@ class LoadJob:
 class LoadedImage:
     """The part of an image inside its crop window; what lies outside the image is padding, at the bottom and right.
 
-    image: BGR or grey uint8 [h, w(, 3)]; label: uint8 [h, w] or None; window: (height, width) with the padding;
-    real: (height, width) as read; corner: row and column of the window."""
+    Args:
+        image: BGR or grey, uint8 [h, w(, 3)].
+        label: uint8 [h, w] or None.
+        window: (height, width) with the padding.
+        real: (height, width) as read.
+        corner: Row and column of the window.
+    """
 
     image: Pixels
     label: Pixels | None
@@ -58,7 +75,18 @@ class LoadedImage:
 
 
 def load(options: LoadOptions, job: LoadJob) -> LoadedImage:
-    """Read, resize, scale and cut; ValueError naming list file, line and image file for anything that cannot be."""
+    """Read, resize, scale and cut one image.
+
+    Args:
+        options: What the layer does with each.
+        job: The image.
+
+    Returns:
+        The part inside the crop window.
+
+    Raises:
+        ValueError: The image or its label map cannot be read or used; the message names list, line and file.
+    """
     try:
         return _load(options, job)
     except OSError as error:
@@ -68,7 +96,18 @@ def load(options: LoadOptions, job: LoadJob) -> LoadedImage:
 
 
 def load_in_worker(options: LoadOptions, job: LoadJob) -> LoadedImage:
-    """`load` in a process of its own, one of as many as are to be busy."""
+    """`load` in a process of its own, one of as many as are to be busy.
+
+    Args:
+        options: As of `load`.
+        job: As of `load`.
+
+    Returns:
+        As `load`.
+
+    Raises:
+        ValueError: As of `load`.
+    """
     cv2.setNumThreads(1)
     return load(options, job)
 

@@ -14,7 +14,13 @@ from prototxt_import.paths import named_file
 
 @dataclass(frozen=True)
 class ListItem:
-    """One line: image file; label map's file, integer or several, or None; `where` names list and line for errors."""
+    """One line of a list.
+
+    Args:
+        image: The image's file.
+        label: The label map's file, an integer, several of them, or None.
+        where: List and line, for errors.
+    """
 
     image: Path
     label: Path | int | tuple[int, ...] | None
@@ -24,13 +30,25 @@ class ListItem:
 def read_list(
     name: str, source: str, root: str = "", label: str = "PIXEL", trusted: Iterable[str] = (), most: int = 1
 ) -> list[ListItem]:
-    """The entries of the list file that the prototxt `source` names.
+    """Read the list file that a prototxt names.
 
-    root: put before every name as it stands, as Caffe does; relative names are looked up beside the prototxt, else in
-    the current folder. label: what the second column is, PIXEL a label map, IMAGE an integer, NONE nothing. trusted:
-    folders besides that the list may lie in, as for `named_file`.
-    Raises CaffeFormatError for a list that is missing or lies elsewhere, ValueError for one that is empty or has a line
-    without what the label asks for."""
+    Relative names in it are looked up beside the prototxt, else in the current folder.
+
+    Args:
+        name: The list, as the prototxt has it.
+        source: The prototxt.
+        root: Put before every name as it stands, as Caffe does.
+        label: What the second column is: "PIXEL" a label map, "IMAGE" an integer, "NONE" nothing.
+        trusted: Folders besides that the list may lie in, as for `named_file`.
+        most: How many integers a line may have.
+
+    Returns:
+        One item a line.
+
+    Raises:
+        CaffeFormatError: The list is missing or lies elsewhere.
+        ValueError: The list is empty, or a line lacks what the label asks for.
+    """
     file = named_file(name, source, trusted)
     pairs = read_pairs(file, 1 if label == "NONE" else 2)
     base = _base(root + pairs[0][1][0], source)
@@ -52,17 +70,35 @@ def read_list(
 
 
 def list_digest(name: str, source: str, trusted: Iterable[str] = ()) -> str:
-    """What tells the list file that the prototxt `source` names from others: its words, wherever the files lie.
+    """What tells a list file from others: its words, wherever the files lie.
 
-    trusted: as of read_list. Errors as of read_pairs."""
+    Args:
+        name: The list, as the prototxt has it.
+        source: The prototxt.
+        trusted: As of `read_list`.
+
+    Returns:
+        A digest in hexadecimal digits.
+
+    Raises:
+        ValueError: As of `read_pairs`.
+    """
     lines = "\n".join(" ".join(words) for _, words in read_pairs(named_file(name, source, trusted), 1))
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
 
 
 def check_same_list(name: str, state: Mapping[str, Any], digest: str, count: int) -> None:
-    """Raise ValueError naming the list where a data layer's state is of another one.
+    """Make sure that a data layer's state is of its list.
 
-    state: with "order", and "list", the digest, which older ones lack."""
+    Args:
+        name: The list, as the prototxt has it.
+        state: With "order", and "list", the digest, which older ones lack.
+        digest: The list's digest.
+        count: How many lines or rows it has.
+
+    Raises:
+        ValueError: The state is of another list, which the message says with the list's name.
+    """
     if len(state["order"]) != count or state.get("list", digest) != digest:
         raise ValueError(
             f"{name}: is not the list that the saved state is of ({count} entries, that has {len(state['order'])}); "
