@@ -68,3 +68,12 @@ def test_hdf5_models_are_read(tmp_path):
     found = read_weights(tmp_path / "m.caffemodel.h5")
     assert list(found) == ["c"]
     assert [one.shape for one in found["c"]] == [(2, 3), (2,)]
+
+
+def test_differences_beside_the_blobs_are_passed_over(tmp_path):
+    with h5py.File(tmp_path / "m.caffemodel.h5", "w") as file:
+        file["data/c/0"] = np.ones(3, "f4")
+        file["diff/c/0"] = np.zeros(3, "f4")
+    assert {
+        name: [one.tolist() for one in blobs] for name, blobs in read_weights(tmp_path / "m.caffemodel.h5").items()
+    } == {"c": [[1, 1, 1]]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prototxt_import import CaffeFormatError, layer, make_net, schema, write_weights
+from prototxt_import import CaffeFormatError, ParamSpec, layer, make_net, schema, write_weights
 
 
 @pytest.mark.parametrize(("dialect", "hole"), [("v1", 2), ("v2", 2)])
@@ -41,3 +41,20 @@ def test_failed_writing_leaves_nothing_behind(tmp_path):
     with pytest.raises(CaffeFormatError, match="cannot be written"):
         write_weights({}, spec, tmp_path / "no" / "m.caffemodel")
     assert not list(tmp_path.iterdir())
+
+
+def test_hdf5_has_a_group_for_every_layer_and_shared_blobs_under_their_owner(tmp_path):
+    h5py = pytest.importorskip("h5py")
+
+    def inner(name, bottom):
+        return layer("InnerProduct", name, bottom, name, num_output=3, bias_term=False, params=[ParamSpec("w")])
+
+    spec = make_net("n", {"x": (1, 3)}, [inner("a", "x"), layer("ReLU", "r", "a", "a"), inner("b", "a")])
+    weight = np.eye(3, dtype=np.float32)
+    write_weights({"a": [weight], "b": [weight]}, spec, tmp_path / "m.caffemodel.h5")
+    with h5py.File(tmp_path / "m.caffemodel.h5") as file:
+        assert {name: list(group) for name, group in file["data"].items()} == {"a": ["0"], "b": [], "r": []}
+        assert file["data/a/0"].dtype == np.float32
+    write_weights({"a": [weight], "b": [weight]}, spec, tmp_path / "m.caffemodel")
+    net = schema.message("v2", "NetParameter").FromString((tmp_path / "m.caffemodel").read_bytes())
+    assert [len(one.blobs) for one in net.layer] == [1, 0, 1]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from prototxt_import import CaffeFormatError, read_mean, read_weights, schema
-from prototxt_import.binary.weights import read_model
+from prototxt_import import CaffeFormatError, parse_net, read_mean, read_weights, schema
+from prototxt_import.binary.weights import read_model, with_weights
 from prototxt_import.binary.wire import encode_bytes, encode_key, encode_varint
 
 
@@ -152,3 +152,49 @@ def test_hole_and_own_messages_tell_the_dialect_of_a_model(shared_caffe):
     nets = {"v1_largefov_oldformat": "v1", "v2_largefov": "v2"}
     found = {name: read_model(shared_caffe / "nets" / name / "weights.caffemodel").dialect for name in nets}
     assert found == nets
+
+
+@pytest.mark.parametrize(
+    ("type_name", "number", "dialect"),
+    [
+        (b"Interp", 143, "v2"),
+        (b"Interp", 153, "x2"),
+        (b"SegAccuracy", 144, "v2"),
+        (b"DenseCRF", 152, "x2"),
+        (b"ReLU", 123, "bvlc"),
+    ],
+)
+def test_the_number_of_a_forks_own_message_tells_the_dialect(tmp_path, type_name, number, dialect):
+    path = tmp_path / "m.caffemodel"
+    path.write_bytes(field(100, field(1, b"i"), field(2, type_name), field(number, b"")))
+    assert read_model(path).dialect == dialect
+
+
+def test_nested_layers_and_own_types_tell_the_old_dialects(tmp_path):
+    path = tmp_path / "m.caffemodel"
+    path.write_bytes(model(shape(6) + field(5, FLOATS), "v0"))
+    assert read_model(path).dialect == "v0"
+    for content in (
+        field(2, field(4, b"c"), encode_key(5, 0) + encode_varint(41)),
+        field(2, field(4, b"c"), encode_key(5, 0) + encode_varint(4), field(10, encode_key(17, 0), encode_varint(12))),
+    ):
+        path.write_bytes(content)
+        assert read_model(path).dialect == "v1"
+
+
+def test_legacy_blobs_fit_shapes_of_fewer_axes_from_the_right():
+    text = (
+        'input: "x" input_shape { dim: 1 dim: 3 } layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" '
+        "inner_product_param { num_output: 2 } }"
+    )
+    weight, bias = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3), np.ones((1, 1, 1, 2), np.float32)
+    found = with_weights(parse_net(text), {"fc": [weight, bias]}, "m").weights["fc"]
+    assert [one.shape for one in found] == [(2, 3), (2,)]
+    with pytest.raises(CaffeFormatError, match="do not belong together"):
+        with_weights(parse_net(text), {"fc": [weight, bias.reshape(1, 1, 2, 1)]}, "m")
+
+
+def test_blobs_for_a_layer_that_has_none_are_refused():
+    text = 'input: "x" input_shape { dim: 1 dim: 3 } layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    with pytest.raises(CaffeFormatError, match=r"layer 'r' \(ReLU\): has 0 blobs; m holds 2 for it"):
+        with_weights(parse_net(text), {"r": [np.ones(1), np.ones(1)]}, "m")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prototxt_import import parse_net, read_net
+from prototxt_import.prototxt.upgrade import v0_names, v1_names
 from tests.prototxt_import.texts import HEAD, conv, refusal
 
 UPGRADES = [
@@ -47,3 +48,59 @@ def test_hole_is_accepted_in_second_format_text_and_conflicts_are_refused():
 def test_v1_types_may_be_numbers():
     spec = parse_net(HEAD + 'layers { type: 18 name: "r" bottom: "x" top: "y" }')
     assert spec.layers[0].type == "ReLU"
+
+
+V0_TYPES = (
+    "accuracy bnll concat conv data dropout euclidean_loss flatten hdf5_data hdf5_output im2col images infogain_loss "
+    "innerproduct lrn multinomial_logistic_loss pool relu sigmoid softmax softmax_loss split tanh window_data"
+)
+
+
+def test_v0_knows_these_types_by_lower_case_names():
+    assert sorted(v0_names()) == V0_TYPES.split()
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "IMAGE_SEG_DATA",
+        "SEG_ACCURACY",
+        "INTERP",
+        "PADDING",
+        "MAT_WRITE",
+        "MAT_READ",
+        "UNIQUE_LABEL",
+        "BIAS_CHANNEL",
+        "DENSE_CRF",
+    ],
+)
+def test_the_forks_own_v1_types_have_v2_names(old):
+    """Caffe's own upgrade has no entry for them."""
+    assert v1_names()[old].lower() == old.replace("_", "").lower()
+
+
+V0 = 'input: "x" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9\n'
+
+
+def v0(inner, bottom="x", top="y"):
+    return f'layers {{ layer {{ {inner} }} bottom: "{bottom}" top: "{top}" }}\n'
+
+
+def test_v0_padding_goes_into_its_reader():
+    text = V0 + v0('name: "p" type: "padding" pad: 2', top="p")
+    spec = parse_net(text + v0('name: "c" type: "conv" num_output: 1 kernelsize: 5', "p"))
+    (only,) = spec.layers
+    assert (only.bottoms, only.options.pad, spec.blobs["y"]) == (("x",), (2, 2), (1, 1, 9, 9))
+    assert "reads padding layer 'p'; only conv and pool can" in refusal(text + v0('name: "r" type: "relu"', "p"))
+
+
+def test_v0_unknown_types_are_refused_and_fields_of_other_types_dropped():
+    assert "layer 'r': unknown V0 type 'RELU'" in refusal(V0 + v0('name: "r" type: "RELU"'))
+    assert parse_net(V0 + v0('name: "r" type: "relu" num_output: 3')).layers[0].type == "ReLU"
+
+
+def test_old_axes_of_concat_and_slice_count_like_the_new():
+    text = 'layers { name: "s" type: SLICE bottom: "x" top: "a" top: "b" slice_param { slice_dim: 2 slice_point: 4 } }'
+    text += 'layers { name: "c" type: CONCAT bottom: "a" bottom: "b" top: "y" concat_param { concat_dim: 2 } }'
+    assert parse_net(HEAD + text).blobs["y"] == (1, 3, 9, 11)
+    assert [one.options.axis for one in parse_net(HEAD + text).layers] == [2, 2]
