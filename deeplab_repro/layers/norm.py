@@ -60,7 +60,11 @@ class BatchNorm(_Broadcast):
         # With a momentum of 1 the running statistics are the batch's, the variance unbiased as Caffe keeps it: one
         # pass over x for both uses.
         mean, variance = (blob.new_zeros(blob.shape) for blob in (self.mean, self.variance))
-        y = F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=self.options.eps)
+        if x.numel() == mean.numel():
+            # One value a channel is its own mean: torch refuses it, Caffe keeps the variance 0 as it is.
+            mean, y = x.detach().reshape(mean.shape), x - x
+        else:
+            y = F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=self.options.eps)
         fraction = self.options.moving_average_fraction
         with torch.no_grad():
             self.mean.mul_(fraction).add_(mean)
