@@ -42,3 +42,51 @@ def test_adaptive_bias_lets_each_listed_label_win_its_portion(run, rng):
 def test_adaptive_bias_leaves_an_item_without_labels_alone(run, rng):
     scores = torch.randn(1, 3, 4, 4, generator=rng)
     assert torch.equal(run("AdaptiveBiasChannel", scores, torch.full((1, 2, 1, 1), -1.0)), scores)
+
+
+CRF = {"max_iter": 3, "pos_xy_stds": (3.0,), "pos_weights": (3.0,), "bi_xy_stds": (20.0,), "bi_rgb_stds": (13.0,),
+       "bi_weights": (4.0,)}  # fmt: skip
+
+
+def field(rng, items=1, size=(8, 9)):
+    """Scores, sizes that cover them, and a mean-free image."""
+    scores = torch.randn(items, 4, *size, generator=rng)
+    return (
+        scores,
+        torch.tensor([size] * items).float().reshape(items, 1, 1, 2),
+        40 * torch.randn(items, 3, *size, generator=rng),
+    )
+
+
+def test_every_item_is_filtered_with_its_own_image(run, rng):
+    """The forks filter all items with the colours of the first."""
+    scores, dims, image = field(rng, 2)
+    both = run("DenseCRF", scores, dims, image, **CRF)
+    for i in range(2):
+        torch.testing.assert_close(both[i : i + 1], run("DenseCRF", scores[i:][:1], dims[:1], image[i:][:1], **CRF))
+
+
+@pytest.mark.parametrize(("real", "used"), [((5, 7), (5, 7)), ((20, 6), (8, 6)), ((8, 9), (8, 9)), ((30, 9), (8, 9))])
+def test_only_the_real_size_is_filtered_and_the_rest_is_zero(run, rng, real, used):
+    scores, _, image = field(rng)
+    top = run("DenseCRF", scores, torch.tensor(real).float().reshape(1, 1, 1, 2), image, **CRF)
+    rows, columns = used
+    part = slice(None), slice(None), slice(rows), slice(columns)
+    cropped = run("DenseCRF", scores[part], torch.tensor(used).float().reshape(1, 1, 1, 2), image[part], **CRF)
+    assert torch.equal(top[part], cropped)
+    assert not top[..., rows:, :].any()
+    assert not top[..., columns:].any()
+
+
+def test_no_gradient_passes_the_mean_field_layer(run, rng):
+    scores, dims, image = field(rng)
+    assert not run("DenseCRF", scores.requires_grad_(), dims, image.requires_grad_(), **CRF).requires_grad
+
+
+def test_unary_of_v1_and_v2_give_the_same_marginals(run, rng):
+    scores, dims, image = field(rng)
+    v1, v2 = (run("DenseCRF", scores, dims, image, unary=unary, **CRF) for unary in ("softmax", "score"))
+    torch.testing.assert_close(v1, v2)
+    torch.testing.assert_close(run("DenseCRF", scores, dims, image, **{**CRF, "max_iter": 0}), scores.softmax(1))
+    logs = run("DenseCRF", 100 * scores, dims, image, output_probability=False, **CRF)
+    assert logs.min() == torch.tensor(torch.finfo(torch.float32).tiny).log()

@@ -50,6 +50,17 @@ def test_bilinear_kernel_upsamples():
         filled((2, 1, 4, 3), type="bilinear")
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 16])
+def test_bilinear_kernel_follows_its_formula(size):
+    factor = math.ceil(size / 2)
+    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
+    blob = filled((2, 3, size, size), type="bilinear")
+    for y in range(size):
+        for x in range(size):
+            want = (1 - abs(x / factor - centre)) * (1 - abs(y / factor - centre))
+            assert blob[:, :, y, x].unique().tolist() == [pytest.approx(want, abs=1e-6)]
+
+
 def test_same_generator_same_numbers_and_unknown_type_is_named():
     assert torch.equal(filled(type="gaussian"), filled(type="gaussian"))
     with pytest.raises(ValueError, match="filler type 'magic' is unknown"):

@@ -8,6 +8,8 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from deeplab_repro.layers.loss import FLT_MIN
+from deeplab_repro.net.network import CaffeNet
+from prototxt_import import parse_net
 
 
 def scores_and_labels(rng, ignored: int = 255):
@@ -150,3 +152,80 @@ def test_weight_file_outside_the_folder_of_a_net_that_was_read_is_refused(tmp_pa
         net.write_text(text % name)
         with pytest.raises(ValueError, match=r"layer 'loss' .*lies outside the folder"):
             load_caffe(net)
+
+
+def test_without_ignored_labels_full_is_valid(run, rng):
+    scores, label = scores_and_labels(rng, ignored=0)
+    full, valid = (run("SoftmaxWithLoss", scores, label, normalization=rule) for rule in ("FULL", "VALID"))
+    torch.testing.assert_close(full, valid)
+
+
+def test_second_top_of_softmax_loss_holds_the_probabilities(run, rng):
+    """The v2 fork cannot build such a layer; BVLC's can."""
+    scores, label = scores_and_labels(rng)
+    _, p = run("SoftmaxWithLoss", scores, label, tops=2, ignore_labels=(255,))
+    torch.testing.assert_close(p, scores.softmax(1))
+
+
+@pytest.mark.parametrize("rule", ["VALID", "WEIGHTED"])
+def test_ignored_pixels_get_no_gradient_whatever_the_mask_was_before(run, rng, rule):
+    """The v1 fork leaves what an earlier pass had put there."""
+    scores, label = scores_and_labels(rng)
+    scores.requires_grad_()
+    for ignored in (label, label.roll(1, 2)):
+        scores.grad = None
+        run("SoftmaxWithLoss", scores, ignored, ignore_labels=(255,), normalization=rule).backward()
+        at = (ignored == 255).expand_as(scores)
+        assert not scores.grad[at].any()
+        assert scores.grad[~at].all()
+
+
+def test_labels_take_no_gradient(run, rng):
+    """Caffe's v2 fork aborts where one is asked for, v1 leaves it out."""
+    scores, label = scores_and_labels(rng)
+    label.requires_grad_()
+    run("SoftmaxWithLoss", scores.requires_grad_(), label, ignore_labels=(255,)).backward()
+    assert label.grad is None
+
+
+def test_confusion_of_reset_false_grows_over_the_passes():
+    text = """input: "x" input_dim: [1, 2, 1, 2] input: "l" input_dim: [1, 1, 1, 2]
+layer { name: "a" type: "SegAccuracy" bottom: "x" bottom: "l" top: "a" seg_accuracy_param { %s } }"""
+    x = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+    right, wrong = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2), torch.tensor([1.0, 1.0]).reshape(1, 1, 1, 2)
+    for fields, second in (("reset: false", 0.75), ("", 0.5)):
+        net = CaffeNet(parse_net(text % fields))
+        assert net(x=x, l=right)["a"].flatten()[0] == 1
+        assert net(x=x, l=wrong)["a"].flatten()[0] == second
+
+
+def test_seg_accuracy_ignores_several_labels(run):
+    scores, label = torch.zeros(1, 3, 1, 3), torch.tensor([2.0, 255.0, 0.0]).reshape(1, 1, 1, 3)
+    assert run("SegAccuracy", scores, label, ignore_labels=(255, 0)).flatten()[0] == 1
+
+
+def test_hinge_loss_of_both_norms(run):
+    x = torch.tensor([[0.5, -2.0, 2.0], [0.0, 1.0, -0.5]])
+    label = torch.tensor([0.0, 1.0])
+    # 1 + x for the other classes, 1 - x for the label's: 0.5, -1, 3 and 1, 0, 0.5.
+    assert run("HingeLoss", x, label).item() == pytest.approx((0.5 + 3 + 1 + 0.5) / 2)
+    assert run("HingeLoss", x, label, norm="L2").item() == pytest.approx((0.25 + 9 + 1 + 0.25) / 2)
+
+
+@pytest.mark.parametrize(("legacy", "apart"), [(False, (1.5 - 1) ** 2), (True, 1.5 - 1)])
+def test_contrastive_loss_of_pairs_apart(run, legacy, apart):
+    a, b = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0], [2.0, 2.0]])
+    similar = torch.tensor([1.0, 0.0, 0.0])
+    got = run("ContrastiveLoss", a, b, similar, margin=1.5, legacy_version=legacy)
+    assert got.item() == pytest.approx((25 + apart) / 6)
+    x = b.clone().requires_grad_()
+    run("ContrastiveLoss", a, x, similar, margin=1.5, legacy_version=legacy).backward()
+    slope = 1 / 3 if legacy else 0.5 / 3 / (1 + 1e-4)
+    assert x.grad.tolist()[1] == pytest.approx([0, -slope])
+
+
+def test_v1_contrastive_loss_is_the_legacy_one():
+    text = "".join(f'input: "{name}" input_dim: [1, 2, 1, 1] ' for name in "ab") + 'input: "s" input_dim: [1, 1, 1, 1]'
+    text += ' layers { name: "l" type: CONTRASTIVE_LOSS bottom: "a" bottom: "b" bottom: "s" top: "l" }'
+    assert parse_net(text, dialect="v1").layers[0].options.legacy_version
+    assert not parse_net(text, dialect="bvlc").layers[0].options.legacy_version

@@ -86,3 +86,24 @@ def test_global_pooling_covers_the_map(run, rng):
 def test_stochastic_pooling_is_refused(run):
     with pytest.raises(ValueError, match=r"layer 'it' \(Pooling\): STOCHASTIC"):
         run("Pooling", torch.zeros(1, 1, 4, 4), method="STOCHASTIC", kernel=(2, 2))
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize("size", [(13, 17), (9, 8), (16, 12)])
+def test_pyramid_joins_poolings_of_two_to_the_level_bins(run, rng, pool, size):
+    x = torch.randn(1, 1, *size, generator=rng, dtype=torch.float64)
+    levels = []
+    for bins in (1, 2, 4):
+        kernel = [math.ceil(side / bins) for side in size]
+        pad = [(k * bins - side + 1) // 2 for k, side in zip(kernel, size, strict=True)]
+        levels.append(caffe_pool(x[0, 0].numpy(), pool, kernel, kernel, pad)[0].ravel())
+    got = run("SPP", x, pyramid_height=3, pool=pool)
+    assert got.shape == (1, 21)
+    np.testing.assert_allclose(got[0], np.concatenate(levels), rtol=1e-12)
+
+
+def test_pyramid_of_one_level_keeps_four_axes_and_small_maps_are_refused(run, rng):
+    x = torch.randn(2, 3, 5, 4, generator=rng)
+    assert torch.equal(run("SPP", x, pyramid_height=1), x.amax((2, 3), keepdim=True))
+    with pytest.raises(ValueError, match=r"'it' \(SPP\): pad .* must be smaller than kernel"):
+        run("SPP", x, pyramid_height=4)

@@ -111,3 +111,27 @@ def test_a_net_of_absurdly_many_parameters_is_refused_before_memory_is_taken():
     with pytest.raises(ValueError, match="max_parameters allows 19"):
         CaffeNet(small, max_parameters=19)
     assert CaffeNet(small, max_parameters=20).params["small"][0].shape == (2, 9)
+
+
+def test_a_loss_without_a_top_counts_and_is_no_output(feed):
+    spec = small_spec()
+    net = CaffeNet(spec)
+    assert spec.layer("loss").tops == ()
+    assert spec.outputs == ("size",)
+    blobs = net(**feed, blobs="all", masks={"drop": torch.ones(1, 4, 6, 7)})
+    entropy = torch.nn.functional.cross_entropy(blobs["b"], feed["label"][:, 0].long())
+    torch.testing.assert_close(blobs.loss, 0.5 * entropy + 2.0 * blobs["size"])
+
+
+def test_force_backward_gives_frozen_blobs_and_inputs_a_gradient(feed):
+    spec = small_spec()
+    still = [replace(one, params=tuple(ParamSpec(lr_mult=0) for _ in one.params)) for one in spec.layers]
+    for forced in (False, True):
+        net = CaffeNet(make_net("frozen", dict(spec.inputs), still, "TRAIN", force_backward=forced))
+        fed = {**feed, "data": feed["data"].clone().requires_grad_(forced)}
+        loss = net(**fed).loss
+        assert loss.requires_grad == forced
+        if forced:
+            loss.backward()
+            assert net.params["a"][0].grad.any()
+            assert fed["data"].grad.any()
