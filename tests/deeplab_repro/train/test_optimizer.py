@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.optimizer import Optimizer
-from prototxt_import import parse_net, read_solver
+from prototxt_import import SolverState, parse_net, read_solver
 
 NET = """input: "x" input_shape { dim: 1 dim: 2 }
 layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" param { lr_mult: %s decay_mult: %s }
@@ -87,3 +88,15 @@ layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { use
     assert all(blob.grad is None for blob in net.params["bn"])
     optimizer(tmp_path, "weight_decay: 0.25", net).step(0)
     assert [blob.detach().unique().tolist() for blob in net.params["bn"]] == [[1.5], [3.0], [0.75]]
+
+
+def test_the_step_of_the_rate_is_restored(tmp_path):
+    net = CaffeNet(parse_net(NET % ("1", "1"), phase="TRAIN"))
+    (tmp_path / "m.prototxt").write_text(
+        'base_lr: 1 lr_policy: "multistep" gamma: 0.5 stepvalue: [2, 4, 6] max_iter: 9'
+    )
+    later = Optimizer(net, read_solver(tmp_path / "m.prototxt"))
+    later.restore(SolverState(5, "a", 2, (np.ones((1, 1, 1, 2), np.float32),)))
+    assert later.schedule.rate(5) == 0.25
+    assert later.schedule.rate(6) == 0.125
+    assert later.history()[0].tolist() == [[1, 1]]

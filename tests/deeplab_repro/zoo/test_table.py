@@ -60,6 +60,33 @@ def test_map_sizes(name, phase, side, scores, end):
         assert net.blobs["label_shrink"][2:] == (scores, scores)
 
 
+def test_largefov_trains_all_of_its_32_blobs():
+    net = zoo.spec("deeplab_largefov")
+    assert sum(map(len, net.param_shapes.values())) == 32
+    assert all(param.lr_mult > 0 for layer in net.layers for param in layer.params)
+    assert parameter_count(net) == 20_505_429
+
+
+def test_largefov_of_306_gives_313_and_does_not_train():
+    net = zoo.spec("deeplab_largefov", size=(306, 306))
+    assert (zoo.map_size(net), net.blobs[net.outputs[0]]) == ((40, 40), (1, 21, 313, 313))
+    with pytest.raises(CaffeFormatError, match=r"labels \[1, 1, 39, 39\] do not give one number per position"):
+        zoo.spec("deeplab_largefov", phase="TRAIN", size=(306, 306))
+
+
+@pytest.mark.parametrize(("phase", "extra"), [("TRAIN", 1), ("TEST", 3)])
+def test_first_release_takes_sides_of_8k_plus_2(phase, extra):
+    for k in (33, 38, 64):
+        net = zoo.spec("deeplab", phase=phase, size=(8 * k + 2, 8 * k + 2))
+        assert zoo.map_size(net) == (k + extra, k + extra)
+
+
+def test_scales_of_513_meet_on_one_grid():
+    net = zoo.spec("deeplab_resnet101", size=(513, 513))
+    sizes = [net.blobs[name][-1] for name in ("res5c", "res5c_res075", "res5c_res05", "fc_fusion", "fc1_interp")]
+    assert sizes == [65, 49, 33, 65, 513]
+
+
 def test_default_sizes_are_the_papers():
     assert zoo.spec("deeplab", phase="TRAIN").inputs["data"] == (1, 3, 306, 306)
     assert zoo.spec("deeplab_7x7").inputs["data"] == (1, 3, 514, 514)

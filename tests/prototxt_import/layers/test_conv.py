@@ -12,6 +12,7 @@ from prototxt_import import parse_net
     [
         ("Convolution", [(2, 4, 9, 7)], {"num_output": 6, "kernel": 3, "dilation": 2, "stride": 2}, (2, 6, 3, 2)),
         ("Deconvolution", [(2, 4, 5, 5)], {"num_output": 4, "kernel": 4, "stride": 2, "pad": 1}, (2, 4, 10, 10)),
+        ("Deconvolution", [(1, 4, 5, 5)], {"num_output": 4, "kernel": 3, "stride": 2, "dilation": 2}, (1, 4, 13, 13)),
         ("InnerProduct", [(2, 3, 4, 5)], {"num_output": 7}, (2, 7)),
         ("InnerProduct", [(2, 3, 4, 5)], {"num_output": 7, "axis": 2}, (2, 3, 7)),
     ],

@@ -51,3 +51,14 @@ def test_padding_adds_or_crops_both_axes(tops):
     assert tops("Padding", (1, 2, 5, 6), pad_beg=1, pad_end=2) == (1, 2, 8, 9)
     with pytest.raises(ValueError, match="must not differ in sign"):
         tops("Padding", (1, 2, 5, 6), pad_beg=-1, pad_end=2)
+
+
+def test_interp_pads_only_crop():
+    with pytest.raises(ValueError, match="pad_beg 1 and pad_end 0 may only crop"):
+        interp("zoom_factor: 2 pad_beg: 1")
+
+
+def test_shrunk_labels_of_the_first_release_meet_its_scores(tops):
+    assert tops("Interp", (1, 1, 306, 306), shrink_factor=8, pad_beg=-1) == (1, 1, 39, 39)
+    assert tops("Interp", (1, 1, 306, 306), shrink_factor=8) == (1, 1, 39, 39)
+    assert tops("Interp", (1, 1, 321, 321), shrink_factor=8) == (1, 1, 41, 41)
