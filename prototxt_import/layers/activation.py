@@ -14,7 +14,7 @@ from prototxt_import.values import Filler, Shape
 _QUARTER = Filler(value=0.25)
 
 
-@register("ReLU", field="relu_param", v1="RELU", v0=("relu",), pointwise=True)
+@register("ReLU", field="relu_param", v1="RELU", v0=("relu",), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class ReLUOptions(Options):
     """max(0, x) + negative_slope min(0, x). Source: Caffe's relu_layer.cpp."""
@@ -22,7 +22,7 @@ class ReLUOptions(Options):
     negative_slope: float = 0.0
 
 
-@register("PReLU", field="prelu_param", pointwise=True)
+@register("PReLU", field="prelu_param", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class PReLUOptions(Options):
     """One learned slope per channel, shape (C,), or a single one of shape (1,)."""
@@ -47,7 +47,7 @@ class PReLUOptions(Options):
         return ((1,) if self.channel_shared else (bottoms[0][canonical(1, bottoms[0])],),)
 
 
-@register("ELU", field="elu_param", pointwise=True)
+@register("ELU", field="elu_param", pointwise=True, late=True)
 @dataclass(frozen=True)
 class ELUOptions(Options):
     """x where positive, else alpha (exp x - 1). Source: Caffe's elu_layer.cpp."""
@@ -55,7 +55,7 @@ class ELUOptions(Options):
     alpha: float = 1.0
 
 
-@register("Sigmoid", v1="SIGMOID", v0=("sigmoid",), pointwise=True)
+@register("Sigmoid", v1="SIGMOID", v0=("sigmoid",), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class SigmoidOptions(Options):
     """1 / (1 + exp -x); no options. Source: Caffe's sigmoid_layer.cpp."""
@@ -63,7 +63,7 @@ class SigmoidOptions(Options):
     pass
 
 
-@register("TanH", v1="TANH", v0=("tanh",), pointwise=True)
+@register("TanH", v1="TANH", v0=("tanh",), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class TanHOptions(Options):
     """tanh x; no options. Source: Caffe's tanh_layer.cpp."""
@@ -71,7 +71,7 @@ class TanHOptions(Options):
     pass
 
 
-@register("AbsVal", v1="ABSVAL", pointwise=True)
+@register("AbsVal", v1="ABSVAL", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class AbsValOptions(Options):
     """|x|; no options. Source: Caffe's absval_layer.cpp."""
@@ -79,7 +79,7 @@ class AbsValOptions(Options):
     pass
 
 
-@register("BNLL", v1="BNLL", v0=("bnll",), pointwise=True)
+@register("BNLL", v1="BNLL", v0=("bnll",), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class BNLLOptions(Options):
     """log(1 + exp x); no options. Source: Caffe's bnll_layer.cpp."""
@@ -87,7 +87,7 @@ class BNLLOptions(Options):
     pass
 
 
-@register("Power", field="power_param", v1="POWER", pointwise=True)
+@register("Power", field="power_param", v1="POWER", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class PowerOptions(Options):
     """(shift + scale x) ^ power."""
@@ -97,7 +97,7 @@ class PowerOptions(Options):
     shift: float = 0.0
 
 
-@register("Exp", field="exp_param", v1="EXP", pointwise=True)
+@register("Exp", field="exp_param", v1="EXP", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class ExpOptions(Options):
     """base ^ (shift + scale x); base -1 stands for e."""
@@ -107,7 +107,7 @@ class ExpOptions(Options):
     shift: float = 0.0
 
 
-@register("Log", field="log_param", pointwise=True)
+@register("Log", field="log_param", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class LogOptions(Options):
     """Logarithm of (shift + scale x) to `base`; base -1 stands for e."""
@@ -117,7 +117,7 @@ class LogOptions(Options):
     shift: float = 0.0
 
 
-@register("Threshold", field="threshold_param", v1="THRESHOLD", pointwise=True)
+@register("Threshold", field="threshold_param", v1="THRESHOLD", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class ThresholdOptions(Options):
     """1 where x > threshold, else 0."""
@@ -125,7 +125,9 @@ class ThresholdOptions(Options):
     threshold: float = 0.0
 
 
-@register("Dropout", field="dropout_param", v1="DROPOUT", v0=("dropout",), pointwise=True, train_only=True)
+@register(
+    "Dropout", field="dropout_param", v1="DROPOUT", v0=("dropout",), pointwise=True, train_only=True, keeps_place=True
+)
 @dataclass(frozen=True)
 class DropoutOptions(Options):
     """Training drops each element with probability `ratio` and scales the rest by 1 / (1 - ratio).
@@ -155,7 +157,7 @@ class DropoutOptions(Options):
             put(message, "dropout_param", "sample_weights_test", True)
 
 
-@register("Swish", field="swish_param", pointwise=True, only_in="bvlc")
+@register("Swish", field="swish_param", pointwise=True, only_in="bvlc", late=True)
 @dataclass(frozen=True)
 class SwishOptions(Options):
     """x sigmoid(beta x)."""
@@ -163,7 +165,7 @@ class SwishOptions(Options):
     beta: float = 1.0
 
 
-@register("Clip", field="clip_param", pointwise=True, only_in="bvlc")
+@register("Clip", field="clip_param", pointwise=True, only_in="bvlc", late=True)
 @dataclass(frozen=True)
 class ClipOptions(Options):
     """x limited to [min, max]."""

@@ -309,8 +309,10 @@ class LayerType:
         scorer: Whether it judges scores by labels, as Accuracy does.
         decides: Whether it makes an answer of scores, as ArgMax and Softmax do.
         only_sizes: The bottoms, by index, of which the shape counts and no value.
+        keeps_place: Whether the forks that align a Crop by the layers before it know that the type keeps coordinates.
         only_in: Whose files alone have the type, which tells their dialect: "forks" (those of DeepLab and its kin),
-            "bvlc" (BVLC Caffe after the v2 fork had left it), or "".
+            "bvlc" (BVLC Caffe after the v2 fork had left it), "crfrnn", "segnet" (and ENet), or "".
+        late: Whether BVLC took it up only after HED, CRF-RNN and SegNet had left.
     """
 
     name: str
@@ -329,7 +331,9 @@ class LayerType:
     scorer: bool = False
     decides: bool = False
     only_sizes: tuple[int, ...] = ()
+    keeps_place: bool = False
     only_in: str = ""
+    late: bool = False
 
 
 _types: dict[str, LayerType] = {}

@@ -35,17 +35,17 @@ def window_pair(message: Any, plain: str, default: int | None) -> tuple[int, int
 
 def dilation_pair(message: Any) -> tuple[int, int]:
     """Kernel dilation (h, w) from `dilation` (v2) or `hole`, `hole_h`, `hole_w` (v1); 0 means 1 as in Caffe."""
-    found = []
+    spellings = []
     if message.dilation:
         if len(message.dilation) > 2:
             raise ValueError(f"dilation has {len(message.dilation)} values; one, or two (h, w), are supported")
-        found.append((message.dilation[0] or 1, message.dilation[-1] or 1))
+        spellings.append((message.dilation[0] or 1, message.dilation[-1] or 1))
     if any(message.HasField(name) for name in ("hole", "hole_h", "hole_w")):
         sides = [getattr(message, name) if message.HasField(name) else message.hole for name in ("hole_h", "hole_w")]
-        found.append((sides[0] or 1, sides[1] or 1))
-    if len(set(found)) > 1:
-        raise ValueError(f"hole {found[1]} and dilation {found[0]} disagree; give one of them")
-    return found[0] if found else (1, 1)
+        spellings.append((sides[0] or 1, sides[1] or 1))
+    if len(set(spellings)) > 1:
+        raise ValueError(f"hole {spellings[1]} and dilation {spellings[0]} disagree; give one of them")
+    return spellings[0] if spellings else (1, 1)
 
 
 def put_pair(message: Any, name: str, value: tuple[int, int], default: int | None) -> None:
@@ -136,8 +136,8 @@ class WindowOptions(Options):
         if len(bottoms) != tops:
             raise ValueError(f"needs one top per bottom, has {len(bottoms)} bottoms and {tops} tops")
         if len(set(bottoms)) > 1:
-            raise ValueError(f"all bottoms must have one shape, got {[list(one) for one in bottoms]}")
-        return tuple(self._top(one) for one in bottoms)
+            raise ValueError(f"all bottoms must have one shape, got {[list(bottom) for bottom in bottoms]}")
+        return tuple(self._top(bottom) for bottom in bottoms)
 
     def _top(self, bottom: Shape) -> Shape:
         n, _, h, w = spatial(bottom)
@@ -322,7 +322,7 @@ class EmbedOptions(Options):
         return (weight, (self.num_output,)) if self.bias_term else (weight,)
 
 
-@register("Parameter", field="parameter_param", bottoms=(0, 0), only_in="bvlc")
+@register("Parameter", field="parameter_param", bottoms=(0, 0), only_in="bvlc", late=True)
 @dataclass(frozen=True)
 class ParameterOptions(Options):
     """A learned blob as top."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options, lookup, register
 from prototxt_import.layers.conv import WindowOptions
 from prototxt_import.layers.messages import plain
 from prototxt_import.layers.pool import PoolingOptions
@@ -19,7 +19,12 @@ _REQUIRED = ("theta_alpha", "theta_beta", "theta_gamma", "num_iterations")
 
 
 @register(
-    "MultiStageMeanfield", field="multi_stage_meanfield_param", v1="MULTI_STAGE_MEANFIELD", bottoms=(3, 3), tops=(1, 1)
+    "MultiStageMeanfield",
+    field="multi_stage_meanfield_param",
+    v1="MULTI_STAGE_MEANFIELD",
+    bottoms=(3, 3),
+    tops=(1, 1),
+    only_in="crfrnn",
 )
 @dataclass(frozen=True)
 class MultiStageMeanfieldOptions(Options):
@@ -67,11 +72,11 @@ class MultiStageMeanfieldOptions(Options):
 
     def diagonals(self, labels: int) -> tuple[tuple[float, ...] | None, ...]:
         """The numbers of the two strings, None for a string that is not given; ValueError for too few or no numbers."""
-        found: list[tuple[float, ...] | None] = []
+        diagonals: list[tuple[float, ...] | None] = []
         for name in ("spatial_filter_weights_str", "bilateral_filter_weights_str"):
             text = getattr(self, name)
             if text is None:
-                found.append(None)
+                diagonals.append(None)
                 continue
             words = text.split(" ")[:labels]
             try:
@@ -80,8 +85,8 @@ class MultiStageMeanfieldOptions(Options):
                 raise ValueError(f"{name} is {text[:60]!r}; numbers with one blank between them are expected") from None
             if len(numbers) < labels:
                 raise ValueError(f"{name} has {len(numbers)} numbers for {labels} labels")
-            found.append(numbers)
-        return tuple(found)
+            diagonals.append(numbers)
+        return tuple(diagonals)
 
     def blob_count(self, bottoms: int) -> int:
         return 3
@@ -102,29 +107,6 @@ class MultiStageMeanfieldOptions(Options):
 
 # --- Crop that finds its offsets ---
 
-# Layers that keep coordinates. The forks that align know no others; any other type on the way stops them.
-_STILL = frozenset(
-    [
-        "AbsVal",
-        "BNLL",
-        "Concat",
-        "Dropout",
-        "Eltwise",
-        "Exp",
-        "LRN",
-        "Log",
-        "MVN",
-        "PReLU",
-        "Power",
-        "ReLU",
-        "Sigmoid",
-        "Slice",
-        "Softmax",
-        "Split",
-        "TanH",
-        "Threshold",
-    ]
-)
 _Map = tuple[Fraction, Fraction]  # out = first * in + second
 
 
@@ -160,15 +142,15 @@ def aligned(layers: Sequence[LayerSpec], index: int) -> tuple[int, int]:
 def _way(layers: Sequence[LayerSpec], blob: str) -> list[tuple[str, tuple[_Map, _Map]]]:
     """The blobs from `blob` back to its source, each with the map from its coordinates to those of `blob`."""
     same = (Fraction(1), Fraction(0))
-    found = [(blob, (same, same))]
+    way = [(blob, (same, same))]
     before = len(layers)
     while (before := _producer(layers, blob, before)) >= 0:
         layer = layers[before]
         blob = layer.bottoms[0]
         steps = _steps(layer)
-        maps = found[-1][1]
-        found.append((blob, (_after(steps[0], maps[0]), _after(steps[1], maps[1]))))
-    return found
+        maps = way[-1][1]
+        way.append((blob, (_after(steps[0], maps[0]), _after(steps[1], maps[1]))))
+    return way
 
 
 def _until(layers: Sequence[LayerSpec], blob: str, wanted: set[str]) -> tuple[str | None, tuple[_Map, _Map]]:
@@ -198,7 +180,8 @@ def _producer(layers: Sequence[LayerSpec], blob: str, before: int) -> int:
 def _steps(layer: LayerSpec) -> tuple[_Map, _Map]:
     """Per axis the map from a layer's input coordinates to its output's."""
     options = layer.options
-    if layer.type in _STILL:
+    row = lookup(layer.type)
+    if row is not None and row.keeps_place:
         return (Fraction(1), Fraction(0)), (Fraction(1), Fraction(0))
     if isinstance(options, CropOptions):
         cut = options.cut()

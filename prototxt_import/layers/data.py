@@ -50,25 +50,26 @@ class DataOptions(Options):
     @classmethod
     def parse(cls: type[D], message: Any, context: Context) -> D:
         source = getattr(message, cls.field)
-        names = {one.name for one in dataclasses.fields(cls)}
+        names = {option.name for option in dataclasses.fields(cls)}
         given = {name: plain(source, name) for name in names - {"transform", "four_axes"}}
         if "four_axes" in names:
             given["four_axes"] = context.four_axes
         if "transform" in names:
-            facts = {one.name: plain(message.transform_param, one.name) for one in dataclasses.fields(TransformOptions)}
+            stored = message.transform_param
+            facts = {fact.name: plain(stored, fact.name) for fact in dataclasses.fields(TransformOptions)}
             known = source.DESCRIPTOR.fields_by_name
             facts |= {name: plain(source, name) for name in _MOVED if name in known and source.HasField(name)}
             given["transform"] = TransformOptions(**facts)
         return cls(**given)
 
     def emit(self, message: Any, dialect: str) -> None:
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
             if isinstance(value, TransformOptions):
                 for fact in dataclasses.fields(value):
                     put(message, "transform_param", fact.name, getattr(value, fact.name))
-            elif one.name != "four_axes":
-                put(message, self.field, one.name, value)
+            elif option.name != "four_axes":
+                put(message, self.field, option.name, value)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
         return None
@@ -236,15 +237,15 @@ class DummyDataOptions(DataOptions):
         legacy = [tuple(getattr(source, name)) for name in ("num", "channels", "height", "width")]
         if source.shape and any(legacy):
             raise ValueError("shape and num, channels, height, width exclude each other")
-        sizes = [tuple(one.dim) for one in source.shape]
+        sizes = [tuple(shape.dim) for shape in source.shape]
         if not sizes:
             given = max(map(len, legacy))
-            if any(len(one) not in (1, given) for one in legacy):
+            if any(len(sides) not in (1, given) for sides in legacy):
                 raise ValueError("num, channels, height and width must each be given once, or once per top")
-            sizes = [tuple(one[min(i, len(one) - 1)] for one in legacy) for i in range(given)]
+            sizes = [tuple(sides[min(i, len(sides) - 1)] for sides in legacy) for i in range(given)]
         if len(sizes) == 1:
             sizes *= context.tops
-        fillers = [filler(one) for one in source.data_filler] or [Filler()]
+        fillers = [filler(stored) for stored in source.data_filler] or [Filler()]
         if len(fillers) == 1:
             fillers *= context.tops
         if len(sizes) != context.tops or len(fillers) != context.tops:
@@ -259,8 +260,8 @@ class DummyDataOptions(DataOptions):
                     getattr(target, name).append(value)
             else:
                 target.shape.add().dim.extend(size)
-        for one in self.fillers:
-            put_filler(target.data_filler.add(), one)
+        for top_filler in self.fillers:
+            put_filler(target.data_filler.add(), top_filler)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         return self.sizes

@@ -43,7 +43,9 @@ class SpatialProductOptions(Options):
         return (first,)
 
 
-@register("Concat", field="concat_param", v1="CONCAT", v0=("concat",), bottoms=(1, None), pointwise=True)
+@register(
+    "Concat", field="concat_param", v1="CONCAT", v0=("concat",), bottoms=(1, None), pointwise=True, keeps_place=True
+)
 @dataclass(frozen=True)
 class ConcatOptions(Options):
     """Bottoms one behind the other along an axis. Source: Caffe's concat_layer.cpp."""
@@ -59,15 +61,15 @@ class ConcatOptions(Options):
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         axis = canonical(self.axis, bottoms[0])
-        if len({(len(one), one[:axis], one[axis + 1 :]) for one in bottoms}) > 1:
-            raise ValueError(f"bottoms {[list(one) for one in bottoms]} differ in more than axis {axis}")
-        return ((*bottoms[0][:axis], sum(one[axis] for one in bottoms), *bottoms[0][axis + 1 :]),)
+        if len({(len(bottom), bottom[:axis], bottom[axis + 1 :]) for bottom in bottoms}) > 1:
+            raise ValueError(f"bottoms {[list(bottom) for bottom in bottoms]} differ in more than axis {axis}")
+        return ((*bottoms[0][:axis], sum(bottom[axis] for bottom in bottoms), *bottoms[0][axis + 1 :]),)
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
         return across_channels(self.axis)
 
 
-@register("Slice", field="slice_param", v1="SLICE", tops=(1, None), pointwise=True)
+@register("Slice", field="slice_param", v1="SLICE", tops=(1, None), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class SliceOptions(Options):
     """The bottom cut along `axis` at slice_points, or into equal parts where there are none."""
@@ -103,7 +105,7 @@ class SliceOptions(Options):
         return across_channels(self.axis)
 
 
-@register("Eltwise", field="eltwise_param", v1="ELTWISE", bottoms=(2, None), pointwise=True)
+@register("Eltwise", field="eltwise_param", v1="ELTWISE", bottoms=(2, None), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class EltwiseOptions(Options):
     """operation "SUM" (weighted by coeffs, one per bottom), "PROD" or "MAX"; coeffs is empty but for SUM."""
@@ -130,17 +132,17 @@ class EltwiseOptions(Options):
 
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "eltwise_param", "operation", self.operation)
-        if any(one != 1 for one in self.coeffs):
+        if any(coeff != 1 for coeff in self.coeffs):
             put(message, "eltwise_param", "coeff", self.coeffs)
         put(message, "eltwise_param", "stable_prod_grad", self.stable_prod_grad)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         if len(set(bottoms)) > 1:
-            raise ValueError(f"all bottoms must have one shape, got {[list(one) for one in bottoms]}")
+            raise ValueError(f"all bottoms must have one shape, got {[list(bottom) for bottom in bottoms]}")
         return (bottoms[0],)
 
 
-@register("Split", v1="SPLIT", v0=("split",), tops=(1, None), pointwise=True)
+@register("Split", v1="SPLIT", v0=("split",), tops=(1, None), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class SplitOptions(Options):
     """Every top is the bottom."""
@@ -297,6 +299,6 @@ class FilterOptions(Options):
         if len(bottoms) != tops + 1:
             raise ValueError(f"needs one bottom more than tops, has {len(bottoms)} and {tops}")
         items = bottoms[-1][0] if bottoms[-1] else 0
-        if count(bottoms[-1]) != items or any(one[:1] != (items,) for one in bottoms):
+        if count(bottoms[-1]) != items or any(bottom[:1] != (items,) for bottom in bottoms):
             raise ValueError(f"the selector {list(bottoms[-1])} must give one number per item of every bottom")
         return tuple(bottoms[:-1])

@@ -14,7 +14,7 @@ from prototxt_import.values import Filler, Shape
 _ONE = Filler(value=1.0)
 
 
-@register("BatchNorm", field="batch_norm_param", frozen=True, pointwise=True, affine=True)
+@register("BatchNorm", field="batch_norm_param", frozen=True, pointwise=True, affine=True, late=True)
 @dataclass(frozen=True)
 class BatchNormOptions(Options):
     """Blobs: mean (C,), variance (C,), both times the factor (1,). use_global_stats is resolved: TEST unless given."""
@@ -82,7 +82,7 @@ class _Broadcast(Options):
         return self.axis == 1 and all(len(shape) == 1 for shape in params)
 
 
-@register("Scale", field="scale_param", bottoms=(1, 2), pointwise=True, affine=True)
+@register("Scale", field="scale_param", bottoms=(1, 2), pointwise=True, affine=True, late=True)
 @dataclass(frozen=True)
 class ScaleOptions(_Broadcast):
     """y = x * gamma (+ beta under bias_term). gamma is learned, or the second bottom where there is one."""
@@ -114,7 +114,7 @@ class ScaleOptions(_Broadcast):
         return (bottoms == 1) + self.bias_term
 
 
-@register("Bias", field="bias_param", bottoms=(1, 2), pointwise=True, affine=True)
+@register("Bias", field="bias_param", bottoms=(1, 2), pointwise=True, affine=True, late=True)
 @dataclass(frozen=True)
 class BiasOptions(_Broadcast):
     """y = x + beta; one bottom: beta is learned, two: the second is beta."""
@@ -131,7 +131,7 @@ class BiasOptions(_Broadcast):
         return int(bottoms == 1)
 
 
-@register("LRN", field="lrn_param", v1="LRN", v0=("lrn",), pointwise=True)
+@register("LRN", field="lrn_param", v1="LRN", v0=("lrn",), pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class LRNOptions(Options):
     """Local response normalisation over local_size channels, or over a square window within each channel."""
@@ -160,7 +160,7 @@ class LRNOptions(Options):
         return self if self.norm_region == "ACROSS_CHANNELS" else None
 
 
-@register("MVN", field="mvn_param", v1="MVN")
+@register("MVN", field="mvn_param", v1="MVN", keeps_place=True)
 @dataclass(frozen=True)
 class MVNOptions(Options):
     """Zero mean and unit variance per plane, or per item under across_channels.

@@ -77,25 +77,25 @@ def layer_type(name: str, *, field: str = "", number: int | None = None, **row: 
 
 def _described(options: type[Options]) -> list[schema.OwnField]:
     hints = get_type_hints(options)
-    found = []
-    for index, one in enumerate(dataclasses.fields(options), 1):
-        kind, repeated, values = _kind(hints[one.name], f"{options.__qualname__}.{one.name}")
-        default = "" if repeated or kind == "filler" else _default(one.default)
-        number = one.metadata.get("number", index)
-        found.append(schema.OwnField(one.name, number, kind, repeated, default, values))
-    return found
+    described = []
+    for index, attribute in enumerate(dataclasses.fields(options), 1):
+        kind, repeated, values = _kind(hints[attribute.name], f"{options.__qualname__}.{attribute.name}")
+        default = "" if repeated or kind == "filler" else _default(attribute.default)
+        number = attribute.metadata.get("number", index)
+        described.append(schema.OwnField(attribute.name, number, kind, repeated, default, values))
+    return described
 
 
 def _kind(hint: Any, place: str) -> tuple[str, bool, tuple[str, ...]]:
     """(kind, repeated, enum values) of an annotation."""
     inner, origin = get_args(hint), get_origin(hint)
     if origin in (Union, UnionType) and len(inner) == 2 and NoneType in inner:
-        return _kind(next(one for one in inner if one is not NoneType), place)
+        return _kind(next(kind for kind in inner if kind is not NoneType), place)
     if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
         kind, repeated, values = _kind(inner[0], place)
         if not repeated:
             return kind, True, values
-    if origin is Literal and all(isinstance(one, str) for one in inner):
+    if origin is Literal and all(isinstance(word, str) for word in inner):
         return "enum", False, inner
     if hint in _SCALARS:
         return _SCALARS[hint], False, ()

@@ -122,5 +122,5 @@ class SPPOptions(Options):
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         n, c, h, w = spatial(bottoms[0])
-        parts = [one.shapes(bottoms, 1)[0] for one in self.poolings(h, w)]
-        return ((n, c, 1, 1),) if len(parts) == 1 else ((n, sum(count(one[1:]) for one in parts)),)
+        pooled = [level.shapes(bottoms, 1)[0] for level in self.poolings(h, w)]
+        return ((n, c, 1, 1),) if len(pooled) == 1 else ((n, sum(count(shape[1:]) for shape in pooled)),)

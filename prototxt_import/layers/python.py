@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from prototxt_import.layers.base import Context, Options, lookup, register
+from prototxt_import.layers.base import Context, Options, lookup, register, required
 from prototxt_import.layers.messages import put
 from prototxt_import.values import Shape
 
@@ -34,12 +34,12 @@ def parameters(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        found = ast.literal_eval(text.strip())
+        value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise ValueError(f"param_str is {text[:60]!r}; a dictionary in Python's notation is expected")
-    return found
+    return value
 
 
 class PythonLayerOptions(Options):
@@ -71,16 +71,16 @@ class PythonLayerOptions(Options):
     def parse(cls: type[P], message: Any, context: Context) -> P:
         given = parameters(message.python_param.param_str)
         hints = get_type_hints(cls)
-        found = {}
-        for one in dataclasses.fields(cls):
-            if one.name in given:
-                found[one.name] = _converted(given[one.name], hints[one.name], one.name)
-            elif one.default is one.default_factory is dataclasses.MISSING:
-                raise ValueError(f"{one.name} is missing in param_str")
-        return cls(**found)
+        facts = {}
+        for option in dataclasses.fields(cls):
+            if option.name in given:
+                facts[option.name] = _converted(given[option.name], hints[option.name], option.name)
+            elif required(option):
+                raise ValueError(f"{option.name} is missing in param_str")
+        return cls(**facts)
 
     def emit(self, message: Any, dialect: str) -> None:
-        facts = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        facts = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
         put_python(message, self.python_module, message.type, facts)
 
 

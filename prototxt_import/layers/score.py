@@ -14,7 +14,9 @@ from prototxt_import.layers.shapes import HERE, Reach, across_channels, canonica
 from prototxt_import.values import Shape
 
 
-@register("Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",), pointwise=True, decides=True)
+@register(
+    "Softmax", field="softmax_param", v1="SOFTMAX", v0=("softmax",), pointwise=True, decides=True, keeps_place=True
+)
 @dataclass(frozen=True)
 class SoftmaxOptions(Options):
     """The softmax along an axis. Source: Caffe's softmax_layer.cpp."""

@@ -21,7 +21,7 @@ def _check_mask(bottoms: Sequence[Shape]) -> None:
         )
 
 
-@register("Upsample", field="upsample_param", bottoms=(2, 2))
+@register("Upsample", field="upsample_param", bottoms=(2, 2), only_in="segnet")
 @dataclass(frozen=True)
 class UpsampleOptions(Options):
     """Values put where a pooling's mask (h W + w inside its plane) says, zeros elsewhere; pairs are (h, w).
@@ -140,7 +140,7 @@ class UnpoolingOptions(Options):
         return max((size - 1) * self.stride[axis] + self.kernel[axis], size * self.stride[axis] + 1)
 
 
-@register("DenseImageData", field="dense_image_data_param", bottoms=(0, 0), tops=(2, 2), data=True)
+@register("DenseImageData", field="dense_image_data_param", bottoms=(0, 0), tops=(2, 2), data=True, only_in="segnet")
 @dataclass(frozen=True)
 class DenseImageDataOptions(DataOptions):
     """Images with label maps read as grey, from a list of pairs: data (B, C, h, w), label (B, 1, h, w)."""

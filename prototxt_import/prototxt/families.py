@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.layers.base import Context
+from prototxt_import.layers.base import Context, lookup
 from prototxt_import.layers.crfrnn import aligned
 from prototxt_import.layers.loss import InfogainLossOptions
 from prototxt_import.layers.resize import CropOptions
@@ -23,15 +23,29 @@ _RULES = re.compile(r"^# rules: (.*)$", re.MULTILINE)
 
 _PSPNET_BN = ("slope_filler", "bias_filler", "momentum", "frozen")
 _SEGNET_BN = ("scale_filler", "shift_filler", "bn_mode")
-# What BVLC had only after HED, CRF-RNN and SegNet had left it.
-_LATE_TYPES = frozenset(["Input", "Parameter", "RNN", "LSTM", "LSTMUnit", "Swish", "Clip", "BatchNorm", "Scale"])
-_LATE_TYPES |= {"Bias", "ELU"}
+# Types of late BVLC Caffe (LayerType.late) that stand in no row: Input is no layer here, the others do not run.
+NO_ROW = frozenset(["Input", "RNN", "LSTM", "LSTMUnit"])
+# Forks that make an Input layer of `input` fields, and drop them where no shape is given.
+LATE_FORKS = ("x2", "bvlc", "enet")
+
+
+def only_in(type_name: str) -> str:
+    """Whose files alone have a layer type.
+
+    Args:
+        type_name: Its V2 name.
+
+    Returns:
+        What LayerType.only_in says of it, "" for a type that is not registered.
+    """
+    row = lookup(type_name)
+    return row.only_in if row is not None else ""
 
 
 def stated_rules(text: str) -> dict[str, str]:
     """The rule of each layer type that a file's comment states (see Options.rule)."""
-    found = _RULES.search(text)
-    pairs = (one.split() for one in found[1].split(";")) if found else ()
+    comment = _RULES.search(text)
+    pairs = (words.split() for words in comment[1].split(";")) if comment else ()
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
@@ -48,7 +62,7 @@ def rules_comment(layers: Sequence[tuple[LayerSpec, Any]], dialect: str, phase: 
         text_format.Parse(text_format.MessageToString(message), read)
         spoken = [(dialect, True), ("bvlc", False)]
         contexts = [Context(phase, name, len(layer.bottoms), len(layer.tops), asked) for name, asked in spoken]
-        if dialect == "text" or any(type(layer.options).parse(read, each).rule() != rule for each in contexts):
+        if dialect == "text" or any(type(layer.options).parse(read, context).rule() != rule for context in contexts):
             rules[layer.type] = rule
     axes = {layer.options.four_axes for layer, _ in layers if hasattr(layer.options, "four_axes")}
     if True in axes or (axes and dialect in ("v1", "text")):
@@ -59,25 +73,25 @@ def rules_comment(layers: Sequence[tuple[LayerSpec, Any]], dialect: str, phase: 
 
 def family(net: Any) -> tuple[str, str]:
     """The sibling fork whose V2 text a parsed net is, and what tells it; '' where nothing does."""
-    late = next((one for one in net.layer if _is_late(one)), None)
-    for one in net.layer:
-        where = f"(layer {one.name!r})"
-        if one.type == "MultiStageMeanfield":
-            return "crfrnn", f"MultiStageMeanfield {where}"
-        four, two = _given(one.bn_param, _PSPNET_BN), _given(one.bn_param, _SEGNET_BN)
+    late = next((layer for layer in net.layer if _is_late(layer)), None)
+    for layer in net.layer:
+        where = f"(layer {layer.name!r})"
+        if only_in(layer.type) == "crfrnn":
+            return "crfrnn", f"{layer.type} {where}"
+        four, two = _given(layer.bn_param, _PSPNET_BN), _given(layer.bn_param, _SEGNET_BN)
         if four:
             return "pspnet", f"{four} in bn_param {where}"
-        if one.type == "Python" and one.python_param.module == "spatial_dropout":
+        if layer.type == "Python" and layer.python_param.module == "spatial_dropout":
             return "enet", f"the Python module spatial_dropout {where}"
-        sign = f"{two} in bn_param" if two else _segnet_sign(one)
+        sign = f"{two} in bn_param" if two else _segnet_sign(layer)
         if sign:
-            enet = next((each for each in net.layer if each.python_param.module == "spatial_dropout"), late)
+            enet = next((beside for beside in net.layer if beside.python_param.module == "spatial_dropout"), late)
             if enet is None:
                 return "segnet", f"{sign} {where}"
             return "enet", f"{sign} {where} beside {enet.type} (layer {enet.name!r})"
-    crop = next((one for one in net.layer if one.type == "Crop" and not one.HasField("crop_param")), None)
+    crop = next((layer for layer in net.layer if layer.type == "Crop" and not layer.HasField("crop_param")), None)
     if crop is not None and late is None:
-        edges = any(one.type in ("Sigmoid", "SigmoidCrossEntropyLoss") for one in net.layer)
+        edges = any(layer.type in ("Sigmoid", "SigmoidCrossEntropyLoss") for layer in net.layer)
         return "hed" if edges else "crfrnn", f"Crop without crop_param (layer {crop.name!r})"
     return "", ""
 
@@ -87,9 +101,9 @@ def family_v1(net: Any) -> tuple[str, str]:
     names = net.layers[0].LayerType
     kinds = {names.MULTI_STAGE_MEANFIELD: "crfrnn", names.BN: "segnet", names.UNPOOLING: "segnet", names.CROP: "crfrnn"}
     for kind, spoken in kinds.items():
-        for one in net.layers:
-            if one.type == kind:
-                return spoken, f"{names.Name(kind)} (layer {one.name!r})"
+        for layer in net.layers:
+            if layer.type == kind:
+                return spoken, f"{names.Name(kind)} (layer {layer.name!r})"
     return "", ""
 
 
@@ -98,11 +112,13 @@ def _given(message: Any, names: Sequence[str]) -> str:
 
 
 def _is_late(layer: Any) -> bool:
-    return layer.type in _LATE_TYPES or layer.HasField("crop_param") or bool(layer.convolution_param.dilation)
+    row = lookup(layer.type)
+    late = layer.type in NO_ROW if row is None else row.late
+    return late or layer.HasField("crop_param") or bool(layer.convolution_param.dilation)
 
 
 def _segnet_sign(layer: Any) -> str:
-    if layer.type in ("Upsample", "DenseImageData"):
+    if only_in(layer.type) == "segnet":
         return str(layer.type)
     if layer.loss_param.weight_by_label_freqs or layer.loss_param.class_weighting:
         return "class_weighting"
@@ -126,8 +142,8 @@ def settled(
                 raise problem(layer, source, error) from None
             result[index] = dataclasses.replace(layer, options=dataclasses.replace(options, offset=offset))
         elif isinstance(options, InfogainLossOptions) and not options.takes:
-            before = next((one.type for one in reversed(result[:index]) if {*layer.bottoms[:1]} & {*one.tops}), "")
-            if before == "Softmax":
+            makers = (earlier.type for earlier in reversed(result[:index]) if {*layer.bottoms[:1]} & {*earlier.tops})
+            if next(makers, "") == "Softmax":
                 probabilities = dataclasses.replace(options, takes="probabilities")
                 result[index] = dataclasses.replace(layer, options=probabilities)
         if not asked:
@@ -143,7 +159,7 @@ def decided(spec: NetSpec) -> NetSpec:
     for layer in spec.layers:
         options: Any = layer.options
         if isinstance(options, InfogainLossOptions) and not options.takes and set(layer.bottoms) <= set(spec.blobs):
-            shapes = [spec.blobs[one] for one in layer.bottoms]
+            shapes = [spec.blobs[bottom] for bottom in layer.bottoms]
             takes = "scores" if options.softmax_inside(shapes[0], shapes[1]) else "probabilities"
             layer = dataclasses.replace(layer, options=dataclasses.replace(options, takes=takes))
         layers.append(layer)

@@ -6,23 +6,21 @@ from typing import Any
 
 from prototxt_import import schema
 from prototxt_import.errors import complain
-from prototxt_import.layers import layer_types, lookup
-from prototxt_import.prototxt.families import family, family_v1
+from prototxt_import.layers import layer_types
+from prototxt_import.prototxt.families import NO_ROW, family, family_v1, only_in
 
-# Types of BVLC Caffe after the v2 fork had left it that stand in no row: Input is no layer here, the others do not run.
-_LATE = frozenset(["Input", "RNN", "LSTM", "LSTMUnit"])
 # What tells v1 where nothing does.
 PLAIN_V1 = "`layers` blocks, and nothing that only BVLC has"
 
 
 def v1_names() -> dict[str, str]:
     """V2 type name of each V1 enum name."""
-    return {one.v1: one.name for one in layer_types() if one.v1}
+    return {row.v1: row.name for row in layer_types() if row.v1}
 
 
 def v0_names() -> dict[str, str]:
     """V1 enum name of each V0 type name."""
-    return {old: one.v1 for one in layer_types() for old in one.v0}
+    return {old: row.v1 for row in layer_types() for old in row.v0}
 
 
 def detect(net: Any) -> tuple[str, str]:
@@ -30,16 +28,17 @@ def detect(net: Any) -> tuple[str, str]:
 
     `layers` without further evidence is taken for the v1 fork's, `layer` for BVLC's; both agree there with the rest
     but for the details in which a layer's options differ (see Context.dialect)."""
-    for one in net.layers:
-        if one.HasField("layer"):
-            return "v0", f"layer {one.layer.name!r} has its fields in a nested `layer`"
+    for layer in net.layers:
+        if layer.HasField("layer"):
+            return "v0", f"layer {layer.layer.name!r} has its fields in a nested `layer`"
     spoken, told = family_v1(net) if net.layers else family(net)
     if spoken:
         return spoken, told
     if net.layers:
         return _detect_v1(net)
-    fork = next((found for one in net.layer if (found := _fork_evidence(one))), "")
-    late = next((f"{one.type} (layer {one.name!r})" for one in net.layer if _is_late(one.type)), "")
+    fork = next((evidence for layer in net.layer if (evidence := _fork_evidence(layer))), "")
+    late_layers = (layer for layer in net.layer if layer.type in NO_ROW or only_in(layer.type) == "bvlc")
+    late = next((f"{layer.type} (layer {layer.name!r})" for layer in late_layers), "")
     if late and fork:
         return "x2", f"{fork} beside {late}"
     if late:
@@ -47,30 +46,20 @@ def detect(net: Any) -> tuple[str, str]:
     return ("v2", fork) if fork else ("bvlc", "`layer` blocks, and nothing that only a fork has")
 
 
-def _is_fork(type_name: str) -> bool:
-    row = lookup(type_name)
-    return row is not None and row.only_in == "forks"
-
-
-def _is_late(type_name: str) -> bool:
-    row = lookup(type_name)
-    return type_name in _LATE or (row is not None and row.only_in == "bvlc")
-
-
 def _detect_v1(net: Any) -> tuple[str, str]:
     names = net.layers[0].LayerType
-    for one in net.layers:
-        if one.type == names.DECONVOLUTION or one.HasField("loss_param"):
-            what = "loss_param" if one.HasField("loss_param") else "DECONVOLUTION"
-            return "bvlc", f"{what} (layer {one.name!r}) in `layers` blocks"
+    for layer in net.layers:
+        if layer.type == names.DECONVOLUTION or layer.HasField("loss_param"):
+            sign = "loss_param" if layer.HasField("loss_param") else "DECONVOLUTION"
+            return "bvlc", f"{sign} (layer {layer.name!r}) in `layers` blocks"
     if net.input_shape:
         return "bvlc", "input_shape with `layers` blocks"
     kinds = v1_names()
-    for one in net.layers:
-        kind = names.Name(one.type)
-        if one.convolution_param.HasField("hole") or _is_fork(kinds.get(kind, "")):
-            what = "hole" if one.convolution_param.HasField("hole") else kind
-            return "v1", f"{what} (layer {one.name!r}) in `layers` blocks"
+    for layer in net.layers:
+        kind = names.Name(layer.type)
+        if layer.convolution_param.HasField("hole") or only_in(kinds.get(kind, "")) == "forks":
+            sign = "hole" if layer.convolution_param.HasField("hole") else kind
+            return "v1", f"{sign} (layer {layer.name!r}) in `layers` blocks"
     return "v1", PLAIN_V1
 
 
@@ -80,9 +69,9 @@ def _fork_evidence(layer: Any) -> str:
         ("scale_factors", layer.transform_param.scale_factors),
         ("update_global_stats", layer.batch_norm_param.update_global_stats),
         ("hole", layer.convolution_param.HasField("hole")),
-        (layer.type, _is_fork(layer.type)),
+        (layer.type, only_in(layer.type) == "forks"),
     )
-    return next((f"{what} (layer {layer.name!r})" for what, there in fields if there), "")
+    return next((f"{sign} (layer {layer.name!r})" for sign, there in fields if there), "")
 
 
 def v1_to_v2(old: Any) -> Any:
@@ -100,15 +89,15 @@ def v1_to_v2(old: Any) -> Any:
         if descriptor.name.endswith("_param") and descriptor.name in new.DESCRIPTOR.fields_by_name:
             getattr(new, descriptor.name).CopyFrom(value)
     for index in range(max(len(old.param), len(old.blobs_lr), len(old.weight_decay), len(old.blob_share_mode))):
-        one = new.param.add()
+        param = new.param.add()
         if index < len(old.param) and old.param[index]:
-            one.name = old.param[index]
+            param.name = old.param[index]
         if index < len(old.blobs_lr):
-            one.lr_mult = old.blobs_lr[index]
+            param.lr_mult = old.blobs_lr[index]
         if index < len(old.weight_decay):
-            one.decay_mult = old.weight_decay[index]
+            param.decay_mult = old.weight_decay[index]
         if index < len(old.blob_share_mode):
-            one.share_mode = old.blob_share_mode[index]
+            param.share_mode = old.blob_share_mode[index]
     return new
 
 
@@ -160,7 +149,7 @@ def v0_to_v1(old: Any, source: str, line: int | None) -> Any:
     new.blobs_lr.extend(inner.blobs_lr)
     new.weight_decay.extend(inner.weight_decay)
     new.blobs.MergeFrom(inner.blobs)
-    group = next((one.field for one in layer_types() if inner.type in one.v0), "")
+    group = next((row.field for row in layer_types() if inner.type in row.v0), "")
     target = getattr(new, group) if group else None
     for descriptor, value in inner.ListFields():
         if descriptor.name in _V0_TRANSFORM and target is not None and group.endswith("data_param"):
@@ -184,9 +173,9 @@ def fold_padding(layers: list[Any], source: str, lines: list[int | None]) -> tup
     """V0 `padding` layers written into the convolutions and poolings that read them, which take over their bottoms.
 
     Raises CaffeFormatError for any other reader."""
-    padders = {one.top[0]: one for one in layers if one.layer.type == "padding" and one.top and one.bottom}
-    kept: list[Any] = []
-    kept_lines: list[int | None] = []
+    padders = {layer.top[0]: layer for layer in layers if layer.layer.type == "padding" and layer.top and layer.bottom}
+    folded: list[Any] = []
+    folded_lines: list[int | None] = []
     for old, line in zip(layers, lines, strict=True):
         if old.layer.type == "padding":
             continue
@@ -202,9 +191,9 @@ def fold_padding(layers: list[Any], source: str, lines: list[int | None]) -> tup
                     )
                 old.bottom[index] = padders[bottom].bottom[0]
                 old.layer.pad = padders[bottom].layer.pad
-        kept.append(old)
-        kept_lines.append(line)
-    return kept, kept_lines
+        folded.append(old)
+        folded_lines.append(line)
+    return folded, folded_lines
 
 
 def upgraded(net: Any, source: str, lines: list[int | None]) -> tuple[list[Any], list[int | None]]:
@@ -214,10 +203,10 @@ def upgraded(net: Any, source: str, lines: list[int | None]) -> tuple[list[Any],
     if not net.layers:
         return list(net.layer), lines
     layers = list(net.layers)
-    flat = [one.HasField("layer") for one in layers]
+    flat = [layer.HasField("layer") for layer in layers]
     if any(flat):
         if not all(flat):
             raise complain("mixes V0 layers with newer ones", source=source, line=lines[flat.index(False)])
         layers, lines = fold_padding(layers, source, lines)
-        layers = [v0_to_v1(one, source, line) for one, line in zip(layers, lines, strict=True)]
-    return [v1_to_v2(one) for one in layers], lines
+        layers = [v0_to_v1(layer, source, line) for layer, line in zip(layers, lines, strict=True)]
+    return [v1_to_v2(layer) for layer in layers], lines
