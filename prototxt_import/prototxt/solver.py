@@ -142,9 +142,9 @@ def read_solver(path: str | os.PathLike[str], variables: Mapping[str, str] | Non
     text = load(path, variables)
     message = parse(text, "SolverParameter", source, scan(text, source))
     taken = {
-        one.name: plain(message, one.name)
-        for one in dataclasses.fields(SolverSpec)
-        if one.name not in ("source", "type", "rms_decay", "train_state", "test_state", *_INLINE)
+        fact.name: plain(message, fact.name)
+        for fact in dataclasses.fields(SolverSpec)
+        if fact.name not in ("source", "type", "rms_decay", "train_state", "test_state", *_INLINE)
     }
     return SolverSpec(
         **taken,
@@ -154,7 +154,7 @@ def read_solver(path: str | os.PathLike[str], variables: Mapping[str, str] | Non
         train_net_param=_inline(message.train_net_param) if message.HasField("train_net_param") else None,
         test_net_param=tuple(map(_inline, message.test_net_param)),
         train_state=_state(message.train_state),
-        test_state=tuple(_state(one) for one in message.test_state),
+        test_state=tuple(_state(state) for state in message.test_state),
         source=source,
     )
 

@@ -77,9 +77,9 @@ def substitute(text: str, variables: Mapping[str, str], source: str) -> str:
 
     def token(match: re.Match[str]) -> str:
         nonlocal line
-        found = match.group()
-        line += found == "\n"
-        return found if found[0] in "#\n" else _VARIABLE.sub(value, found)
+        word = match.group()
+        line += word == "\n"
+        return word if word[0] in "#\n" else _VARIABLE.sub(value, word)
 
     result = _SUBSTITUTED.sub(token, text)
     if missing:
@@ -122,8 +122,8 @@ def scan(text: str, source: str) -> list[Block]:
             raise complain(f"a string that begins with {token[:20]} is never closed", source=source, line=line)
         elif wrong := token[0] in "\"'" and "\\" in token and _BAD_ESCAPE.search(token):
             # protobuf's Python parser would take it with a warning, its C++ one (Caffe's) refuses it.
-            what = f"unknown escape {wrong.group(1)} in a string; write \\\\ for a backslash"
-            raise complain(what, source=source, line=line)
+            fault = f"unknown escape {wrong.group(1)} in a string; write \\\\ for a backslash"
+            raise complain(fault, source=source, line=line)
         else:
             if key and len(opened) == 1:
                 blocks[-1].words.setdefault(key, token)
@@ -157,13 +157,13 @@ def _decode_escapes(token: re.Match[str]) -> str:
     def characters(match: re.Match[str]) -> str:
         if match.group() == "\\\\":
             return match.group()
-        codes = (one.group(1) for one in _ESCAPED_BYTE.finditer(match.group()))
+        codes = (escape.group(1) for escape in _ESCAPED_BYTE.finditer(match.group()))
         return bytes(int(code[1:], 16) if code[0] in "xX" else int(code, 8) & 255 for code in codes).decode(
             "utf-8", ODD_BYTES
         )
 
-    found = token.group()
-    return found if found[0] not in "\"'" else _PLAIN_ESCAPE.sub(characters, found)
+    word = token.group()
+    return word if word[0] not in "\"'" else _PLAIN_ESCAPE.sub(characters, word)
 
 
 _QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])")
@@ -172,12 +172,12 @@ _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number)
 
 
 def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
-    what = str(error)
+    fault = str(error)
     line = error.GetLine()
     if line:
-        what = what.removeprefix(f"{line}:{error.GetColumn()} :").strip()
+        fault = fault.removeprefix(f"{line}:{error.GetColumn()} :").strip()
         # Some messages repeat the whole line, which may hold an entire layer.
-        what = _QUOTED_LINE.sub("", what)
+        fault = _QUOTED_LINE.sub("", fault)
     layer = next(
         (
             block.words.get("name", "").strip("\"'")
@@ -186,15 +186,15 @@ def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
         ),
         None,
     )
-    if match := _NO_FIELD.search(what):
+    if match := _NO_FIELD.search(fault):
         message, field_name = match.groups()
         known = schema.message("text", message).DESCRIPTOR.fields_by_name
-        what = f"unknown field '{field_name}' in {_spoken(message)}{nearest(field_name, known)}"
-    elif match := _NO_VALUE.search(what):
+        fault = f"unknown field '{field_name}' in {_spoken(message)}{nearest(field_name, known)}"
+    elif match := _NO_VALUE.search(fault):
         enum, value = match.groups()
         known = _enum_values(enum)
-        what = f"unknown value {value} for {enum.rsplit('.', 1)[-1]}{nearest(value, known)}"
-    return complain(what.rstrip("."), source=source, line=line or None, layer=layer or None)
+        fault = f"unknown value {value} for {enum.rsplit('.', 1)[-1]}{nearest(value, known)}"
+    return complain(fault.rstrip("."), source=source, line=line or None, layer=layer or None)
 
 
 def _spoken(message: str) -> str:
@@ -204,13 +204,13 @@ def _spoken(message: str) -> str:
     if message in ("LayerParameter", "V1LayerParameter"):
         return {"LayerParameter": "a layer", "V1LayerParameter": "a layers block"}[message]
     fields = schema.message("text", "LayerParameter").DESCRIPTOR.fields
-    held = [one.name for one in fields if one.message_type is not None and one.message_type.name == message]
-    return held[0] if held else message
+    holders = [field.name for field in fields if field.message_type is not None and field.message_type.name == message]
+    return holders[0] if holders else message
 
 
 def _enum_values(name: str) -> list[str]:
     *outer, enum = name.split(".")
     if not outer:
         return ["TRAIN", "TEST"]
-    found = schema.message("text", outer[0]).DESCRIPTOR.enum_types_by_name.get(enum)
-    return [] if found is None else list(found.values_by_name)
+    descriptor = schema.message("text", outer[0]).DESCRIPTOR.enum_types_by_name.get(enum)
+    return [] if descriptor is None else list(descriptor.values_by_name)

@@ -187,47 +187,44 @@ def nearest_dialect(spec: NetSpec, first: str) -> str:
 
 def lacking(spec: NetSpec, dialect: str) -> list[LayerSpec]:
     """The layers of a net that a dialect cannot express."""
-    found = []
+    inexpressible = []
     for layer in spec.layers:
         try:
             layer_message(layer, dialect)
         except CaffeFormatError:
-            found.append(layer)
-    return found
+            inexpressible.append(layer)
+    return inexpressible
 
 
 def _put_params(message: Any, params: Sequence[ParamSpec], row: LayerType, dialect: str) -> None:
-    if all(one == default_param(row) for one in params):
+    if all(param == default_param(row) for param in params):
         return
     if dialect != "v1":
         for param in params:
-            one = message.param.add(lr_mult=param.lr_mult, decay_mult=param.decay_mult)
+            written = message.param.add(lr_mult=param.lr_mult, decay_mult=param.decay_mult)
             if param.name:
-                one.name = param.name
+                written.name = param.name
             if param.share_mode != "STRICT":
-                one.share_mode = one.DimCheckMode.Value(param.share_mode)
+                written.share_mode = written.DimCheckMode.Value(param.share_mode)
         return
-    message.blobs_lr.extend(one.lr_mult for one in params)
-    message.weight_decay.extend(one.decay_mult for one in params)
-    if any(one.name for one in params):
-        message.param.extend(one.name for one in params)
-    if any(one.share_mode != "STRICT" for one in params):
-        message.blob_share_mode.extend(message.DimCheckMode.Value(one.share_mode) for one in params)
+    message.blobs_lr.extend(param.lr_mult for param in params)
+    message.weight_decay.extend(param.decay_mult for param in params)
+    if any(param.name for param in params):
+        message.param.extend(param.name for param in params)
+    if any(param.share_mode != "STRICT" for param in params):
+        message.blob_share_mode.extend(message.DimCheckMode.Value(param.share_mode) for param in params)
 
 
 def _print_layer(message: Any, out: io.StringIO) -> None:
-    fields = sorted(
-        message.ListFields(),
-        key=lambda one: _FIRST.index(one[0].name) if one[0].name in _FIRST else len(_FIRST),
-    )
-    for descriptor, value in fields:
-        for one in value if hasattr(value, "append") or hasattr(value, "add") else [value]:
+    places = {name: place for place, name in enumerate(_FIRST)}
+    for descriptor, value in sorted(message.ListFields(), key=lambda field: places.get(field[0].name, len(places))):
+        for element in value if hasattr(value, "append") or hasattr(value, "add") else [value]:
             if descriptor.message_type is not None:
-                inner = text_format.MessageToString(one, as_one_line=True)
+                inner = text_format.MessageToString(element, as_one_line=True)
                 out.write(f"  {descriptor.name} {{{' ' + inner if inner else ''} }}\n")
             else:
                 scalar = io.StringIO()
-                text_format.PrintField(descriptor, one, scalar, as_one_line=True)
+                text_format.PrintField(descriptor, element, scalar, as_one_line=True)
                 out.write(f"  {scalar.getvalue().rstrip()}\n")
 
 
