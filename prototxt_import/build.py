@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from prototxt_import.errors import complain, nearest
-from prototxt_import.layers.base import lookup
+from prototxt_import.layers.base import lookup, required
 from prototxt_import.spec import NetSpec, finish
 from prototxt_import.values import LayerSpec, ParamSpec, Shape
 from prototxt_import.wiring import default_loss_weights, default_param
@@ -86,16 +86,11 @@ def layer(
         raise complain("unknown layer type", layer=name, type_name=type)
     bottoms = (bottoms,) if isinstance(bottoms, str) else tuple(bottoms)
     tops = (tops,) if isinstance(tops, str) else tuple(tops)
-    fields = [one.name for one in dataclasses.fields(row.options)]
-    unknown = [one for one in options if one not in fields]
+    known = {option.name: option for option in dataclasses.fields(row.options)}
+    unknown = [key for key in options if key not in known]
     if unknown:
-        what = f"has no option {unknown[0]!r}{nearest(unknown[0], fields)}"
-        raise complain(what, layer=name, type_name=type)
-    absent = [
-        one.name
-        for one in dataclasses.fields(row.options)
-        if one.default is one.default_factory is dataclasses.MISSING and one.name not in options
-    ]
+        raise complain(f"has no option {unknown[0]!r}{nearest(unknown[0], known)}", layer=name, type_name=type)
+    absent = [key for key, option in known.items() if required(option) and key not in options]
     if absent:
         raise complain(f"needs the option {absent[0]!r}", layer=name, type_name=type)
     try:

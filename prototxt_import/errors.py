@@ -40,27 +40,27 @@ codecs.register_error(ODD_BYTES, _as_latin_1)
 
 
 def complain(
-    what: str,
+    fault: str,
     *,
     source: str = "",
     line: int | None = None,
     layer: str | None = None,
     type_name: str | None = None,
 ) -> CaffeFormatError:
-    """Build a CaffeFormatError with its place in front of `what`."""
+    """Build a CaffeFormatError with its place in front of `fault`."""
     place = source if line is None else f"{source or '<net>'}:{line}"
     if layer is not None:
         where = f"layer {layer!r}" + (f" ({type_name})" if type_name else "")
         place = f"{place}: {where}" if place else where
     # Names taken from hostile files may hold line breaks; a message stays one line whatever they hold.
-    message = " ".join((f"{place}: {what}" if place else what).split())
+    message = " ".join((f"{place}: {fault}" if place else fault).split())
     return CaffeFormatError(message if len(message) <= MAX_LENGTH else message[: MAX_LENGTH - 4] + " ...")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known word most like `word`, empty where none is."""
     # Case mistakes ("conv" for "CONV") are near, but difflib counts every letter of them.
-    by_folded = {one.casefold(): one for one in itertools.islice(known, MAX_KNOWN)}
+    by_folded = {name.casefold(): name for name in itertools.islice(known, MAX_KNOWN)}
     # difflib takes quadratic time, and nothing known is longer than this.
-    found = difflib.get_close_matches(word[:80].casefold(), by_folded, 1)
-    return f"; did you mean {by_folded[found[0]]!r}?" if found else ""
+    matches = difflib.get_close_matches(word[:80].casefold(), by_folded, 1)
+    return f"; did you mean {by_folded[matches[0]]!r}?" if matches else ""

@@ -21,16 +21,16 @@ def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
     try:
         beside = Path(source).parent
         bases = [Path(os.path.abspath(beside)), Path.cwd()]
-        folders = {*bases, beside.resolve(), *(_plain(base / each) for base in bases for each in trusted)}
+        folders = {*bases, beside.resolve(), *(_plain(base / folder) for base in bases for folder in trusted)}
         folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}
         for base in bases:
-            found = _plain(base / name)
-            if not any(found.is_relative_to(folder) for folder in folders):
+            path = _plain(base / name)
+            if not any(path.is_relative_to(folder) for folder in folders):
                 problem = (
                     "lies outside the folder of the file that names it; copy it there, or name its folder by --var"
                 )
-            elif found.is_file():
-                return found
+            elif path.is_file():
+                return path
     except (OSError, ValueError, RuntimeError) as error:
         raise _refused(name, source, f"cannot be looked up: {error}") from None
     raise _refused(name, source, problem)
@@ -42,14 +42,14 @@ def output_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
     Raises CaffeFormatError for one outside the folders of `named_file`, in a folder that is missing, or one that cannot
     be written to."""
     bases = [Path.cwd(), Path(os.path.abspath(Path(source).parent))]
-    folders = {*bases, *(_plain(base / each) for base in bases for each in trusted)}
+    folders = {*bases, *(_plain(base / folder) for base in bases for folder in trusted)}
     folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}
-    found = _plain(bases[0] / name)
-    if not any(found.is_relative_to(folder) for folder in folders):
+    path = _plain(bases[0] / name)
+    if not any(path.is_relative_to(folder) for folder in folders):
         raise _refused(name, source, "would be written outside the folder of the file that names it")
-    if not found.parent.is_dir():
-        raise _refused(name, source, f"the folder {found.parent} does not exist")
-    return found
+    if not path.parent.is_dir():
+        raise _refused(name, source, f"the folder {path.parent} does not exist")
+    return path
 
 
 def _plain(path: Path) -> Path:
@@ -57,5 +57,5 @@ def _plain(path: Path) -> Path:
     return Path(os.path.normpath(path))
 
 
-def _refused(name: str, source: str, what: str) -> CaffeFormatError:
-    return complain(f"file {name!r}: {what}", source=source)
+def _refused(name: str, source: str, fault: str) -> CaffeFormatError:
+    return complain(f"file {name!r}: {fault}", source=source)

@@ -79,7 +79,7 @@ class NetSpec:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy neither pickles nor deep-copies; the constructor makes new ones.
-        values = (getattr(self, one.name) for one in fields(self))
+        values = (getattr(self, fact.name) for fact in fields(self))
         return type(self), tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
 
     def __deepcopy__(self, memo: object) -> NetSpec:
@@ -120,9 +120,9 @@ class NetSpec:
         Raises:
             KeyError: The net has no layer of that name.
         """
-        for one in self.layers:
-            if one.name == name:
-                return one
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
         raise KeyError(name)
 
 
@@ -131,13 +131,13 @@ def finish(spec: NetSpec, given: Mapping[str, Shape] | None = None) -> NetSpec:
     spec = replace(spec, layers=numbered(spec.layers))
     wiring = infer(spec.inputs, spec.layers, spec.source, given or {})
     check_sharing(spec.layers, wiring.param_shapes, spec.source)
-    found = replace(
+    finished = replace(
         spec,
         blobs={name: shape for name, shape in wiring.blobs.items() if shape is not None},
         param_shapes=wiring.param_shapes,
         outputs=wiring.outputs,
     )
-    return fit(found, "the weights") if spec.weights else found
+    return fit(finished, "the weights") if spec.weights else finished
 
 
 def fit(spec: NetSpec, origin: str) -> NetSpec:

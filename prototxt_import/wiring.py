@@ -12,9 +12,9 @@ from prototxt_import.layers.shapes import MAX_COUNT, count
 from prototxt_import.values import LayerSpec, ParamSpec, Shape
 
 
-def problem(layer: LayerSpec, source: str, what: object) -> CaffeFormatError:
+def problem(layer: LayerSpec, source: str, fault: object) -> CaffeFormatError:
     """An error about one layer of a net."""
-    return complain(str(what), source=source, line=layer.line, layer=layer.name, type_name=layer.type)
+    return complain(str(fault), source=source, line=layer.line, layer=layer.name, type_name=layer.type)
 
 
 @dataclass
@@ -56,11 +56,11 @@ def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str,
     """Walk a net in file order: every bottom must exist, every top be new or in place, every shape fit.
 
     given: shapes of data layers' tops that are known otherwise. Raises CaffeFormatError naming the layer."""
-    found = Wiring({}, {}, ())
+    wiring = Wiring({}, {}, ())
     loose: dict[str, None] = {}
     for name, shape in inputs.items():
         try:
-            found.blobs[name] = check_shape(shape)
+            wiring.blobs[name] = check_shape(shape)
         except ValueError as error:
             raise complain(f"input {name!r}: {error}", source=source) from None
         loose[name] = None
@@ -70,57 +70,57 @@ def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str,
             raise problem(layer, source, "unknown layer type")
         _check_counts(layer, row, source)
         for bottom in layer.bottoms:
-            if bottom not in found.blobs:
-                raise problem(layer, source, _no_such_blob(bottom, found, layers))
+            if bottom not in wiring.blobs:
+                raise problem(layer, source, _no_such_blob(bottom, wiring, layers))
             loose.pop(bottom, None)
-        bottoms = [found.blobs[one] for one in layer.bottoms]
+        bottoms = [wiring.blobs[bottom] for bottom in layer.bottoms]
         try:
             tops = _tops(layer, bottoms, given)
             if layer.options.blob_count(len(bottoms)) and None not in bottoms:
-                shapes = layer.options.params([one for one in bottoms if one is not None])
-                found.param_shapes[layer.name] = tuple(check_shape(one) for one in shapes)
+                shapes = layer.options.params([shape for shape in bottoms if shape is not None])
+                wiring.param_shapes[layer.name] = tuple(map(check_shape, shapes))
         except ValueError as error:
             raise problem(layer, source, error) from None
         for index, top in enumerate(layer.tops):
             in_place = index < len(layer.bottoms) and layer.bottoms[index] == top
-            if top in found.blobs and not in_place:
+            if top in wiring.blobs and not in_place:
                 raise problem(layer, source, f"top {top!r} exists already; only a layer's own bottom may be reused")
-            found.blobs[top] = tops[index]
+            wiring.blobs[top] = tops[index]
             loose[top] = None
-    found.outputs = tuple(loose)
-    return found
+    wiring.outputs = tuple(loose)
+    return wiring
 
 
 def _tops(layer: LayerSpec, bottoms: Sequence[Shape | None], given: Mapping[str, Shape]) -> Sequence[Shape | None]:
-    known = [one for one in bottoms if one is not None]
+    known = [shape for shape in bottoms if shape is not None]
     try:
         shapes = layer.options.shapes(known, len(layer.tops)) if len(known) == len(bottoms) else None
     except (IndexError, ZeroDivisionError):
-        told = " and ".join(f"{len(one)} axes {list(one)}" for one in known)
+        told = " and ".join(f"{len(shape)} axes {list(shape)}" for shape in known)
         raise ValueError(f"cannot take bottoms of {told}") from None
     if shapes is None:
         tops: list[Shape | None] = [None] * len(layer.tops)
     elif len(shapes) < len(layer.tops):
         raise ValueError(f"has {len(layer.tops)} tops; it makes {len(shapes)}")
     else:
-        tops = [check_shape(one) for one in shapes[: len(layer.tops)]]
+        tops = [check_shape(shape) for shape in shapes[: len(layer.tops)]]
     if not layer.bottoms:
         tops = [check_shape(given[top]) if top in given else tops[i] for i, top in enumerate(layer.tops)]
     return tops
 
 
 def _check_counts(layer: LayerSpec, row: LayerType, source: str) -> None:
-    for what, names, (least, most) in (("bottom", layer.bottoms, row.bottoms), ("top", layer.tops, row.tops)):
+    for kind, names, (least, most) in (("bottom", layer.bottoms, row.bottoms), ("top", layer.tops, row.tops)):
         if len(names) < least or (most is not None and len(names) > most):
             wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-            raise problem(layer, source, f"has {len(names)} {what}s; it takes {wanted}")
+            raise problem(layer, source, f"has {len(names)} {kind}s; it takes {wanted}")
 
 
-def _no_such_blob(bottom: str, found: Wiring, layers: Sequence[LayerSpec]) -> str:
-    later = [one.name for one in layers if bottom in one.tops]
-    if later:
-        return f"bottom {bottom!r} is produced only later, by layer {later[0]!r}; move this layer behind it"
-    return f"bottom {bottom!r} is produced by no layer before this one{nearest(bottom, found.blobs)}"
+def _no_such_blob(bottom: str, wiring: Wiring, layers: Sequence[LayerSpec]) -> str:
+    makers = [layer.name for layer in layers if bottom in layer.tops]
+    if makers:
+        return f"bottom {bottom!r} is produced only later, by layer {makers[0]!r}; move this layer behind it"
+    return f"bottom {bottom!r} is produced by no layer before this one{nearest(bottom, wiring.blobs)}"
 
 
 def check_sharing(layers: Sequence[LayerSpec], shapes: Mapping[str, tuple[Shape, ...]], source: str) -> None:

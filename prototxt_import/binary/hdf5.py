@@ -85,18 +85,18 @@ class Reader:
         if self._objects > MAX_OBJECTS:
             raise complain(f"holds more than {MAX_OBJECTS} objects; that is no Caffe file", source=self.source)
 
-    def numbers(self, data: Any, what: str, kinds: str = "f") -> Array:
+    def numbers(self, data: Any, place: str, kinds: str = "f") -> Array:
         """A data set's array; CaffeFormatError for anything but numbers of those kinds in this very file."""
         import h5py
 
         self.count()
         if not isinstance(data, h5py.Dataset) or data.dtype.kind not in kinds or data.shape is None:
-            raise complain(f"{what} holds something else than numbers", source=self.source)
+            raise complain(f"{place} holds something else than numbers", source=self.source)
         if data.external or data.is_virtual:
-            raise complain(f"{what} is stored in another file, which is not read", source=self.source)
+            raise complain(f"{place} is stored in another file, which is not read", source=self.source)
         self._left -= data.nbytes
         if self._left < 0:
-            raise complain(f"{what} claims {data.nbytes} bytes, more than the file can hold", source=self.source)
+            raise complain(f"{place} claims {data.nbytes} bytes, more than the file can hold", source=self.source)
         return np.asarray(data[()])
 
 
@@ -122,12 +122,12 @@ def _layers(group: Any, prefix: str, reader: Reader, depth: int) -> Iterator[tup
     blobs: dict[int, Array] = {}
     for key in group:
         reader.count()
-        one = member(group, key, reader.source)
-        if isinstance(one, h5py.Group):
-            yield from _layers(one, f"{prefix}{key}/", reader, depth + 1)
+        inner = member(group, key, reader.source)
+        if isinstance(inner, h5py.Group):
+            yield from _layers(inner, f"{prefix}{key}/", reader, depth + 1)
         elif not prefix or not (key.isascii() and key.isdecimal()) or int(key[:9]) > len(group) + MAX_DEPTH:
             raise complain(f"{prefix + key!r} is no numbered blob of a layer", source=reader.source)
         else:
-            blobs[int(key)] = reader.numbers(one, f"blob {prefix + key!r}")
+            blobs[int(key)] = reader.numbers(inner, f"blob {prefix + key!r}")
     if blobs:
         yield prefix[:-1], [blobs.get(index, ABSENT) for index in range(max(blobs) + 1)]

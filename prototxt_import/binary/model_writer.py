@@ -98,10 +98,10 @@ def _check_fit(weights: Mapping[str, Sequence[Array]], spec: NetSpec) -> None:
         if name not in known:
             raise complain(f"the net has no layer {name!r} to hold these blobs", source=spec.source)
         shapes = list(spec.param_shapes.get(name, ()))
-        if blobs and [tuple(np.shape(one)) for one in blobs] != shapes:
-            found = [list(np.shape(one)) for one in blobs]
-            what = f"blobs of shapes {found} do not fit {[list(one) for one in shapes]}"
-            raise problem(known[name], spec.source, what)
+        held = [tuple(np.shape(blob)) for blob in blobs]
+        if blobs and held != shapes:
+            fault = f"blobs of shapes {list(map(list, held))} do not fit {list(map(list, shapes))}"
+            raise problem(known[name], spec.source, fault)
 
 
 def _write_binary(
@@ -170,7 +170,7 @@ def _write_hdf5(weights: Mapping[str, Sequence[Array]], spec: NetSpec | None, st
     except ImportError:
         raise complain("HDF5 models are written by h5py; `pip install h5py`", source=source) from None
     owned: set[str] = set()
-    layers = {name: () for name in weights} if spec is None else {one.name: one.params for one in spec.layers}
+    layers = {name: () for name in weights} if spec is None else {layer.name: layer.params for layer in spec.layers}
     with h5py.File(stream, "w") as file:
         data = file.create_group("data")
         for name, params in layers.items():

@@ -129,15 +129,16 @@ def _read_binary(path: str | os.PathLike[str]) -> SolverState:
     numbers = {_ITER: 0, _CURRENT_STEP: 0}
     name = ""
     history = []
-    for one in wire.fields():
-        if one.number not in (*numbers, _LEARNED_NET, _HISTORY) or (one.number in numbers) != (one.kind == VARINT):
-            raise wire.error(one.at, f"field {one.number} is none of a solver state; is it a model?")
-        if one.number in numbers:
-            numbers[one.number] = wire.signed(one)
-        elif one.number == _LEARNED_NET:
-            name = wire.text(one)
+    for field in wire.fields():
+        known = field.number in (*numbers, _LEARNED_NET, _HISTORY)
+        if not known or (field.number in numbers) != (field.kind == VARINT):
+            raise wire.error(field.at, f"field {field.number} is none of a solver state; is it a model?")
+        if field.number in numbers:
+            numbers[field.number] = wire.signed(field)
+        elif field.number == _LEARNED_NET:
+            name = wire.text(field)
         else:
-            history.append(read_blob(wire, one))
+            history.append(read_blob(wire, field))
     return _checked(SolverState(numbers[_ITER], name, numbers[_CURRENT_STEP], tuple(history), wire.source))
 
 

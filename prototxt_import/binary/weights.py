@@ -6,12 +6,12 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from prototxt_import.binary.hdf5 import ABSENT, is_hdf5, read_hdf5
-from prototxt_import.binary.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire
+from prototxt_import.binary.wire import BYTES, FIXED32, FIXED64, VARINT, Wire, WireField
 from prototxt_import.errors import complain
 from prototxt_import.layers.shapes import MAX_AXES, MAX_COUNT
 from prototxt_import.spec import NetSpec, fit
@@ -34,8 +34,8 @@ class StoredLayer:
 
     name: str = ""
     type: str | int = ""
-    blobs: list[Array] = field(default_factory=list)
-    fields: set[int] = field(default_factory=set)
+    blobs: list[Array] = dataclasses.field(default_factory=list)
+    fields: set[int] = dataclasses.field(default_factory=set)
     hole: bool = False
 
 
@@ -76,11 +76,11 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array]]:
     """
     if is_hdf5(path):
         return read_hdf5(path)
-    found: dict[str, list[Array]] = {}
+    blobs: dict[str, list[Array]] = {}
     for layer in read_model(path).layers:
         if layer.blobs:
-            found[layer.name] = layer.blobs
-    return found
+            blobs[layer.name] = layer.blobs
+    return blobs
 
 
 def read_mean(path: str | os.PathLike[str]) -> Array:
@@ -106,7 +106,7 @@ def read_mean(path: str | os.PathLike[str]) -> Array:
         [104.0, 117.0, 123.0]
     """
     wire = Wire(path)
-    array = read_blob(wire, Field(0, BYTES, 0, 0, 0, wire.size))
+    array = read_blob(wire, WireField(0, BYTES, 0, 0, 0, wire.size))
     if not array.size:
         raise complain("holds no numbers; it is no mean file", source=wire.source)
     return array
@@ -118,12 +118,12 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
     name = ""
     layers: list[StoredLayer] = []
     formats: set[str] = set()
-    for one in wire.fields():
-        if one.number == 1:
-            name = wire.text(one)
-        elif one.number in (_V1_LAYERS, _V2_LAYER):
-            wire.expect(one, BYTES)
-            layer, kind = _v2_layer(wire, one) if one.number == _V2_LAYER else _v1_layer(wire, one)
+    for field in wire.fields():
+        if field.number == 1:
+            name = wire.text(field)
+        elif field.number in (_V1_LAYERS, _V2_LAYER):
+            wire.expect(field, BYTES)
+            layer, kind = _v2_layer(wire, field) if field.number == _V2_LAYER else _v1_layer(wire, field)
             layers.append(layer)
             formats.add(kind)
     if not layers:
@@ -138,13 +138,13 @@ def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str
         return "v0", "layers nested in the layers of the V1 format"
     if "v1" in formats:
         # 39 is IMAGE_SEG_DATA in the fork, DECONVOLUTION in BVLC; without evidence the fork is assumed, as for text.
-        late = [one for one in layers if one.type == _DECONVOLUTION and _V1_CONVOLUTION in one.fields]
-        sibling = next((found for one in layers if (found := _v1_sibling(one))), None)
+        late = [layer for layer in layers if layer.type == _DECONVOLUTION and _V1_CONVOLUTION in layer.fields]
+        sibling = next((told for layer in layers if (told := _v1_sibling(layer))), None)
         if sibling:
             return sibling
-        for one in layers:
-            if one.hole or one.type in _V1_FORK_TYPES:
-                return "v1", f"{'hole' if one.hole else f'type {one.type}'} (layer {one.name!r}) in V1 layers"
+        for layer in layers:
+            if layer.hole or layer.type in _V1_FORK_TYPES:
+                return "v1", f"{'hole' if layer.hole else f'type {layer.type}'} (layer {layer.name!r}) in V1 layers"
         if late:
             return "bvlc", f"DECONVOLUTION (layer {late[0].name!r}) in V1 layers"
         return "v1", "V1 layers, and nothing that only BVLC has"
@@ -162,7 +162,7 @@ def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str
     }
     for kind, forks in numbers.items():
         for layer in layers:
-            number = next((one for one in forks if layer.type == kind and one in layer.fields), None)
+            number = next((field for field in forks if layer.type == kind and field in layer.fields), None)
             if number is not None:
                 return forks[number], f"{kind} (layer {layer.name!r}) with its options in field {number}"
     for layer in layers:
@@ -174,61 +174,61 @@ def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str
 def _v1_sibling(layer: StoredLayer) -> tuple[str, str] | None:
     """The sibling fork of a V1 layer whose number another fork has for a layer without blobs."""
     shapes = [blob.shape for blob in layer.blobs]
-    if layer.type == _V1_MEAN_FIELD and len(shapes) == 3 and all(one == (1, 1, *one[-1:] * 2) for one in shapes):
+    if layer.type == _V1_MEAN_FIELD and len(shapes) == 3 and all(shape == (1, 1, *shape[-1:] * 2) for shape in shapes):
         return "crfrnn", f"type {layer.type} with three square blobs (layer {layer.name!r}) in V1 layers"
     if layer.type == _V1_BN and len(shapes) == 2:
         return "segnet", f"type {layer.type} with two blobs (layer {layer.name!r}) in V1 layers"
     return None
 
 
-def _v2_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
+def _v2_layer(wire: Wire, message: WireField) -> tuple[StoredLayer, str]:
     layer = StoredLayer()
-    for one in wire.fields(message.start, message.stop):
-        layer.fields.add(one.number)
-        if one.number == _V2_NAME:
-            layer.name = wire.text(one)
-        elif one.number == _V2_TYPE:
-            layer.type = wire.text(one)
-        elif one.number == _V2_BLOBS:
-            layer.blobs.append(read_blob(wire, one))
+    for field in wire.fields(message.start, message.stop):
+        layer.fields.add(field.number)
+        if field.number == _V2_NAME:
+            layer.name = wire.text(field)
+        elif field.number == _V2_TYPE:
+            layer.type = wire.text(field)
+        elif field.number == _V2_BLOBS:
+            layer.blobs.append(read_blob(wire, field))
     return layer, "v2"
 
 
-def _v1_layer(wire: Wire, message: Field) -> tuple[StoredLayer, str]:
+def _v1_layer(wire: Wire, message: WireField) -> tuple[StoredLayer, str]:
     layer, kind = StoredLayer(), "v1"
-    for one in wire.fields(message.start, message.stop):
-        layer.fields.add(one.number)
-        if one.number == _V0_NESTED:
-            wire.expect(one, BYTES)
+    for field in wire.fields(message.start, message.stop):
+        layer.fields.add(field.number)
+        if field.number == _V0_NESTED:
+            wire.expect(field, BYTES)
             kind = "v0"
-            _v0_layer(wire, one, layer)
-        elif one.number == _V1_NAME:
-            layer.name = wire.text(one)
-        elif one.number == _V1_TYPE:
-            layer.type = wire.signed(one)
-        elif one.number == _V1_BLOBS:
-            layer.blobs.append(read_blob(wire, one))
-        elif one.number == _V1_CONVOLUTION:
-            wire.expect(one, BYTES)
+            _v0_layer(wire, field, layer)
+        elif field.number == _V1_NAME:
+            layer.name = wire.text(field)
+        elif field.number == _V1_TYPE:
+            layer.type = wire.signed(field)
+        elif field.number == _V1_BLOBS:
+            layer.blobs.append(read_blob(wire, field))
+        elif field.number == _V1_CONVOLUTION:
+            wire.expect(field, BYTES)
             # In BVLC's numbering field 17 is a truth value, so anything above 1 is the v1 fork's hole.
             layer.hole = any(
                 inner.number == _HOLE and inner.kind == VARINT and inner.value > 1
-                for inner in wire.fields(one.start, one.stop)
+                for inner in wire.fields(field.start, field.stop)
             )
     return layer, kind
 
 
-def _v0_layer(wire: Wire, message: Field, layer: StoredLayer) -> None:
-    for one in wire.fields(message.start, message.stop):
-        if one.number == _V0_NAME:
-            layer.name = wire.text(one)
-        elif one.number == _V0_TYPE:
-            layer.type = wire.text(one)
-        elif one.number == _V0_BLOBS:
-            layer.blobs.append(read_blob(wire, one))
+def _v0_layer(wire: Wire, message: WireField, layer: StoredLayer) -> None:
+    for field in wire.fields(message.start, message.stop):
+        if field.number == _V0_NAME:
+            layer.name = wire.text(field)
+        elif field.number == _V0_TYPE:
+            layer.type = wire.text(field)
+        elif field.number == _V0_BLOBS:
+            layer.blobs.append(read_blob(wire, field))
 
 
-def read_blob(wire: Wire, message: Field) -> Array:
+def read_blob(wire: Wire, message: WireField) -> Array:
     """A BlobProto as array of its shape; double_data wins where it is present, as in Caffe."""
     wire.expect(message, BYTES)
     legacy: dict[int, int] = {}
@@ -236,25 +236,25 @@ def read_blob(wire: Wire, message: Field) -> Array:
     parts: dict[int, list[Array]] = {5: [], 8: []}
     at = message.start
     while at < message.stop:
-        one = wire.field(at, message.stop)
-        at = one.stop
-        if one.number <= 4:
-            legacy[one.number] = wire.signed(one)
-        elif one.number == 7:
-            wire.expect(one, BYTES)
-            shape = (*(shape or ()), *_dims(wire, one))
+        field = wire.field(at, message.stop)
+        at = field.stop
+        if field.number <= 4:
+            legacy[field.number] = wire.signed(field)
+        elif field.number == 7:
+            wire.expect(field, BYTES)
+            shape = (*(shape or ()), *_dims(wire, field))
             if len(shape) > MAX_AXES:
-                raise wire.error(one.at, f"a blob has more than {MAX_AXES} axes")
-        elif one.number in (5, 6, 8, 9):
-            item, kind = ("<f4", FIXED32) if one.number < 7 else ("<f8", FIXED64)
-            wire.expect(one, BYTES, kind)
-            if one.kind == BYTES:
-                values = wire.array(one.start, one.stop, item)
+                raise wire.error(field.at, f"a blob has more than {MAX_AXES} axes")
+        elif field.number in (5, 6, 8, 9):
+            item, kind = ("<f4", FIXED32) if field.number < 7 else ("<f8", FIXED64)
+            wire.expect(field, BYTES, kind)
+            if field.kind == BYTES:
+                values = wire.array(field.start, field.stop, item)
             else:
-                values, at = wire.run(one, message.stop, item)
-            if one.number in parts:
-                parts[one.number].append(values)
-    pieces = [one for one in parts[8] if one.size] or parts[5] or [np.zeros(0, "<f4")]
+                values, at = wire.run(field, message.stop, item)
+            if field.number in parts:
+                parts[field.number].append(values)
+    pieces = [values for values in parts[8] if values.size] or parts[5] or [np.zeros(0, "<f4")]
     data = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     data.flags.writeable = False
     if legacy:
@@ -269,19 +269,19 @@ def read_blob(wire: Wire, message: Field) -> Array:
     return data.reshape(shape)
 
 
-def _dims(wire: Wire, message: Field) -> list[int]:
+def _dims(wire: Wire, message: WireField) -> list[int]:
     dims: list[int] = []
-    for one in wire.fields(message.start, message.stop):
-        if one.number != 1:
+    for field in wire.fields(message.start, message.stop):
+        if field.number != 1:
             continue
-        wire.expect(one, BYTES, VARINT)
+        wire.expect(field, BYTES, VARINT)
         # One unpacked number is what a packed run of one would hold.
-        at = one.start
-        while at < one.stop:
-            value, at = wire.varint(at, one.stop)
+        at = field.start
+        while at < field.stop:
+            value, at = wire.varint(at, field.stop)
             dims.append(value - (1 << 64) if value >= 1 << 63 else value)
             if len(dims) > MAX_AXES:
-                raise wire.error(one.at, f"a blob has more than {MAX_AXES} axes")
+                raise wire.error(field.at, f"a blob has more than {MAX_AXES} axes")
     return dims
 
 
@@ -325,7 +325,7 @@ def with_weights(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: s
 
 def _with_shared(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> dict[str, Sequence[Array]]:
     """`stored` with blobs that only their owner has under every layer that shares them: HDF5 models leave those out."""
-    found = dict(stored)
+    completed = dict(stored)
     owners: dict[str, Array] = {}
     for layer in spec.layers:
         blobs = list(stored.get(layer.name, ()))
@@ -336,5 +336,5 @@ def _with_shared(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> dict[s
             elif not absent and param.name:
                 owners.setdefault(param.name, blobs[index])
         if blobs:
-            found[layer.name] = blobs
-    return found
+            completed[layer.name] = blobs
+    return completed

@@ -21,7 +21,7 @@ MAX_FIELDS = 500_000
 
 
 @dataclass(frozen=True)
-class Field:
+class WireField:
     """One field: number, wire type, offset of its key, and either its integer value or the span of its bytes."""
 
     number: int
@@ -51,9 +51,9 @@ class Wire:
             ) from error
         self.size = len(self.buffer)
 
-    def error(self, at: int, what: str) -> CaffeFormatError:
+    def error(self, at: int, fault: str) -> CaffeFormatError:
         """A complaint about the byte at offset `at`."""
-        return complain(f"at byte {at} of {self.size}: {what}", source=self.source)
+        return complain(f"at byte {at} of {self.size}: {fault}", source=self.source)
 
     def varint(self, at: int, stop: int) -> tuple[int, int]:
         """(value, offset behind it) of the unsigned varint at `at`."""
@@ -67,7 +67,7 @@ class Wire:
             shift += 7
         raise self.error(at, "a number runs past its end; the file is truncated or no Caffe model")
 
-    def fields(self, start: int = 0, stop: int | None = None) -> Iterator[Field]:
+    def fields(self, start: int = 0, stop: int | None = None) -> Iterator[WireField]:
         """The fields of the message in [start, stop)."""
         at, stop = start, self.size if stop is None else stop
         while at < stop:
@@ -75,7 +75,7 @@ class Wire:
             yield field
             at = field.stop
 
-    def field(self, at: int, stop: int) -> Field:
+    def field(self, at: int, stop: int) -> WireField:
         """The field whose key is at `at` in a message that ends at `stop`."""
         self._fields += 1
         if self._fields > MAX_FIELDS:
@@ -88,7 +88,7 @@ class Wire:
         if kind == VARINT:
             begin = at
             value, at = self.varint(at, stop)
-            return Field(number, kind, key_at, value, begin, at)
+            return WireField(number, kind, key_at, value, begin, at)
         length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
         if kind == BYTES:
             length, at = self.varint(at, stop)
@@ -96,9 +96,9 @@ class Wire:
             raise self.error(
                 key_at, f"field {number} declares {length} bytes, {stop - at} are left; the file is truncated"
             )
-        return Field(number, kind, key_at, 0, at, at + length)
+        return WireField(number, kind, key_at, 0, at, at + length)
 
-    def expect(self, field: Field, *kinds: int) -> None:
+    def expect(self, field: WireField, *kinds: int) -> None:
         """Raise unless the field has one of these wire types."""
         if field.kind not in kinds:
             raise self.error(
@@ -106,12 +106,12 @@ class Wire:
                 f"field {field.number} holds {_KINDS[field.kind]}, not {_KINDS[kinds[0]]}; this is no Caffe model",
             )
 
-    def text(self, field: Field) -> str:
+    def text(self, field: WireField) -> str:
         """The string in a field."""
         self.expect(field, BYTES)
         return self.buffer[field.start : field.stop].decode("utf-8", ODD_BYTES)
 
-    def signed(self, field: Field) -> int:
+    def signed(self, field: WireField) -> int:
         """The int32 or int64 in a varint field."""
         self.expect(field, VARINT)
         return field.value - (1 << 64) if field.value >= 1 << 63 else field.value
@@ -123,7 +123,7 @@ class Wire:
             raise self.error(start, f"{stop - start} bytes are no whole number of {width}-byte values")
         return np.frombuffer(self.buffer, item, (stop - start) // width, start)
 
-    def run(self, field: Field, stop: int, item: str) -> tuple[Array, int]:
+    def run(self, field: WireField, stop: int, item: str) -> tuple[Array, int]:
         """Copy of the numbers in a run of unpacked fields that begins with `field`; and the offset behind the run.
 
         Old files spend a key on every number; walking those one by one would take minutes."""
@@ -167,5 +167,5 @@ def encode_key(number: int, kind: int) -> bytes:
 
 def encode_bytes(number: int, *payload: bytes | memoryview) -> list[bytes | memoryview]:
     """A length-delimited field as the pieces to write in order."""
-    length = sum(len(one) if isinstance(one, bytes) else one.nbytes for one in payload)
+    length = sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in payload)
     return [encode_key(number, BYTES) + encode_varint(length), *payload]

@@ -51,10 +51,10 @@ def _forget() -> None:
 def _pool(dialect: str) -> descriptor_pool.DescriptorPool:
     compiled = descriptor_pb2.FileDescriptorSet.FromString((files(__package__) / f"{dialect}.desc").read_bytes())
     pool = descriptor_pool.DescriptorPool()
-    for one in compiled.file:
-        if any(message.name == "NetParameter" for message in one.message_type):
-            add(one, _own)
-        pool.AddSerializedFile(one.SerializeToString())
+    for file in compiled.file:
+        if any(message.name == "NetParameter" for message in file.message_type):
+            add(file, _own)
+        pool.AddSerializedFile(file.SerializeToString())
     return pool
 
 

@@ -17,9 +17,9 @@ HERE = Path(__file__).parent
 
 def compiler() -> list[str] | None:
     """The command of a compiler found on this machine, or None."""
-    found = shutil.which("protoc")
-    if found:
-        return [found]
+    protoc = shutil.which("protoc")
+    if protoc:
+        return [protoc]
     return [sys.executable, "-m", "grpc_tools.protoc"] if importlib.util.find_spec("grpc_tools") else None
 
 

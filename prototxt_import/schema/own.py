@@ -47,7 +47,7 @@ def add(file: Any, messages: Sequence[OwnMessage]) -> None:
     """Write own messages into the FileDescriptorProto that holds a dialect's nets.
 
     A number that another field of the dialect has is not used there. Raises ValueError for a name that is taken."""
-    holders = {one.name: one for one in file.message_type if one.name in ("LayerParameter", "V1LayerParameter")}
+    holders = {kind.name: kind for kind in file.message_type if kind.name in ("LayerParameter", "V1LayerParameter")}
     for index, own in enumerate(messages):
         if own.field:
             name = f"Own{index}Message"
@@ -57,14 +57,14 @@ def add(file: Any, messages: Sequence[OwnMessage]) -> None:
             for holder in holders.values():
                 _hold(holder, own, UNNUMBERED + index, name)
         if own.v1 and "V1LayerParameter" in holders:
-            enum = next(one for one in holders["V1LayerParameter"].enum_type if one.name == "LayerType")
+            enum = next(enum for enum in holders["V1LayerParameter"].enum_type if enum.name == "LayerType")
             enum.value.add(name=own.v1, number=UNNUMBERED + index)
 
 
 def _hold(holder: Any, own: OwnMessage, unnumbered: int, type_name: str) -> None:
-    if any(one.name == own.field for one in holder.field):
+    if any(field.name == own.field for field in holder.field):
         raise ValueError(f"layers have a field {own.field} already")
-    free = holder.name == "LayerParameter" and all(one.number != own.number for one in holder.field)
+    free = holder.name == "LayerParameter" and all(field.number != own.number for field in holder.field)
     number = own.number if free and own.number is not None else unnumbered
     holder.field.add(
         name=own.field,
@@ -76,18 +76,18 @@ def _hold(holder: Any, own: OwnMessage, unnumbered: int, type_name: str) -> None
 
 
 def _describe(message: Any, field: OwnField) -> None:
-    one = message.field.add(
+    described = message.field.add(
         name=field.name,
         number=field.number,
         label=_FIELD.LABEL_REPEATED if field.repeated else _FIELD.LABEL_OPTIONAL,
         type=_KINDS[field.kind],
     )
     if field.default:
-        one.default_value = field.default
+        described.default_value = field.default
     if field.kind == "filler":
-        one.type_name = ".FillerParameter"
+        described.type_name = ".FillerParameter"
     elif field.kind == "enum":
         enum = message.enum_type.add(name=f"{field.name.capitalize()}Enum")
         for number, value in enumerate(field.values):
             enum.value.add(name=value, number=number)
-        one.type_name = f".{message.name}.{enum.name}"
+        described.type_name = f".{message.name}.{enum.name}"
