@@ -71,7 +71,7 @@ class Verbs(TyperGroup):
     ) -> Any:
         """Run a verb; a failure ends in one line on standard error and an exit code."""
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
-        name = " ".join(["deeplab", *[each for each in args if each in self.commands][:1]])
+        name = " ".join(["deeplab", *[word for word in args if word in self.commands][:1]])
         code: Any = 0
         shown = warnings.showwarning
 

@@ -165,7 +165,7 @@ def _check_folder(scores: Path, output: list[Path], formats: str, trace: bool) -
         raise ValueError(f"{output[-1]}: with a folder of images, -o must be one folder")
     if trace:
         raise ValueError("--trace: is for one image, not for a folder")
-    suffixes = [f".{each.strip().lstrip('.').lower()}" for each in formats.split(",")]
+    suffixes = [f".{name.strip().lstrip('.').lower()}" for name in formats.split(",")]
     for suffix in suffixes:
         _check_suffix(f"--formats {formats}", suffix)
     return suffixes

@@ -85,7 +85,7 @@ def diff(
     check_json(json)
     if html is not None:
         check_output_file(html)
-    files = [file for each in golden for file in golden_files(each)]
+    files = [file for path in golden for file in golden_files(path)]
     loaded = load_caffe(
         net, weights, phase=parse_phase(phase), **parse_net_options(variables, dialect, stage, level)
     ).to(pick_device(device))

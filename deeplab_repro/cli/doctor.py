@@ -52,12 +52,12 @@ def doctor(
     check_json(json)
     datasets = _open(data, split, classes, root)
     with progress_steps("examining") as progress:
-        found = diagnose(datasets, workers, progress)
+        diagnosis = diagnose(datasets, workers, progress)
     answer: dict[str, Any] = {
         "data": data,
-        "splits": {each.split: len(each) for each in datasets},
+        "splits": {dataset.split: len(dataset) for dataset in datasets},
         "classes": datasets[0].num_classes,
-        "healthy": found.healthy,
+        "healthy": diagnosis.healthy,
         "faults": [
             {
                 "kind": fault.kind,
@@ -67,27 +67,27 @@ def doctor(
                 "what": fault.what,
                 "remedy": fault.remedy,
             }
-            for fault in found.faults
+            for fault in diagnosis.faults
         ],
     }
     if fix is not None:
         with progress_steps("writing") as progress:
-            repair = write_repaired(datasets, found, fix, progress)
+            repair = write_repaired(datasets, diagnosis, fix, progress)
         answer["repaired"] = {"folder": fix, "kept": repair.kept, "left_out": repair.left_out}
     if write_json(answer, json):
         screen = console()
-        for fault in found.faults:
+        for fault in diagnosis.faults:
             mark = "note" if fault.is_note else "fault"
             screen.print(f"[b]{mark}: {fault.kind}[/b] in {len(fault.files)} files, the first: {fault.files[0]}")
             screen.print(f"  what: {fault.what}\n  do: {fault.remedy}")
         total = sum(map(len, datasets))
-        screen.print(f"{total} samples, {'nothing wrong' if found.healthy else 'see the faults above'}")
+        screen.print(f"{total} samples, {'nothing wrong' if diagnosis.healthy else 'see the faults above'}")
         if fix is not None:
             left = answer["repaired"]["left_out"]
             screen.print(f"{sum(answer['repaired']['kept'].values())} samples written to {fix}, {len(left)} left out")
             for name, reason in list(left.items())[:10]:
                 screen.print(f"  {name}: {reason}")
-    if not found.healthy:
+    if not diagnosis.healthy:
         raise typer.Exit(1)
 
 
@@ -97,19 +97,19 @@ def _open(
     """The splits asked for; without a word train and val, as far as they are there."""
     from deeplab_repro.data.sets.datasets import open_dataset
 
-    if all(each.is_file() for each in data):
-        return [open_dataset(each, "", classes, root) for each in data]
+    if all(path.is_file() for path in data):
+        return [open_dataset(path, "", classes, root) for path in data]
     if len(data) != 1:
         raise ValueError("give one folder, or list files")
     if split:
-        return [open_dataset(data[0], each, classes) for each in split]
-    found, error = [], None
-    for each in ("train", "val"):
+        return [open_dataset(data[0], name, classes) for name in split]
+    opened, error = [], None
+    for name in ("train", "val"):
         try:
-            found.append(open_dataset(data[0], each, classes))
+            opened.append(open_dataset(data[0], name, classes))
         except ValueError as problem:
             error = problem
-    if not found:
+    if not opened:
         assert error is not None
         raise error
-    return found
+    return opened

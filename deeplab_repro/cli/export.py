@@ -132,7 +132,7 @@ def export(
         )
     if weights is not None and init is not None:
         raise ValueError("--weights and --init exclude each other: trained weights need no beginning")
-    weights, init = (None if each is None else weights_file(each) for each in (weights, init))
+    weights, init = (None if file is None else weights_file(file) for file in (weights, init))
     facts: dict[str, Any] = {"dataset": dataset, "num_classes": classes}
     if size and known:
         facts["size"] = parse_size(size)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from deeplab_repro.inspect import (
         Change,
         Content,
-        Field,
         MeanReport,
         NetReport,
+        ReceptiveField,
         SolverReport,
         StateReport,
         WeightsReport,
@@ -70,17 +70,17 @@ def inspect(
     check_json(json)
     net_phase, asked = parse_phase(phase), parse_net_options(variables, dialect, stage, level)
     contents = [read_file(path, net_phase, **asked) for path in files]
-    answer: dict[str, Any] = {"files": [_as_json(each) for each in contents]}
+    answer: dict[str, Any] = {"files": [_as_json(content) for content in contents]}
     if len(contents) == 2 and comparable(*contents):
         changes = compare(*contents)
-        answer |= {"equal": not changes, "differences": [_plain(asdict(each)) for each in changes]}
+        answer |= {"equal": not changes, "differences": [_plain(asdict(change)) for change in changes]}
         if write_json(answer, json):
             _print_changes(changes, *contents)
         if changes:
             raise typer.Exit(1)
     elif write_json(answer, json):
-        for each in contents:
-            _PRINTERS[type(each.report).__name__](each.report)
+        for content in contents:
+            _PRINTERS[type(content.report).__name__](content.report)
 
 
 def _as_json(content: Content) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _as_json(content: Content) -> dict[str, Any]:
     return answer
 
 
-def _field_facts(field: Field | None) -> dict[str, Any] | None:
+def _field_facts(field: ReceptiveField | None) -> dict[str, Any] | None:
     return None if field is None else {"size": field.size, "stride": field.stride, "offset": field.offset}
 
 
@@ -221,7 +221,7 @@ def _value(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(_value, value)) or "none"
     if is_dataclass(value) and not isinstance(value, type):
-        return ", ".join(f"{name} {_value(each)}" for name, each in asdict(value).items())
+        return ", ".join(f"{name} {_value(entry)}" for name, entry in asdict(value).items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

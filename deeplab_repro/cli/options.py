@@ -75,8 +75,8 @@ class NetOptions(TypedDict):
 
 def parse_net_options(pairs: list[str] | None, dialect: str, stages: list[str] | None, level: int | None) -> NetOptions:
     """What --var, --dialect, --stage and --level say together; errors as parse_variables."""
-    names = tuple(name for each in stages or [] for name in each.split(",") if name)
-    return {"variables": parse_variables(pairs), "dialect": dialect, "level": level or 0, "stages": names}
+    chosen = tuple(name for names in stages or [] for name in names.split(",") if name)
+    return {"variables": parse_variables(pairs), "dialect": dialect, "level": level or 0, "stages": chosen}
 
 
 def parse_phase(phase: str) -> str:

@@ -80,9 +80,9 @@ def progress_steps(description: str) -> Iterator[Callable[[int, int], None]]:
 def _plain(value: Any) -> Any:
     """JSON has no NaN, infinity, tuple or path."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(entry) for entry in value]
     if isinstance(value, bool | int | str) or value is None:
         return value
     if isinstance(value, float):

@@ -94,10 +94,10 @@ def segment(
     with output_folder(output):
         for file, name in progress(zip(files, names, strict=True), "segmenting", len(files)):
             try:
-                found = segmenter(read_image(file))
+                segmentation = segmenter(read_image(file))
             except ValueError as error:
                 raise ValueError(f"{file}: {error}") from error
-            rows.append(_save(file, found, output / f"{name}.png", output / f"{name}_overlay.png", opacity))
+            rows.append(_save(file, segmentation, output / f"{name}.png", output / f"{name}_overlay.png", opacity))
     answer = {"model": model, "weights": weights, "crf": crf, "scales": factors, "images": rows}
     if write_json(answer, json):
         columns = ("image", "labels", "share of the pixels")
@@ -105,17 +105,18 @@ def segment(
         console().print(table(columns, cells, left=columns))
 
 
-def _save(file: Path, found: Segmentation, labels: Path, overlay: Path, opacity: float) -> dict[str, Any]:
+def _save(file: Path, segmentation: Segmentation, labels: Path, overlay: Path, opacity: float) -> dict[str, Any]:
     """Write both pictures; what --json says about the image."""
     from deeplab_repro.files.images import write_image
     from deeplab_repro.files.palette import save_label_png
 
-    write_image(found.overlay(opacity), overlay)
-    save_label_png(found.labels, labels, found.palette)
-    height, width = found.labels.shape
-    names = found.class_names
+    write_image(segmentation.overlay(opacity), overlay)
+    save_label_png(segmentation.labels, labels, segmentation.palette)
+    height, width = segmentation.labels.shape
+    names = segmentation.class_names
     shares = {
-        names[label] if label < len(names) else str(label): round(share, 6) for label, share in found.shares().items()
+        names[label] if label < len(names) else str(label): round(share, 6)
+        for label, share in segmentation.shares().items()
     }
     return {
         "image": str(file),

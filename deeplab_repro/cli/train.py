@@ -118,7 +118,11 @@ def train(
         with Trainer(read, settings, ranks, watchers, workers) as trainer:
             written = trainer.run()
     if ranks.first:
-        answer = {"updates": trainer.updates, "seed": trainer.seed, "snapshots": [vars(one) for one in written]}
+        answer = {
+            "updates": trainer.updates,
+            "seed": trainer.seed,
+            "snapshots": [vars(snapshot) for snapshot in written],
+        }
         write_json(answer, json)
     if trainer.stopped_by is not None:
         raise typer.Exit(128 + trainer.stopped_by)

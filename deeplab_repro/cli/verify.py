@@ -137,7 +137,14 @@ def _cells(line: list[Answer]) -> list[Any]:
 
     from deeplab_repro.verify.lines import summary
 
-    found = summary(line)
-    style = _STYLES.get(found.verdict, "yellow" if found.verdict.startswith("needs") else "dim")
-    cells = (found.id, found.model, found.options, found.metric, found.published, found.ours)
-    return [*cells, Text(found.verdict, style), found.detail]
+    shown = summary(line)
+    style = _STYLES.get(shown.verdict, "yellow" if shown.verdict.startswith("needs") else "dim")
+    cells = (
+        shown.id,
+        shown.model,
+        shown.options,
+        shown.metric,
+        shown.published,
+        shown.ours,
+    )
+    return [*cells, Text(shown.verdict, style), shown.detail]

@@ -104,16 +104,16 @@ def fetch(
         raise ValueError("--url: give one NAME with it")
     wanted = [catalog.lists[name] if name in catalog.lists else catalog.entry(name) for name in names]
     failures = []
-    for each in wanted:
-        with _bar(each.name) as progress:
+    for file in wanted:
+        with _bar(file.name) as progress:
             try:
-                if each.name in catalog.lists:
-                    typer.echo(f"{each.name}: {store.fetch_lists(catalog.lists[each.name], progress)}")
+                if file.name in catalog.lists:
+                    typer.echo(f"{file.name}: {store.fetch_lists(catalog.lists[file.name], progress)}")
                     continue
-                entry = catalog.entry(each.name)
-                typer.echo(f"{each.name}: {store.fetch(entry, progress, _complain, (url,) if url else ())}")
+                entry = catalog.entry(file.name)
+                typer.echo(f"{file.name}: {store.fetch(entry, progress, _complain, (url,) if url else ())}")
                 if prototxt:
-                    typer.echo(f"{each.name}: {store.fetch_beside(entry, progress)}")
+                    typer.echo(f"{file.name}: {store.fetch_beside(entry, progress)}")
             except DownloadError as error:
                 failures.append(str(error))
     if failures:

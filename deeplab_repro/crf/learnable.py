@@ -83,7 +83,7 @@ class LearnableCRF(DenseCRF):
         """
         params = self.params
         rest = (compatibility, params.normalization, params.iterations)
-        wanted = any(isinstance(each, Tensor) and each.requires_grad for each in (unary, weights, compatibility))
+        wanted = any(isinstance(value, Tensor) and value.requires_grad for value in (unary, weights, compatibility))
         if not (torch.is_grad_enabled() and wanted):
             return ops.meanfield(unary, features, numbers_of(weights), *rest)
         return ops.meanfield_unrolled(unary, features, weights, *rest, recompute=self.recompute)

@@ -184,7 +184,7 @@ class Search:
                 _around(value, getattr(self.plan, name).step / 2**round)
                 for name, value in self._centres[round - 1]._asdict().items()
             ]
-        return [each for each in map(Setting._make, product(*axes)) if each not in self.results]
+        return [setting for setting in map(Setting._make, product(*axes)) if setting not in self.results]
 
     def total(self) -> int:
         """How many images `run` goes through, one for each pair of reaches, but for settings that come up twice."""
@@ -231,12 +231,12 @@ class Search:
         if reaches is None:
             self.baseline = scores[0]
             return
-        for weight, found in zip(weights, scores, strict=True):
-            self.results[Setting(weight, *reaches)] = found
+        for weight, reached in zip(weights, scores, strict=True):
+            self.results[Setting(weight, *reaches)] = reached
 
 
 def _around(value: float, step: float) -> list[float]:
-    return [each for each in (value - step, value, value + step) if each > 0]
+    return [near for near in (value - step, value, value + step) if near > 0]
 
 
 def _scores(matrix: NDArray[np.int64]) -> dict[str, float]:
@@ -302,11 +302,11 @@ def refine_by_weights(
     together = max(1, MOST_ENERGIES // max(1, unary.numel()))
     labels: list[NDArray[np.int64]] = []
     for start in range(0, len(weights), together):
-        some = weights[start : start + together]
+        batch = weights[start : start + together]
         q = ops.meanfield(
-            unary.expand(len(some), -1, -1),
+            unary.expand(len(batch), -1, -1),
             features,
-            [each for weight in some for each in (*own[:-1], weight)],
+            [kernel for weight in batch for kernel in (*own[:-1], weight)],
             compatibility,
             params.normalization,
             params.iterations,

@@ -16,7 +16,9 @@ from prototxt_import.prototxt.writer import lacking, nearest_dialect
 from prototxt_import.values import Array
 
 # The form in which a net of each dialect is written.
-_FORMATS = {"v0": "v1"} | {one: one for one in ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")}
+_FORMATS = {"v0": "v1"} | {
+    name: name for name in ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
+}
 
 
 class Exported(NamedTuple):

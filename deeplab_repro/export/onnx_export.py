@@ -116,14 +116,14 @@ class _Writer:
 
     def _refuse(self, stages: Sequence[Stage]) -> None:
         shapes = self.net.spec.param_shapes
-        parts = [one for stage in stages for one in (stage.layer, *stage.before)]
-        missing = [one for one in parts if one.type not in TABLE and not is_channel_map(one, shapes)]
+        parts = [layer for stage in stages for layer in (stage.layer, *stage.before)]
+        missing = [layer for layer in parts if layer.type not in TABLE and not is_channel_map(layer, shapes)]
         if missing:
-            told = ", ".join(f"{one.name!r} ({one.type})" for one in missing)
+            told = ", ".join(f"{layer.name!r} ({layer.type})" for layer in missing)
             raise ValueError(f"no plain ONNX operators compute these layers: {told}; name other blobs to export")
 
     def _stage(self, stage: Stage, bottoms: list[str], tops: list[str], shapes: list[Shape]) -> None:
-        relu = next((one for one in stage.after if one.type == "ReLU"), None)
+        relu = next((layer for layer in stage.after if layer.type == "ReLU"), None)
         outs = tops if relu is None else [f"{tops[0]}:{stage.layer.name}"]
         if stage.layer.type == "Convolution" and (stage.before or len(stage.after) > (relu is not None)):
             self._folded(stage, bottoms, outs)
@@ -154,8 +154,8 @@ class _Writer:
         owner = self._names.setdefault(key, name)
         weights = [f"{owner}/folded_{mark}" for mark in ("weight", "bias")]
         if owner == name:
-            for each, values in zip(weights, self.folder.convolution(stage), strict=True):
-                self.graph.constant(each, _array(values))
+            for constant, values in zip(weights, self.folder.convolution(stage), strict=True):
+                self.graph.constant(constant, _array(values))
         self.graph.node("Conv", [*bottoms, *weights], tops, **window(stage.layer.options))
 
     def _channel_map(self, stage: Stage, bottoms: list[str], tops: list[str], dim: int) -> None:

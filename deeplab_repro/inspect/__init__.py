@@ -1,7 +1,7 @@
 """What Caffe's files are made of, what differs between two of them, and nets compared with recordings."""
 
 from deeplab_repro.inspect.compare import Change, comparable, compare
-from deeplab_repro.inspect.fields import Field, effective_rate, receptive_fields
+from deeplab_repro.inspect.fields import ReceptiveField, effective_rate, receptive_fields
 from deeplab_repro.inspect.files import (
     Content,
     MeanReport,
@@ -27,10 +27,10 @@ from deeplab_repro.inspect.net import (
 __all__ = [
     "Change",
     "Content",
-    "Field",
     "LayerReport",
     "MeanReport",
     "NetReport",
+    "ReceptiveField",
     "Report",
     "SolverReport",
     "StateReport",

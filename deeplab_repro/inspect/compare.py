@@ -103,16 +103,16 @@ def compare(first: Content, second: Content) -> list[Change]:
 
 def _records(place: str, prefix: str, a: Any, b: Any) -> Iterator[Change]:
     """Fields of two dataclasses of one type that differ, nested ones by their path."""
-    for each in dataclasses.fields(a):
-        if not each.compare:
+    for attribute in dataclasses.fields(a):
+        if not attribute.compare:
             continue
-        one, two = getattr(a, each.name), getattr(b, each.name)
-        if one == two:
+        first, second = getattr(a, attribute.name), getattr(b, attribute.name)
+        if first == second:
             continue
-        if dataclasses.is_dataclass(one) and type(one) is type(two):
-            yield from _records(place, f"{prefix}{each.name}.", one, two)
+        if dataclasses.is_dataclass(first) and type(first) is type(second):
+            yield from _records(place, f"{prefix}{attribute.name}.", first, second)
         else:
-            yield Change(place, prefix + each.name, one, two)
+            yield Change(place, prefix + attribute.name, first, second)
 
 
 def _nets(a: NetSpec, b: NetSpec) -> Iterator[Change]:
@@ -129,7 +129,7 @@ def _nets(a: NetSpec, b: NetSpec) -> Iterator[Change]:
     for name, layer in theirs.items():
         if name not in ours:
             yield Change(name, "layer", None, layer.type)
-    common = [[name for name in one if name in two] for one, two in ((ours, theirs), (theirs, ours))]
+    common = [name for name in ours if name in theirs], [name for name in theirs if name in ours]
     if common[0] != common[1]:
         moved = next(names for names in zip(*common, strict=True) if names[0] != names[1])
         yield Change("net", "order of layers from", *moved)
@@ -138,17 +138,17 @@ def _nets(a: NetSpec, b: NetSpec) -> Iterator[Change]:
 
 
 def _layers(a: LayerSpec, b: LayerSpec, in_a: NetSpec, in_b: NetSpec) -> Iterator[Change]:
-    for what in ("type", "bottoms", "tops", "loss_weights", "propagate_down"):
-        if getattr(a, what) != getattr(b, what):
-            yield Change(a.name, what, getattr(a, what), getattr(b, what))
+    for name in ("type", "bottoms", "tops", "loss_weights", "propagate_down"):
+        if getattr(a, name) != getattr(b, name):
+            yield Change(a.name, name, getattr(a, name), getattr(b, name))
     if a.type == b.type:
         yield from _records(a.name, "", a.options, b.options)
     for index in range(max(len(a.params), len(b.params))):
-        one, two = (params[index] if index < len(params) else None for params in (a.params, b.params))
-        if one is not None and two is not None:
-            yield from _records(a.name, f"param {index} ", one, two)
+        first, second = (params[index] if index < len(params) else None for params in (a.params, b.params))
+        if first is not None and second is not None:
+            yield from _records(a.name, f"param {index} ", first, second)
         else:
-            yield Change(a.name, f"param {index}", one, two)
+            yield Change(a.name, f"param {index}", first, second)
     shapes = [spec.param_shapes.get(a.name, ()) for spec in (in_a, in_b)]
     for index, (shape_a, shape_b) in enumerate(zip(*shapes, strict=False)):
         if shape_a != shape_b:
@@ -174,16 +174,16 @@ def _weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence[np.
             continue
         if len(a[name]) != len(b[name]):
             yield Change(name, "number of blobs", len(a[name]), len(b[name]))
-        for index, (one, two) in enumerate(zip(a[name], b[name], strict=False)):
-            yield from _arrays(name, f"blob {index}", one, two)
+        for index, (blob_a, blob_b) in enumerate(zip(a[name], b[name], strict=False)):
+            yield from _arrays(name, f"blob {index}", blob_a, blob_b)
 
 
 def _arrays(place: str, what: str, a: np.ndarray, b: np.ndarray) -> Iterator[Change]:
-    one, two = bare_shape(a.shape), bare_shape(b.shape)
-    if one != two:
+    shape_a, shape_b = bare_shape(a.shape), bare_shape(b.shape)
+    if shape_a != shape_b:
         yield Change(place, f"shape of {what}", tuple(a.shape), tuple(b.shape))
         return
-    if np.array_equal(a.reshape(one), b.reshape(two), equal_nan=True):
+    if np.array_equal(a.reshape(shape_a), b.reshape(shape_b), equal_nan=True):
         return
     x, y = a.reshape(-1).astype(np.float64), b.reshape(-1).astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -199,5 +199,5 @@ def _states(a: SolverState, b: SolverState) -> Iterator[Change]:
             yield Change("solver state", name, getattr(a, name), getattr(b, name))
     if len(a.history) != len(b.history):
         yield Change("solver state", "number of history blobs", len(a.history), len(b.history))
-    for index, (one, two) in enumerate(zip(a.history, b.history, strict=False)):
-        yield from _arrays("history", f"blob {index}", one, two)
+    for index, (blob_a, blob_b) in enumerate(zip(a.history, b.history, strict=False)):
+        yield from _arrays("history", f"blob {index}", blob_a, blob_b)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_repro.inspect.recording import Recording, Sample
+from deeplab_repro.inspect.recording import RecordedArray, Recording
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def diff_net(
         raise ValueError(f"{name}: no gradients to compare (pdiff/ or diff/, and topdiff/ or a loss to start from)")
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     judge = _Judge(net.spec, source, rtol, atol)
-    inputs = _tensors({blob: each for blob, each in recording.inputs.items() if blob in net.inputs}, device)
+    inputs = _tensors({blob: values for blob, values in recording.inputs.items() if blob in net.inputs}, device)
     if backward:
         for blob in inputs.keys() & recording.gradients.keys():
             inputs[blob].requires_grad_()
@@ -152,7 +152,9 @@ def _gradients(
     import torch
 
     # The diff Caffe leaves in an in-place chain's blob is that of its first value, which no blob of ours holds.
-    recorded = {blob: each for blob, each in recording.gradients.items() if blob in inputs or not judge.in_place(blob)}
+    recorded = {
+        blob: gradient for blob, gradient in recording.gradients.items() if blob in inputs or not judge.in_place(blob)
+    }
     for blob in recorded.keys() & blobs.keys() - inputs.keys():
         if blobs[blob].requires_grad:
             blobs[blob].retain_grad()
@@ -167,18 +169,18 @@ def _gradients(
     elif blobs.loss is not None and blobs.loss.requires_grad:
         blobs.loss.backward()
     place = {layer.name: number for number, layer in enumerate(net.spec.layers)}
-    found: list[tuple[float, Difference]] = []
-    for name, sample in recording.param_gradients.items():
+    placed: list[tuple[float, Difference]] = []
+    for name, recorded_gradient in recording.param_gradients.items():
         layer, _, index = name.rpartition("/")
         params = net.params.get(layer, [])
         param = params[int(index)] if index.isdigit() and int(index) < len(params) else None
-        found.append((place.get(layer, -1), judge.parameter(layer, name, param, sample)))
-    for blob, sample in recorded.items():
+        placed.append((place.get(layer, -1), judge.parameter(layer, name, param, recorded_gradient)))
+    for blob, recorded_gradient in recorded.items():
         # A blob's gradient is done after those of its readers, before those of its writer.
         writer = -1 if blob in inputs else max((place[name] for name in judge.writers(blob)), default=-1)
-        found.append((writer + 0.5, judge.gradient(blob, inputs.get(blob, blobs.get(blob)), sample)))
+        placed.append((writer + 0.5, judge.gradient(blob, inputs.get(blob, blobs.get(blob)), recorded_gradient)))
     rows = []
-    for _, row in sorted(found, key=lambda pair: -pair[0]):
+    for _, row in sorted(placed, key=lambda pair: -pair[0]):
         rows.append(replace(row, after=after, inherited=after and not row.ok))
         after = after or not row.ok
     return rows
@@ -202,7 +204,7 @@ class _Judge:
         last = names[-1] if names else ""
         return Difference(self.source, kind, last, types.get(last, "Input"), blob, names)
 
-    def blob(self, blob: str, ours: torch.Tensor | None, golden: Sample) -> Difference:
+    def blob(self, blob: str, ours: torch.Tensor | None, golden: RecordedArray) -> Difference:
         head = self._head("blob", blob)
         if ours is None:
             return replace(head, note="no such blob")
@@ -211,17 +213,19 @@ class _Judge:
     def loss(self, ours: float, golden: float) -> Difference:
         head = Difference(self.source, "loss", "", "total loss", "loss")
         # A sum of many float32 logarithms: not closer than 1e-5 whatever is asked of blobs.
-        return self._compared(head, np.array([ours]), Sample(np.array([golden])), max(self.rtol, 1e-5))
+        return self._compared(head, np.array([ours]), RecordedArray(np.array([golden])), max(self.rtol, 1e-5))
 
-    def gradient(self, blob: str, ours: torch.Tensor | None, golden: Sample) -> Difference:
+    def gradient(self, blob: str, ours: torch.Tensor | None, golden: RecordedArray) -> Difference:
         head = self._head("gradient", blob)
         return replace(head, note="no such blob") if ours is None else self._compared(head, _grad(ours), golden)
 
-    def parameter(self, layer: str, name: str, ours: torch.Tensor | None, golden: Sample) -> Difference:
+    def parameter(self, layer: str, name: str, ours: torch.Tensor | None, golden: RecordedArray) -> Difference:
         head = self._head("gradient", name, layer)
         return replace(head, note="no such parameter") if ours is None else self._compared(head, _grad(ours), golden)
 
-    def _compared(self, head: Difference, ours: np.ndarray, golden: Sample, rtol: float | None = None) -> Difference:
+    def _compared(
+        self, head: Difference, ours: np.ndarray, golden: RecordedArray, rtol: float | None = None
+    ) -> Difference:
         """Shapes that differ in axes of length 1 only are the same."""
         shape = golden.shape or (ours.shape if golden.index is not None else golden.values.shape)
         if ours.size != math.prod(shape) or [n for n in ours.shape if n != 1] != [n for n in shape if n != 1]:

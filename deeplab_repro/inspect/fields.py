@@ -14,7 +14,7 @@ Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """What one element of a blob sees of the input, in input pixels, (vertical, horizontal).
 
     Args:
@@ -27,7 +27,7 @@ class Field:
 
     Example:
         >>> from deeplab_repro import inspect
-        >>> inspect.Field(first=(-1, -1), last=(1, 1), stride=(1, 1)).size
+        >>> inspect.ReceptiveField(first=(-1, -1), last=(1, 1), stride=(1, 1)).size
         (3, 3)
     """
 
@@ -45,7 +45,7 @@ class Field:
         """Centre of element 0's field."""
         return (self.first[0] + self.last[0]) / 2, (self.first[1] + self.last[1]) / 2
 
-    def moved(self, axis_facts: list[tuple[float, float, float]]) -> Field:
+    def moved(self, axis_facts: list[tuple[float, float, float]]) -> ReceptiveField:
         """The field after a layer.
 
         Args:
@@ -60,10 +60,10 @@ class Field:
             first.append(self.first[axis] + low * self.stride[axis])
             last.append(self.last[axis] + high * self.stride[axis])
             stride.append(self.stride[axis] * step)
-        return Field((first[0], first[1]), (last[0], last[1]), (stride[0], stride[1]))
+        return ReceptiveField((first[0], first[1]), (last[0], last[1]), (stride[0], stride[1]))
 
 
-def receptive_fields(spec: NetSpec) -> dict[str, Field | None]:
+def receptive_fields(spec: NetSpec) -> dict[str, ReceptiveField | None]:
     """What one element of each blob sees of the net's inputs, at the widest branch.
 
     Linear interpolation is taken to read two elements on each axis.
@@ -81,9 +81,9 @@ def receptive_fields(spec: NetSpec) -> dict[str, Field | None]:
         >>> inspect.receptive_fields(make_net("n", {"x": (1, 1, 9, 9)}, [conv]))["y"].size
         (9, 9)
     """
-    fields: dict[str, Field | None] = {}
+    fields: dict[str, ReceptiveField | None] = {}
     for name, shape in _sources(spec):
-        fields[name] = Field((0, 0), (0, 0), (1, 1)) if len(shape) == 4 else None
+        fields[name] = ReceptiveField((0, 0), (0, 0), (1, 1)) if len(shape) == 4 else None
     for layer in spec.layers:
         row = lookup(layer.type)
         only_sizes = row.only_sizes if row is not None else ()
@@ -97,7 +97,7 @@ def receptive_fields(spec: NetSpec) -> dict[str, Field | None]:
     return fields
 
 
-def effective_rate(layer: LayerSpec, fields: dict[str, Field | None]) -> Pair | None:
+def effective_rate(layer: LayerSpec, fields: dict[str, ReceptiveField | None]) -> Pair | None:
     """Input pixels between neighbouring taps of a convolution: its dilation times the stride so far.
 
     What the papers call the rate is the dilation; times the stride 8 of their last maps it becomes this, 96 for
@@ -130,9 +130,9 @@ def _sources(spec: NetSpec) -> Iterator[tuple[str, Shape]]:
             yield from ((top, spec.blobs.get(top, ())) for top in layer.tops)
 
 
-def _union(fields: list[Field]) -> Field:
-    first, last, stride = zip(*((each.first, each.last, each.stride) for each in fields), strict=True)
-    return Field(
+def _union(fields: list[ReceptiveField]) -> ReceptiveField:
+    first, last, stride = zip(*((field.first, field.last, field.stride) for field in fields), strict=True)
+    return ReceptiveField(
         (min(f[0] for f in first), min(f[1] for f in first)),
         (max(f[0] for f in last), max(f[1] for f in last)),
         (max(s[0] for s in stride), max(s[1] for s in stride)),

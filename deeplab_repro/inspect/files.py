@@ -292,7 +292,7 @@ def read_file(
         return Content(kind, _mean_report(mean, path), mean)
     if kind == STATE:
         state = read_solverstate(path)
-        shapes = tuple(tuple(np.shape(each)) for each in state.history)
+        shapes = tuple(tuple(np.shape(blob)) for blob in state.history)
         return Content(kind, StateReport(str(path), state.iter, state.current_step, state.learned_net, shapes), state)
     blobs = read_weights(path)
     return Content(kind, _weights_report(blobs, path), blobs)
@@ -324,16 +324,16 @@ def inspect_weights(path: str | os.PathLike[str]) -> WeightsReport:
 
 def _weights_report(blobs: Mapping[str, list[np.ndarray]], path: str | os.PathLike[str]) -> WeightsReport:
     stored = None if is_hdf5(path) else read_model(path)
-    each = [blob for layer in blobs.values() for blob in layer]
+    arrays = [blob for layer in blobs.values() for blob in layer]
     return WeightsReport(
         source=str(path),
         name=stored.name if stored else "",
         dialect=stored.dialect if stored else "",
         evidence=stored.evidence if stored else "",
         layers={name: tuple(blob.shape for blob in layer) for name, layer in blobs.items()},
-        parameters=sum(math.prod(blob.shape) for blob in each),
+        parameters=sum(math.prod(blob.shape) for blob in arrays),
         size=Path(path).stat().st_size,
-        dtypes=tuple(sorted({str(blob.dtype) for blob in each})),
+        dtypes=tuple(sorted({str(blob.dtype) for blob in arrays})),
         bad=tuple(name for name, layer in blobs.items() if not all(np.isfinite(blob).all() for blob in layer)),
     )
 
@@ -341,9 +341,9 @@ def _weights_report(blobs: Mapping[str, list[np.ndarray]], path: str | os.PathLi
 def _solver_report(solver: SolverSpec, path: str | os.PathLike[str]) -> SolverReport:
     default = SolverSpec()
     fields = {
-        each.name: getattr(solver, each.name)
-        for each in dataclasses.fields(solver)
-        if each.compare and getattr(solver, each.name) != getattr(default, each.name)
+        attribute.name: getattr(solver, attribute.name)
+        for attribute in dataclasses.fields(solver)
+        if attribute.compare and getattr(solver, attribute.name) != getattr(default, attribute.name)
     }
     return SolverReport(str(path), solver.type, fields)
 

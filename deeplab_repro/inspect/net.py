@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deeplab_repro.inspect.fields import Field, Pair, Shape, effective_rate, receptive_fields
+from deeplab_repro.inspect.fields import Pair, ReceptiveField, Shape, effective_rate, receptive_fields
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_net
 
 _FLOAT = 4  # bytes
@@ -48,7 +48,7 @@ class LayerReport:
     params: tuple[Shape, ...]
     parameters: int
     macs: int
-    field: Field | None
+    field: ReceptiveField | None
     rate: Pair | None
 
 
@@ -113,7 +113,7 @@ class NetReport:
     layers: tuple[LayerReport, ...]
     parameters: int
     macs: int
-    field: Field | None
+    field: ReceptiveField | None
     parameter_bytes: int
     activation_bytes: int
     activation_peak: int
@@ -142,7 +142,7 @@ def inspect_net(spec: NetSpec) -> NetReport:
             layer.type,
             layer.bottoms,
             layer.tops,
-            tuple(spec.blobs.get(each, ()) for each in layer.tops),
+            tuple(spec.blobs.get(top, ()) for top in layer.tops),
             tuple(params := spec.param_shapes.get(layer.name, ())),
             sum(map(math.prod, params)),
             multiply_accumulates(layer, spec),
@@ -160,7 +160,9 @@ def inspect_net(spec: NetSpec) -> NetReport:
         evidence=spec.evidence,
         notes=spec.notes,
         phase=spec.phase,
-        variables=tuple(replace(each, value=_value(each.name, spec)) for each in found_variables(spec.source)),
+        variables=tuple(
+            replace(variable, value=_value(variable.name, spec)) for variable in found_variables(spec.source)
+        ),
         inputs=dict(spec.inputs),
         outputs=spec.outputs,
         layers=layers,
@@ -207,11 +209,15 @@ def read_template(
     try:
         return read_net(path, None, phase, variables, dialect, level, stages)
     except CaffeFormatError:
-        open_ones = {each.name: _placeholder(each.name) for each in found_variables(path) if each.name not in variables}
-        if not open_ones:
+        unset = {
+            variable.name: _placeholder(variable.name)
+            for variable in found_variables(path)
+            if variable.name not in variables
+        }
+        if not unset:
             raise
         try:
-            spec = read_net(path, None, phase, {**open_ones, **variables}, dialect, level, stages)
+            spec = read_net(path, None, phase, {**unset, **variables}, dialect, level, stages)
         except CaffeFormatError:
             spec = None
         if spec is None:

@@ -28,7 +28,7 @@ _PREFIX = re.compile(r"(pass\d+/)?(in|in_u8|out|sample|diff|topdiff|pdiff|psampl
 
 
 @dataclass(frozen=True)
-class Sample:
+class RecordedArray:
     """A recorded array, whole (index None) or its `values` at flat indices; shape: the whole array's, if known."""
 
     values: np.ndarray
@@ -43,13 +43,13 @@ class Recording:
     gradients are those of blobs, param_gradients those of parameters; top_gradients start the backward pass."""
 
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
-    outputs: dict[str, Sample] = field(default_factory=dict)
+    outputs: dict[str, RecordedArray] = field(default_factory=dict)
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     params: dict[str, np.ndarray] = field(default_factory=dict)
     loss: float | None = None
     top_gradients: dict[str, np.ndarray] = field(default_factory=dict)
-    gradients: dict[str, Sample] = field(default_factory=dict)
-    param_gradients: dict[str, Sample] = field(default_factory=dict)
+    gradients: dict[str, RecordedArray] = field(default_factory=dict)
+    param_gradients: dict[str, RecordedArray] = field(default_factory=dict)
 
     @property
     def has_gradients(self) -> bool:
@@ -67,54 +67,54 @@ def read_recordings(path: str | os.PathLike[str], inputs: Collection[str]) -> li
     if not any(_PREFIX.match(name) for name in arrays):
         plain = Recording(
             {name: values for name, values in arrays.items() if name in inputs},
-            {name: Sample(values) for name, values in arrays.items() if name not in inputs},
+            {name: RecordedArray(values) for name, values in arrays.items() if name not in inputs},
         )
         return [plain]
     passes = sorted({match[1] for name in arrays if (match := re.match(r"(pass\d+)/", name))}, key=lambda p: int(p[4:]))
     recordings: list[Recording] = []
-    for prefix in [f"{each}/" for each in passes] or [""]:
-        one = _recording(path, arrays, prefix)
+    for prefix in [f"{name}/" for name in passes] or [""]:
+        recording = _recording(path, arrays, prefix)
         if recordings:  # a pass repeats only the inputs that change
-            one.inputs = {**recordings[-1].inputs, **one.inputs}
-        one.params = {name[6:]: values for name, values in arrays.items() if name.startswith("param/")}
-        recordings.append(one)
+            recording.inputs = {**recordings[-1].inputs, **recording.inputs}
+        recording.params = {name[6:]: values for name, values in arrays.items() if name.startswith("param/")}
+        recordings.append(recording)
     return recordings
 
 
 def _recording(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], prefix: str) -> Recording:
-    found = {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
+    own = {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
 
     def group(kind: str) -> Iterator[tuple[str, np.ndarray]]:
         # Caffe copies a blob for each of several readers; the copies equal it.
         yield from (
             (name[len(kind) + 1 :], values)
-            for name, values in found.items()
+            for name, values in own.items()
             if name.startswith(f"{kind}/") and "_split_" not in name
         )
 
     def index(kind: str, name: str, *more: str) -> np.ndarray:
-        lacking = [each for each in (kind, *more) if f"{each}/{name}" not in found]
+        lacking = [f"{part}/{name}" for part in (kind, *more) if f"{part}/{name}" not in own]
         if lacking:
-            raise ValueError(f"{path}: the sample of {name} lacks {' and '.join(f'{each}/{name}' for each in lacking)}")
-        return found[f"{kind}/{name}"]
+            raise ValueError(f"{path}: the sample of {name} lacks {' and '.join(lacking)}")
+        return own[f"{kind}/{name}"]
 
-    one = Recording(masks=dict(group("mask")))
+    recording = Recording(masks=dict(group("mask")))
     for blob, values in group("in_u8"):
         if "mean" not in arrays:
             raise ValueError(f"{path}: holds in_u8/{blob} but no 'mean' to subtract")
-        one.inputs[blob] = (values.astype(np.float64) - arrays["mean"].reshape(1, -1, 1, 1)).astype(np.float32)
-    one.inputs.update(group("in"))
+        recording.inputs[blob] = (values.astype(np.float64) - arrays["mean"].reshape(1, -1, 1, 1)).astype(np.float32)
+    recording.inputs.update(group("in"))
     for blob, values in group("sample"):
         places = index("idx", blob, "shape")
-        one.outputs[blob] = Sample(values, places, tuple(found[f"shape/{blob}"].tolist()))
-    one.outputs.update((blob, Sample(values)) for blob, values in group("out"))
-    if "loss" in found and found["loss"].size == 1:
-        one.loss = float(found["loss"].reshape(()))
-    one.top_gradients = dict(group("topdiff"))
-    one.gradients = {blob: Sample(values) for blob, values in group("diff")}
-    one.param_gradients = {name: Sample(values, index("pidx", name)) for name, values in group("psample")}
-    one.param_gradients.update((name, Sample(values)) for name, values in group("pdiff"))
-    return one
+        recording.outputs[blob] = RecordedArray(values, places, tuple(own[f"shape/{blob}"].tolist()))
+    recording.outputs.update((blob, RecordedArray(values)) for blob, values in group("out"))
+    if "loss" in own and own["loss"].size == 1:
+        recording.loss = float(own["loss"].reshape(()))
+    recording.top_gradients = dict(group("topdiff"))
+    recording.gradients = {blob: RecordedArray(values) for blob, values in group("diff")}
+    recording.param_gradients = {name: RecordedArray(values, index("pidx", name)) for name, values in group("psample")}
+    recording.param_gradients.update((name, RecordedArray(values)) for name, values in group("pdiff"))
+    return recording
 
 
 def load_parameters(net: CaffeNet, recording: Recording) -> None:
@@ -135,7 +135,7 @@ def golden_files(path: str | os.PathLike[str]) -> list[Path]:
     place = Path(path)
     if not place.is_dir():
         return [place]
-    found = sorted(place.glob("*.npz"))
-    if not found:
+    files = sorted(place.glob("*.npz"))
+    if not files:
         raise FileNotFoundError(f"{place}: no .npz files in this folder")
-    return found
+    return files

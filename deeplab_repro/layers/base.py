@@ -266,8 +266,8 @@ def require_modules(layers: Iterable[LayerSpec]) -> None:
         if not has_module(layer.type):
             unknown.setdefault(layer.type, []).append(layer.name)
     if unknown:
-        found = "; ".join(f"{kind} ({', '.join(map(repr, names))})" for kind, names in unknown.items())
-        raise ValueError(f"no module runs these layer types: {found}; register one with deeplab_repro.layers.module")
+        listed = "; ".join(f"{kind} ({', '.join(map(repr, names))})" for kind, names in unknown.items())
+        raise ValueError(f"no module runs these layer types: {listed}; register one with deeplab_repro.layers.module")
 
 
 def build_module(layer: LayerSpec, spec: NetSpec) -> CaffeLayer:

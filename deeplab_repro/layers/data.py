@@ -111,6 +111,6 @@ class HDF5Output(Sink):
 
 def open_sinks(modules: Iterable[torch.nn.Module]) -> None:
     """Let all layers that write files do so from the next pass on, the first of a net."""
-    for one in modules:
-        if isinstance(one, Sink):
-            one.open()
+    for layer in modules:
+        if isinstance(layer, Sink):
+            layer.open()

@@ -62,10 +62,10 @@ class Accuracy(Labelled):
         target, valid = self.labels(label, rows.shape[0], classes, o.ignore_labels)
         if o.ties == "MISS":
             # The label's class counts itself among those not below it.
-            found = (rows >= rows.gather(1, target.where(valid, 0).unsqueeze(1))).sum(1) <= o.top_k
+            among = (rows >= rows.gather(1, target.where(valid, 0).unsqueeze(1))).sum(1) <= o.top_k
         else:
-            found = (descending(rows, 1, min(o.top_k, classes))[1] == target.unsqueeze(1)).any(1)
-        hit = (found & valid).to(scores.dtype)
+            among = (descending(rows, 1, min(o.top_k, classes))[1] == target.unsqueeze(1)).any(1)
+        hit = (among & valid).to(scores.dtype)
         count = self.share.whole_sum(valid.sum())
         total = self.share.whole_sum(hit.sum()) / (count.clamp(min=1) if o.ties == "MISS" else count)
         if len(self.layer.tops) < 2:
@@ -98,8 +98,8 @@ class SegAccuracy(Labelled):
         if not self.options.reset:
             matrix = self.confusion = matrix if self.confusion is None else self.confusion.to(matrix.device) + matrix
         matrix = matrix.double()
-        hit, truth, found = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
-        union = truth + found - hit
+        hit, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+        union = truth + predicted - hit
         accuracy = hit.sum() / matrix.sum().clamp(min=1)
         recall = torch.where(truth > 0, hit / truth.clamp(min=1), 0).sum() / (truth > 0).sum().clamp(min=1)
         iou = torch.where(union > 0, hit / union.clamp(min=1), 1).mean()

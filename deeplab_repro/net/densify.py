@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from prototxt_import import CaffeFormatError, Filler, LayerSpec, NetSpec, ParamSpec, layer
+from prototxt_import import CaffeFormatError, Filler, LayerSpec, NetSpec, ParamSpec
+from prototxt_import import layer as make_layer
 from prototxt_import.layers import lookup
 from prototxt_import.spec import finish
 from prototxt_import.values import Array, Shape
@@ -53,14 +54,14 @@ class _Dense:
     dropped: set[str] = field(default_factory=set)  # labels of layers left out
 
     def reads(self, blob: str) -> bool:
-        return any(blob in one.bottoms for one in self.layers)
+        return any(blob in layer.bottoms for layer in self.layers)
 
     def prune(self) -> None:
         """Take out the layers that worked for layers left out alone, such as what shrinks a loss's labels."""
-        for one in reversed(self.layers):
-            if one.tops and self.dropped.issuperset(one.tops) and not any(map(self.reads, one.tops)):
-                self.layers.remove(one)
-                self.dropped.update(one.bottoms)
+        for layer in reversed(self.layers):
+            if layer.tops and self.dropped.issuperset(layer.tops) and not any(map(self.reads, layer.tops)):
+                self.layers.remove(layer)
+                self.dropped.update(layer.bottoms)
 
 
 def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size: Pair | None = None) -> NetSpec:
@@ -89,20 +90,20 @@ def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size:
     dense = _Dense(output_stride, pooling, spec, weights=dict(spec.weights))
     for name, shape in _sources(spec).items():
         dense.blobs[name] = _Blob(name, tuple(shape))
-    for one in spec.layers:
-        if one.bottoms:
-            _add(dense, one)
+    for layer in spec.layers:
+        if layer.bottoms:
+            _add(dense, layer)
         else:
-            dense.layers.append(one)
+            dense.layers.append(layer)
     dense.prune()
     inputs = {name: shape for name, shape in spec.inputs.items() if name not in dense.dropped or dense.reads(name)}
-    weights = {one.name: dense.weights[one.name] for one in dense.layers if one.name in dense.weights}
-    found = replace(spec, inputs=inputs, layers=tuple(dense.layers), weights=weights, blobs={}, param_shapes={})
-    return _sized(found, size, output_stride)
+    weights = {layer.name: dense.weights[layer.name] for layer in dense.layers if layer.name in dense.weights}
+    unsized = replace(spec, inputs=inputs, layers=tuple(dense.layers), weights=weights, blobs={}, param_shapes={})
+    return _sized(unsized, size, output_stride)
 
 
 def _sources(spec: NetSpec) -> Mapping[str, Shape]:
-    tops = [top for one in spec.layers if not one.bottoms for top in one.tops]
+    tops = [top for layer in spec.layers if not layer.bottoms for top in layer.tops]
     return {**spec.inputs, **{top: spec.blobs.get(top, ()) for top in tops}}
 
 
@@ -110,7 +111,9 @@ def _sized(spec: NetSpec, size: Pair | None, step: int) -> NetSpec:
     """`spec` with shapes inferred, at the size asked for, or at its own or the next larger one at which it fits."""
 
     def at(height: int, width: int) -> NetSpec:
-        inputs = {name: (*one[:2], height, width) if len(one) == 4 else one for name, one in spec.inputs.items()}
+        inputs = {
+            name: (*shape[:2], height, width) if len(shape) == 4 else shape for name, shape in spec.inputs.items()
+        }
         return finish(replace(spec, inputs=inputs))
 
     own = next((shape[2:] for shape in spec.inputs.values() if len(shape) == 4), None)
@@ -133,55 +136,57 @@ def _sized(spec: NetSpec, size: Pair | None, step: int) -> NetSpec:
         raise error from None
 
 
-def _add(dense: _Dense, one: LayerSpec) -> None:
+def _add(dense: _Dense, layer: LayerSpec) -> None:
     """Append the dense form of a layer, whatever it becomes."""
-    if any(name not in dense.blobs for name in one.bottoms):  # a top of a layer left out
+    if any(name not in dense.blobs for name in layer.bottoms):  # a top of a layer left out
         return
-    bottoms = [dense.blobs[name] for name in one.bottoms]
-    row = lookup(one.type)
+    bottoms = [dense.blobs[name] for name in layer.bottoms]
+    row = lookup(layer.type)
     scored = row is not None and (row.loss or row.scorer)
-    labels = [name for blob, name in zip(bottoms, one.bottoms, strict=True) if not _changed(dense, blob, name)]
+    labels = [name for blob, name in zip(bottoms, layer.bottoms, strict=True) if not _changed(dense, blob, name)]
     if scored and len(labels) < len(bottoms):
         dense.dropped.update(labels)
-    elif one.type == "InnerProduct" and bottoms[0].is_map:
-        _inner_product(dense, one, bottoms[0])
-    elif one.type == "Convolution":
-        _convolution(dense, one, bottoms)
-    elif one.type == "Pooling":
-        _pooling(dense, one, bottoms[0])
-    elif _flattens(one) and bottoms[0].is_map:
+    elif layer.type == "InnerProduct" and bottoms[0].is_map:
+        _inner_product(dense, layer, bottoms[0])
+    elif layer.type == "Convolution":
+        _convolution(dense, layer, bottoms)
+    elif layer.type == "Pooling":
+        _pooling(dense, layer, bottoms[0])
+    elif _flattens(layer) and bottoms[0].is_map:
         # What reads a flattened map reads the map: only fully connected layers can.
-        dense.blobs[one.tops[0]] = bottoms[0]
-    elif one.type == "Interp":
-        _interp(dense, one, bottoms[0])
+        dense.blobs[layer.tops[0]] = bottoms[0]
+    elif layer.type == "Interp":
+        _interp(dense, layer, bottoms[0])
     else:
-        _other(dense, one, bottoms)
+        _other(dense, layer, bottoms)
 
 
 def _changed(dense: _Dense, blob: _Blob, name: str) -> bool:
     return blob.rate != (1, 1) or (blob.is_map and len(dense.source.blobs.get(name, ())) != 4)
 
 
-def _flattens(one: LayerSpec) -> bool:
-    if one.type == "Reshape":
-        return bool(one.options.dims == (0, -1) and one.options.axis == 0)
-    return one.type == "Flatten" and one.options.axis == 1 and one.options.end_axis in (-1, 3)
+def _flattens(layer: LayerSpec) -> bool:
+    if layer.type == "Reshape":
+        return bool(layer.options.dims == (0, -1) and layer.options.axis == 0)
+    return layer.type == "Flatten" and layer.options.axis == 1 and layer.options.end_axis in (-1, 3)
 
 
-def _put(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob], options: object, above: Sequence[_Blob]) -> None:
+def _put(dense: _Dense, layer: LayerSpec, bottoms: Sequence[_Blob], options: object, above: Sequence[_Blob]) -> None:
     """Append a layer under its own name with other options; `above`: a blob for each of its tops."""
-    dense.layers.append(replace(one, bottoms=tuple(blob.name for blob in bottoms), options=options))
-    dense.blobs.update(zip(one.tops, above, strict=True))
+    dense.layers.append(replace(layer, bottoms=tuple(blob.name for blob in bottoms), options=options))
+    dense.blobs.update(zip(layer.tops, above, strict=True))
 
 
-def _stepped(dense: _Dense, one: LayerSpec, below: _Blob, stride: Pair, top: str) -> tuple[Pair, _Blob]:
+def _stepped(dense: _Dense, layer: LayerSpec, below: _Blob, stride: Pair, top: str) -> tuple[Pair, _Blob]:
     """The stride that remains of a layer's, and the blob above it."""
     steps, strides, rates = [], [], []
     for before, rate, step in zip(below.stride, below.rate, stride, strict=True):
         after = before * step
         kept = math.gcd(after, dense.target)
         if kept not in (after, dense.target):
-            raise _no(dense, one, f"brings the stride to {after}, which output_stride {dense.target} does not divide")
+            raise _unfit(
+                dense, layer, f"brings the stride to {after}, which output_stride {dense.target} does not divide"
+            )
         steps.append(kept // (before // rate))
         strides.append(after)
         rates.append(after // kept)
@@ -195,39 +200,39 @@ def _scaled(values: Pair, rate: Pair) -> Pair:
 
 def _dilation(kernel: Pair, dilation: Pair, rate: Pair) -> Pair:
     """The dilation at a rate; a single tap has none."""
-    one, two = (own * by if side > 1 else 1 for side, own, by in zip(kernel, dilation, rate, strict=True))
-    return one, two
+    height, width = (own * by if side > 1 else 1 for side, own, by in zip(kernel, dilation, rate, strict=True))
+    return height, width
 
 
-def _convolution(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
-    _alike(dense, one, bottoms)
-    rate, options = bottoms[0].rate, one.options
-    above = [_stepped(dense, one, below, options.stride, top) for below, top in zip(bottoms, one.tops, strict=True)]
+def _convolution(dense: _Dense, layer: LayerSpec, bottoms: Sequence[_Blob]) -> None:
+    _alike(dense, layer, bottoms)
+    rate, options = bottoms[0].rate, layer.options
+    above = [_stepped(dense, layer, below, options.stride, top) for below, top in zip(bottoms, layer.tops, strict=True)]
     if len({step for step, _ in above}) > 1:
-        raise _no(dense, one, "reads maps of different strides, which would need different ones")
+        raise _unfit(dense, layer, "reads maps of different strides, which would need different ones")
     options = replace(
         options,
         stride=above[0][0],
         pad=_scaled(options.pad, rate),
         dilation=_dilation(options.kernel, options.dilation, rate),
     )
-    _put(dense, one, bottoms, options, [blob for _, blob in above])
+    _put(dense, layer, bottoms, options, [blob for _, blob in above])
 
 
-def _inner_product(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
-    options = one.options
+def _inner_product(dense: _Dense, layer: LayerSpec, below: _Blob) -> None:
+    options = layer.options
     if options.axis not in (1, -3):
-        raise _no(dense, one, f"is fully connected from axis {options.axis} on; only 1 has a convolution's form")
+        raise _unfit(dense, layer, f"is fully connected from axis {options.axis} on; only 1 has a convolution's form")
     channels, *kernel = below.shape[1:]
     dense.layers.append(
-        layer(
+        make_layer(
             "Convolution",
-            one.name,
+            layer.name,
             below.name,
-            one.tops,
-            params=one.params,
-            loss_weights=one.loss_weights,
-            propagate_down=one.propagate_down,
+            layer.tops,
+            params=layer.params,
+            loss_weights=layer.loss_weights,
+            propagate_down=layer.propagate_down,
             num_output=options.num_output,
             kernel=tuple(kernel),
             dilation=_dilation((kernel[0], kernel[1]), (1, 1), below.rate),
@@ -237,40 +242,44 @@ def _inner_product(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
         )
     )
     shape = (below.shape[0], options.num_output, 1, 1)
-    dense.blobs[one.tops[0]] = replace(below, name=one.tops[0], shape=shape)
-    if one.name in dense.weights:
-        weight, *bias = dense.weights[one.name]
+    dense.blobs[layer.tops[0]] = replace(below, name=layer.tops[0], shape=shape)
+    if layer.name in dense.weights:
+        weight, *bias = dense.weights[layer.name]
         rows = weight.T if options.transpose else weight
-        dense.weights[one.name] = [np.ascontiguousarray(rows).reshape(-1, channels, *kernel), *bias]
+        dense.weights[layer.name] = [np.ascontiguousarray(rows).reshape(-1, channels, *kernel), *bias]
 
 
-def _pooling(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
-    options = one.options
+def _pooling(dense: _Dense, layer: LayerSpec, below: _Blob) -> None:
+    options = layer.options
     if options.global_pooling:
         height, width = below.shape[2:]
         options = replace(options, kernel=(height, width), global_pooling=False)
-    stride, above = _stepped(dense, one, below, options.stride, one.tops[0])
+    stride, above = _stepped(dense, layer, below, options.stride, layer.tops[0])
     extent = tuple(rate * (side - 1) + 1 for side, rate in zip(options.kernel, below.rate, strict=True))
     pad = _scaled(options.pad, below.rate)
     if below.rate == (1, 1) or dense.pooling == "window":
         options = replace(options, kernel=extent, stride=stride, pad=pad)
-        _put(dense, one, [below], options, [above, *[replace(above, name=top) for top in one.tops[1:]]])
+        _put(dense, layer, [below], options, [above, *[replace(above, name=top) for top in layer.tops[1:]]])
         return
-    if len(one.tops) > 1 or options.method == "STOCHASTIC":
-        raise _no(dense, one, 'pools at random or with a mask, which has no form of a rate but pooling "window"')
+    if len(layer.tops) > 1 or options.method == "STOCHASTIC":
+        raise _unfit(dense, layer, 'pools at random or with a mask, which has no form of a rate but pooling "window"')
     if max(options.kernel) > _MOST_TAPS:
-        raise _no(dense, one, f'pools {max(options.kernel)} elements a side; of a rate that has no form but "window"')
+        raise _unfit(
+            dense, layer, f'pools {max(options.kernel)} elements a side; of a rate that has no form but "window"'
+        )
     if options.method == "AVE":
         window = options.kernel[0] * options.kernel[1]
         mean = Filler(value=1 / window)
         weight = np.full((below.shape[1], 1, *options.kernel), 1 / window, np.float32)
-        _depthwise(dense, one.name, below.name, one.tops[0], weight, stride, pad, below.rate, mean)
+        _depthwise(dense, layer.name, below.name, layer.tops[0], weight, stride, pad, below.rate, mean)
     else:
         # The maximum of a rectangle is that of its rows' maxima.
-        rows = f"{one.name}_rows"
-        _maxima(dense, (f"{one.name}_row", rows, rows), below, below.name, options.kernel[0], stride, pad, 0)
-        _maxima(dense, (f"{one.name}_column", one.name, one.tops[0]), below, rows, options.kernel[1], stride, pad, 1)
-    dense.blobs[one.tops[0]] = above
+        rows = f"{layer.name}_rows"
+        _maxima(dense, (f"{layer.name}_row", rows, rows), below, below.name, options.kernel[0], stride, pad, 0)
+        _maxima(
+            dense, (f"{layer.name}_column", layer.name, layer.tops[0]), below, rows, options.kernel[1], stride, pad, 1
+        )
+    dense.blobs[layer.tops[0]] = above
 
 
 def _maxima(
@@ -299,7 +308,7 @@ def _maxima(
         _depthwise(dense, made, bottom, blob, window, (steps[0], steps[1]), (pads[0], pads[1]), below.rate, Filler())
         shifted.append(blob)
     if taps > 1:
-        dense.layers.append(layer("Eltwise", name, shifted, top, operation="MAX"))
+        dense.layers.append(make_layer("Eltwise", name, shifted, top, operation="MAX"))
 
 
 def _depthwise(
@@ -315,7 +324,7 @@ def _depthwise(
 ) -> None:
     channels, _, height, width = weight.shape
     dense.layers.append(
-        layer(
+        make_layer(
             "Convolution",
             name,
             bottom,
@@ -334,43 +343,43 @@ def _depthwise(
     dense.weights[name] = [weight]
 
 
-def _interp(dense: _Dense, one: LayerSpec, below: _Blob) -> None:
-    options = one.options
+def _interp(dense: _Dense, layer: LayerSpec, below: _Blob) -> None:
+    options = layer.options
     zoom, rate = options.zoom_factor, below.rate[0]
     only_zooms = zoom is not None and options.shrink_factor is None
     if below.rate != (1, 1):
         if not only_zooms or len(set(below.rate)) > 1 or zoom % rate:
-            raise _no(dense, one, f"resizes a map {rate} times as dense, other than by a multiple of that")
+            raise _unfit(dense, layer, f"resizes a map {rate} times as dense, other than by a multiple of that")
         options = replace(options, zoom_factor=zoom // rate)
     height, width = below.stride
     # Pixels of a scaled image count as the image's own.
     stride = (max(1, height // zoom), max(1, width // zoom)) if only_zooms else below.stride
-    above = _Blob(one.tops[0], dense.source.blobs[one.tops[0]], stride)
-    _put(dense, one, [below], options, [above])
+    above = _Blob(layer.tops[0], dense.source.blobs[layer.tops[0]], stride)
+    _put(dense, layer, [below], options, [above])
 
 
-def _other(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
+def _other(dense: _Dense, layer: LayerSpec, bottoms: Sequence[_Blob]) -> None:
     maps = [blob for blob in bottoms if blob.is_map]
-    became = any(_changed(dense, blob, name) for blob, name in zip(bottoms, one.bottoms, strict=True))
-    options = one.options
+    became = any(_changed(dense, blob, name) for blob, name in zip(bottoms, layer.bottoms, strict=True))
+    options = layer.options
     if became:
-        _alike(dense, one, maps)
-        options = options.per_position(flat=len(dense.source.blobs.get(one.bottoms[0], ())) == 2)
+        _alike(dense, layer, maps)
+        options = options.per_position(flat=len(dense.source.blobs.get(layer.bottoms[0], ())) == 2)
         if options is None:
-            raise _no(dense, one, "has no dense form")
+            raise _unfit(dense, layer, "has no dense form")
     first = maps[0] if maps else bottoms[0]
     above = []
-    for top in one.tops:
+    for top in layer.tops:
         shape = dense.source.blobs.get(top, ())
         above.append(replace(first, name=top, shape=(*shape, 1, 1) if became and len(shape) == 2 else shape))
-    _put(dense, one, bottoms, options, above)
+    _put(dense, layer, bottoms, options, above)
 
 
-def _alike(dense: _Dense, one: LayerSpec, bottoms: Sequence[_Blob]) -> None:
+def _alike(dense: _Dense, layer: LayerSpec, bottoms: Sequence[_Blob]) -> None:
     if len({blob.rate for blob in bottoms}) > 1:
         rates = ", ".join(f"{blob.name} {blob.rate[0]}" for blob in bottoms)
-        raise _no(dense, one, f"joins maps that became denser by different factors ({rates})")
+        raise _unfit(dense, layer, f"joins maps that became denser by different factors ({rates})")
 
 
-def _no(dense: _Dense, one: LayerSpec, what: str) -> CaffeFormatError:
-    return problem(one, dense.source.source, what)
+def _unfit(dense: _Dense, layer: LayerSpec, reason: str) -> CaffeFormatError:
+    return problem(layer, dense.source.source, reason)

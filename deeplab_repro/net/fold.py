@@ -46,7 +46,7 @@ class Stage:
     @property
     def slope(self) -> float | None:
         """Below 0, of the ReLU among `after`; None without one."""
-        return next((one.options.negative_slope for one in self.after if one.type == "ReLU"), None)
+        return next((layer.options.negative_slope for layer in self.after if layer.type == "ReLU"), None)
 
     @property
     def has_relu(self) -> bool:
@@ -82,9 +82,9 @@ def fold(
             continue
         stage = Stage(layer, source=bottoms[0] if len(bottoms) == 1 else None)
         if sums and plain and is_sum(layer):
-            lone = [makers.get(each) if reads[each] == 1 and each not in kept else None for each in bottoms]
+            lone = [makers.get(value) if reads[value] == 1 and value not in kept else None for value in bottoms]
             stage.inner = _inner(lone)
-            stages = [one for one in stages if one not in stage.inner]
+            stages = [earlier for earlier in stages if earlier not in stage.inner]
         elif maker and hidden and _feeds(maker, layer, param_shapes):
             stage.before = [maker.layer, *maker.after]
             stages.remove(maker)
@@ -127,7 +127,7 @@ def is_sum(layer: LayerSpec) -> bool:
     """Whether a layer adds up at least two blobs as they are."""
     if layer.type != "Eltwise" or layer.options.operation != "SUM" or len(layer.bottoms) < 2:
         return False
-    return len(set(layer.bottoms)) == len(layer.bottoms) and all(one == 1 for one in layer.options.coeffs or ())
+    return len(set(layer.bottoms)) == len(layer.bottoms) and all(coeff == 1 for coeff in layer.options.coeffs or ())
 
 
 def _inner(terms: Sequence[Stage | None]) -> list[Stage]:
@@ -144,7 +144,9 @@ def _inner(terms: Sequence[Stage | None]) -> list[Stage]:
     ]
     if len(convolutions) == len(terms) and len({stage.source for stage in convolutions}) == 1:
         return convolutions
-    pointwise = [one for one in convolutions if one.layer.options.kernel == (1, 1) and one.layer.options.pad == (0, 0)]
+    pointwise = [
+        stage for stage in convolutions if stage.layer.options.kernel == (1, 1) and stage.layer.options.pad == (0, 0)
+    ]
     return pointwise[-1:] if len(terms) == 2 else []
 
 
@@ -154,7 +156,7 @@ def _feeds(stage: Stage, layer: LayerSpec, param_shapes: Mapping[str, tuple[Shap
     Padding would have to be the affine map's zero, not zero."""
     if layer.type != "Convolution" or layer.options.pad != (0, 0) or not is_channel_map(stage.layer, param_shapes):
         return False
-    return all(is_affine(one) or is_idle(one) for one in stage.after)
+    return all(is_affine(member) or is_idle(member) for member in stage.after)
 
 
 def _row(layer: LayerSpec) -> LayerType:

@@ -25,7 +25,7 @@ def plain_net(net: CaffeNet) -> NetSpec:
     weights = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in net.params.items() if blobs}
     layers = list(spec.layers)
     for stage in fold(spec.layers, spec.param_shapes, spec.phase, keep=spec.outputs):
-        taken = [one for one in (*stage.before, *stage.after) if is_affine(one)]
+        taken = [layer for layer in (*stage.before, *stage.after) if is_affine(layer)]
         if stage.layer.type != "Convolution" or not taken:
             continue
         weight, bias = folder.convolution(stage)
@@ -39,8 +39,8 @@ def plain_net(net: CaffeNet) -> NetSpec:
             params=(stage.layer.params[0], (*stage.layer.params, ParamSpec())[1]),
             options=replace(stage.layer.options, bias_term=True),
         )
-        gone = {one.name for one in taken}
-        layers = [with_bias if one.name == stage.layer.name else one for one in layers if one.name not in gone]
-    kept = {one.name for one in layers}
+        gone = {layer.name for layer in taken}
+        layers = [with_bias if layer.name == stage.layer.name else layer for layer in layers if layer.name not in gone]
+    kept = {layer.name for layer in layers}
     plain = make_net(spec.name, spec.inputs, layers, spec.phase, spec.dialect)
     return replace(plain, weights={name: blobs for name, blobs in weights.items() if name in kept})

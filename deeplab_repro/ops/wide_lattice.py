@@ -64,8 +64,8 @@ def build(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Ten
             wanted = own_codes + direction * (step * factors).sum()
             at = torch.searchsorted(known, wanted).clamp(max=count - 1)
             there = number[at]
-            found = (known[at] == wanted) & (own[there] == own + direction * step).all(1)
-            neighbors[:count, axis, side] = torch.where(found, there, -1).to(torch.int32)
+            is_vertex = (known[at] == wanted) & (own[there] == own + direction * step).all(1)
+            neighbors[:count, axis, side] = torch.where(is_vertex, there, -1).to(torch.int32)
     sizes = torch.bincount(vertices, minlength=corners)
     offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
     return (

@@ -18,8 +18,8 @@ def own_size(spec: NetSpec, image: str, scores: str, padded: tuple[int, int]) ->
     def answer(size: tuple[int, int]) -> tuple[int, ...]:
         return tuple(part.with_inputs({image: (1, 3, *size)}).blobs[scores][2:])
 
-    got = answer(padded)
-    if len(got) != 2 or got == padded or min(g / p for g, p in zip(got, padded, strict=True)) < 0.75:
+    given = answer(padded)
+    if len(given) != 2 or given == padded or min(side / own for side, own in zip(given, padded, strict=True)) < 0.75:
         return None
     for extra in range(1, 33):
         size = padded[0] + extra, padded[1] + extra
