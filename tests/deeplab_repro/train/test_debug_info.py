@@ -143,11 +143,3 @@ def test_test_nets_are_heard_in_every_pass(tiny):
     tiny.train(watchers=[watcher])
     assert sum("Layer score, top blob score" in line for line in watcher.said) == 9
     assert not any("Backward" in line for line in watcher.said)
-
-
-def test_the_terminal_shows_them(tiny, deeplab, monkeypatch):
-    tiny.write("debug_info: true display: 6")
-    monkeypatch.chdir(tiny.folder)
-    result = deeplab("train", "solver.prototxt", "--device", "cpu")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("    [Forward] Layer conv1, top blob conv1 data: ") == 2

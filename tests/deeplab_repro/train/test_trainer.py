@@ -190,20 +190,6 @@ def test_net_without_data_layer_is_refused(tiny):
         tiny.train()
 
 
-def test_command_runs_from_another_folder(tiny, deeplab, monkeypatch, tmp_path):
-    monkeypatch.chdir("/")
-    tiny.write("display: 6")
-    prefix, log = tmp_path / "out", tmp_path / "l.jsonl"
-    command = ("train", tiny.folder / "solver.prototxt", "--snapshot-prefix", prefix)
-    result = deeplab(*command, "--log", log)
-    assert result.exit_code == 0, result.output
-    assert "Iteration 6, loss = " in result.stdout
-    assert (tmp_path / "out_iter_12.solverstate").is_file()
-    assert len(tiny.rows("l.jsonl")) == 12
-    # Nothing but the answer where a machine reads.
-    assert json.loads(deeplab(*command, "--json", "-").stdout)["updates"] == 12
-
-
 def test_lines_stay_in_a_file_under_a_bar(monkeypatch, capsys):
     class Terminal(StringIO):
         def isatty(self):
@@ -220,14 +206,6 @@ def test_lines_stay_in_a_file_under_a_bar(monkeypatch, capsys):
         "Iteration 0",
     ]
     assert "training" in sys.stderr.getvalue()
-
-
-def test_command_refuses_in_one_line(tiny, refused, tmp_path):
-    solver = tiny.folder / "solver.prototxt"
-    refused("nowhere", "train", solver, "--snapshot-prefix", tmp_path / "nowhere" / "x")
-    refused("missing.solverstate", "train", solver, "--snapshot", tmp_path / "missing.solverstate")
-    refused("weights", "train", solver, "--snapshot", "a.solverstate", "--weights", "b.caffemodel")
-    refused("must end in", "train", solver, "--report", tmp_path / "curve.txt")
 
 
 def test_compute_loss_tells_the_weighted_loss_of_a_test_net(tiny):

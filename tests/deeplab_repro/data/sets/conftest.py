@@ -1,0 +1,3 @@
+"""Releases that tests of several modules read."""
+
+from tests.deeplab_repro.data.sets.releases import voc_with_sbd  # noqa: F401
