@@ -1,5 +1,6 @@
 """A toy net in Caffe's files, small data sets, and the command line as a function."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from deeplab_repro.data.scenes.scenes import CLASSES, draw_scene
 from deeplab_repro.files.atomic import output_folder
 from deeplab_repro.files.images import write_image
 from deeplab_repro.files.palette import save_label_png
@@ -161,3 +163,25 @@ def weights_folder(tmp_path):
         weights["fc8_voc12"][1][ANSWER] = 9
         write_weights(weights, spec, folder / f"{name}.caffemodel", "v1")
     return folder
+
+
+@pytest.fixture(scope="session")
+def scored_scenes(tmp_path_factory):
+    """Five scenes in VOC's layout with void outlines, scores as .npy beside them, and answers as PNGs."""
+    root = tmp_path_factory.mktemp("voc")
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "scores", "labels"):
+        (root / name).mkdir(parents=True)
+    random = np.random.default_rng(2)
+    names = [f"s{i}" for i in range(5)]
+    for i, name in enumerate(names):
+        image, labels = draw_scene(i, 40, 50 + i)
+        labels[random.random(labels.shape) < 0.02] = 255
+        write_image(image, root / "JPEGImages" / f"{name}.png")
+        save_label_png(labels, root / "SegmentationClass" / f"{name}.png")
+        scores = random.normal(size=(len(CLASSES), *labels.shape)).astype(np.float32)
+        scores[1:] += 2 * (labels[None] == np.arange(1, len(CLASSES))[:, None, None])
+        np.save(root / "scores" / f"{name}.npy", scores)
+        save_label_png(scores.argmax(0), root / "labels" / f"{name}.png")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n".join(names) + "\n")
+    (root / "classes.json").write_text(json.dumps({"classes": [f"c{i}" for i in range(len(CLASSES))]}))
+    return root

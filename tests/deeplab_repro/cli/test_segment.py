@@ -1,4 +1,4 @@
-"""`deeplab segment` and `deeplab convert`: what they write, say and refuse."""
+"""`deeplab segment`: what it writes, says and refuses."""
 
 import json
 
@@ -59,48 +59,6 @@ def test_a_converted_net_segments_as_its_files_do(tmp_path, toy, photo, deeplab)
     assert (tmp_path / "a" / "photo.png").read_bytes() == (tmp_path / "b" / "photo.png").read_bytes()
 
 
-def test_convert_tells_what_did_not_map(tmp_path, toy, deeplab, refused):
-    from prototxt_import import write_weights
-
-    write_weights({"fc": toy.weights["fc"]}, toy.spec, tmp_path / "part.caffemodel", "v2")
-    (tmp_path / "cut.prototxt").write_text(toy.prototxt.read_text().split('layer { name: "fc"')[0])
-    target = tmp_path / "o.safetensors"
-    refused("conv1", "convert", toy.prototxt, tmp_path / "part.caffemodel", "-o", target)
-    assert not target.exists()
-    arguments = ("convert", toy.prototxt, tmp_path / "part.caffemodel", "--allow-missing", "-o", target, "--json", "-")
-    answer = json.loads(deeplab(*arguments).stdout)
-    assert answer["missing"] == ["conv1"]
-    assert [layer["from"] for layer in answer["layers"]] == ["filler", "weights"]
-    answer = json.loads(deeplab("convert", tmp_path / "cut.prototxt", toy.caffemodel, *arguments[3:]).stdout)
-    assert answer["unused"] == ["fc"]
-
-
-def test_a_checkpoint_is_named_after_the_weights(tmp_path, toy, deeplab, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert deeplab("convert", toy.prototxt, toy.caffemodel).exit_code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.safetensors"]
-
-
-def test_variables_and_phase(tmp_path, deeplab):
-    from prototxt_import import read_net, write_weights
-
-    text = (
-        'input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
-        'layer { name: "c_${NET_ID}" type: "Convolution" bottom: "data" top: "c"\n'
-        "  convolution_param { num_output: ${LABELS} kernel_size: 1 } }\n"
-        'layer { name: "d" type: "Dropout" bottom: "c" top: "d" include { phase: TRAIN } }\n'
-    )
-    (tmp_path / "n.prototxt").write_text(text)
-    spec = read_net(tmp_path / "n.prototxt", variables={"NET_ID": "x", "LABELS": "7"})
-    blobs = [np.ones(shape, np.float32) for shape in spec.param_shapes["c_x"]]
-    write_weights({"c_x": blobs}, spec, tmp_path / "w.caffemodel", "v2")
-    convert = ("convert", tmp_path / "n.prototxt", tmp_path / "w.caffemodel", "-o", tmp_path / "o.safetensors")
-    result = deeplab(*convert, "--var", "NET_ID=x", "--var", "LABELS=7", "--phase", "train", "--json", "-")
-    answer = json.loads(result.stdout)
-    assert answer["layers"][0]["blobs"] == [[7, 3, 1, 1], [7]]
-    assert answer["without_weights"] == ["d"]
-
-
 def test_a_bad_image_among_good_ones_stops_before_anything_is_written(tmp_path, toy, photo, refused):
     (tmp_path / "x.jpg").write_text("not an image")
     refused("x.jpg", "segment", photo.path, tmp_path / "x.jpg", *_model(toy), "-o", tmp_path / "out")
@@ -128,11 +86,3 @@ def test_what_segment_refuses(tmp_path, toy, photo, refused):
 def test_no_images_in_a_folder(tmp_path, toy, refused):
     (tmp_path / "empty").mkdir()
     refused("no images", "segment", tmp_path / "empty", *_model(toy), "-o", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("name", "words"), [("w.pth", "state_dict"), ("w.caffemodel", "deeplab export"), ("w", "a .safetensors file")]
-)
-def test_convert_writes_what_its_name_says_or_says_why_not(toy, tmp_path, refused, name, words):
-    refused(words, "convert", toy.prototxt, toy.caffemodel, "-o", tmp_path / name)
-    assert not (tmp_path / name).exists()

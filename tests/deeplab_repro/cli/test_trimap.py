@@ -36,3 +36,14 @@ def test_labels_that_never_change_have_no_boundary(unvoid, refused):
         Image.new("L" if folder == "SegmentationClass" else "RGB", (40, 30)).save(unvoid / folder / "s.png")
     labels = unvoid / "SegmentationClass"
     refused("of a change of labels", "trimap", unvoid, "--labels", labels, "--boundary", "edges")
+
+
+def test_the_trimap_verb_writes_its_curve(scored_scenes, deeplab, tmp_path):
+    result = deeplab(
+        "trimap", scored_scenes, "--scores", scored_scenes / "scores", "--widths", "1:4", "-o", tmp_path / "t"
+    )
+    assert result.exit_code == 0, result.output
+    answer = json.loads((tmp_path / "t" / "trimap.json").read_text())
+    assert answer["widths"] == [1, 2, 3, 4]
+    assert len(answer["curves"]["network"]) == 4
+    assert (tmp_path / "t" / "trimap.png").is_file()

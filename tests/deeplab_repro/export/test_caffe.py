@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from deeplab_repro import CaffeNet, export_net, load_caffe, load_checkpoint, save_checkpoint, zoo
-from deeplab_repro.export.caffe import net_arrays
-from deeplab_repro.zoo import models
+from deeplab_repro import CaffeNet, export_net, load_caffe, load_checkpoint, save_checkpoint
 from prototxt_import import (
     CaffeFormatError,
     layer,
     make_net,
     parse_net,
     read_net,
-    read_solver,
     read_weights,
     write_weights,
 )
@@ -134,95 +130,6 @@ def test_slashes_in_names_are_levels_in_hdf5(tmp_path):
     stored = {"a": [np.ones(1, "f4")], "a/b": [np.zeros(2, "f4")], "c/d/e": [np.ones(3, "f4")]}
     write_weights(stored, None, tmp_path / "m.caffemodel.h5")
     assert bits(read_weights(tmp_path / "m.caffemodel.h5")) == bits(stored)
-
-
-@pytest.fixture
-def narrow_zoo(monkeypatch):
-    """Zoo nets at a twentieth of their width."""
-    for name in ("spec", "training_spec"):
-        monkeypatch.setattr(zoo, name, partial(getattr(zoo, name), width=0.05))
-
-
-def test_command_writes_a_zoo_model_in_the_dialect_asked_for(deeplab, tmp_path, narrow_zoo):
-    result = deeplab("export", "deeplab_largefov", "-o", tmp_path, "--dialect", "v2", "--size", "65x73", "--json", "-")
-    assert result.exit_code == 0, result.output
-    answer = json.loads(result.stdout)
-    assert answer["dialect"] == "v2"
-    text = Path(answer["prototxt"]).read_text()
-    assert "dilation: 12" in text
-    assert "layers" not in text
-    again = read_net(answer["prototxt"], answer["weights"])
-    assert again.missing_weights == ()
-    assert again.inputs == {"data": (1, 3, 65, 73)}
-
-
-@pytest.mark.parametrize("name", zoo.VARIANTS)
-def test_command_writes_training_and_deployment_files_that_read_back_equal(deeplab, name, tmp_path, monkeypatch):
-    if "resnet" in name:  # blocks are alike
-        for function in ("spec", "training_spec"):
-            monkeypatch.setattr(zoo, function, partial(getattr(zoo, function), depths=(1, 2, 2, 1)))
-    result = deeplab("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-")
-    assert result.exit_code == 0, result.output
-    answer = json.loads(result.stdout)
-    assert sorted(Path(one).name for one in answer["files"]) == ["deploy.prototxt", "solver.prototxt", "train.prototxt"]
-    open_ones = {one: f"${{{one}}}" for one in ("DATA_ROOT", "EXP", "TRAIN_SET")}
-    train = read_net(tmp_path / "train.prototxt", phase="TRAIN", variables=open_ones)
-    deploy = read_net(tmp_path / "deploy.prototxt")
-    assert train == zoo.training_spec(name, dataset="context")
-    assert deploy == zoo.spec(name, dataset="context")
-    assert train.dialect == deploy.dialect == answer["dialect"] == zoo.variant(name).dialect
-    recipe = zoo.variant(name).recipe
-    assert train.blobs["data"] == (recipe.batch, 3, recipe.crop, recipe.crop)
-    assert train.layer("data").options.transform.mean_value == (104.008, 116.669, 122.675)
-    solver = read_solver(tmp_path / "solver.prototxt")
-    assert (solver.train_net, solver.momentum, solver.weight_decay) == ("train.prototxt", 0.9, 0.0005)
-    assert (solver.base_lr, solver.lr_policy, solver.max_iter) == (recipe.base_lr, recipe.lr_policy, recipe.max_iter)
-    assert solver.iter_size * recipe.batch == {"vgg16": recipe.batch}.get(zoo.variant(name).backbone, 10)
-
-
-def test_command_fills_the_releases_placeholders_and_takes_trained_weights(deeplab, tmp_path, narrow_zoo):
-    net = models.build("deeplab_largefov", num_classes=3, dataset="own", width=0.05)
-    weights = export_net(net, tmp_path / "trained").weights
-    options = ["--train", "--classes", "3", "--dataset", "own", "--weights", weights, "--size", "65x65"]
-    names = ["--var", "DATA_ROOT=/data", "--var", "EXP=voc12", "--var", "TRAIN_SET=train_aug"]
-    result = deeplab("export", "deeplab_largefov", *options, *names, "-o", tmp_path / "out")
-    assert result.exit_code == 0, result.output
-    again = read_net(tmp_path / "out" / "train.prototxt", tmp_path / "out" / "model.caffemodel", phase="TRAIN")
-    data = again.layer("data").options
-    assert (data.root_folder, data.source) == ("/data", "voc12/list/train_aug.txt")
-    assert data.transform.crop_size == 65
-    assert bits(again.weights) == bits(net_arrays(net))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["bundled", "--deploy"], "are for zoo names: deeplab, deeplab_4x4"),
-        (["deeplab", "--deploy", "--onnx"], "--onnx: goes with none of --train, --recipe and --deploy"),
-        (["deeplab", "--train", "--size", "306"], "--size 306: must be HEIGHTxWIDTH"),
-        (["deeplab_largefov", "--train", "--size", "65x73"], "the data layer cuts squares"),
-        (["deeplab", "--deploy", "--dialect", "v2"], "the v2 dialect has no such layer"),
-        (["deeplab", "--deploy", "--dataset", "ade20k"], "dataset 'ade20k' is unknown"),
-        (["deeplab", "--weights", "a", "--init", "b"], "--weights and --init exclude each other"),
-        (["deeplab", "--deploy", "--weights", "absent.caffemodel"], "absent.caffemodel"),
-    ],
-)
-def test_command_refuses(deeplab, arguments, message, tmp_path):
-    result = deeplab("export", *arguments, "-o", tmp_path / "out")
-    assert result.exit_code == 2, result.output
-    assert message in result.stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_command_refuses_weights_that_leave_layers_empty(deeplab, tmp_path):
-    folder = GOLDEN / "nets" / "v2_largefov"
-    stored = read_weights(folder / "weights.caffemodel")
-    stored.pop("fc6")
-    write_weights(stored, None, tmp_path / "w.caffemodel")
-    result = deeplab("export", folder / "net.prototxt", "--weights", tmp_path / "w.caffemodel", "-o", tmp_path / "out")
-    assert result.exit_code == 2
-    assert "holds no weights for the layers fc6" in result.stderr
-    assert not (tmp_path / "out").exists()
 
 
 _NOBODYS = """input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }

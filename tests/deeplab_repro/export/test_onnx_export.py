@@ -157,16 +157,3 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path):
     assert onnx.load(tmp_path / "net.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
     with pytest.raises(FileNotFoundError, match="does not exist"):
         export_onnx(net, tmp_path / "no" / "net.onnx")
-
-
-def test_export_verb_writes_a_checked_file(deeplab, refused, toy, tmp_path):
-    target = tmp_path / "toy.onnx"
-    result = deeplab("export", toy.prototxt, "--weights", toy.caffemodel, "--onnx", "--size", "41x57", "-o", target)
-    assert result.exit_code == 0, result.output
-    net = load_caffe(toy.prototxt, toy.caffemodel)
-    data = torch.randn(1, 3, 41, 57)
-    got = run(onnx.load(target), {"data": data})["fc_interp"]
-    want = net(data=data)["fc_interp"].detach().numpy()
-    assert np.abs(got - want).max() <= 2e-6 * np.abs(want).max()
-    refused("--size", "export", toy.prototxt, "--onnx", "--size", "big", "-o", target)
-    refused("TRAIN", "export", toy.prototxt, "--onnx", "--phase", "TRAIN", "-o", target)

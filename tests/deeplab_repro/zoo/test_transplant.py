@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -11,23 +9,8 @@ import torch
 from deeplab_repro import zoo
 from deeplab_repro.zoo import models
 from deeplab_repro.zoo.transplant import COPIED, DRAWN, THINNED, spread, taps, transplant
-from prototxt_import import read_net, read_weights, write_weights
-
-WIDTH = 1 / 32
-CHANNELS = (2, 4, 8, 16, 16)
-
-
-def vgg16(fc=128, classes=10):
-    """VGG-16's blobs at reduced width, each number its own place in the blob; fully connected layers as Caffe's."""
-    shapes, below = {}, 3
-    for stage, (width, depth) in enumerate(zip(CHANNELS, (2, 2, 3, 3, 3), strict=True), 1):
-        for i in range(1, depth + 1):
-            shapes[f"conv{stage}_{i}"], below = (width, below, 3, 3), width
-    shapes |= {"fc6": (fc, below * 49), "fc7": (fc, fc), "fc8": (classes, fc)}
-    return {
-        name: [np.arange(np.prod(shape), dtype="f4").reshape(shape), np.arange(shape[0], dtype="f4")]
-        for name, shape in shapes.items()
-    }
+from prototxt_import import read_weights, write_weights
+from tests.deeplab_repro.zoo.small_vgg16 import WIDTH, vgg16
 
 
 def fates(found):
@@ -142,34 +125,6 @@ def test_a_smaller_source_is_not_stretched():
     found = transplant(zoo.spec("deeplab_largefov", width=WIDTH), stored)
     assert fates(found)["fc6"] == DRAWN
     assert set(found.skipped) == {"fc6", "fc7", "fc8"}
-
-
-def test_command_writes_the_beginning_and_tells_what_came_from_where(deeplab, tmp_path, monkeypatch):
-    write_weights(vgg16(), None, tmp_path / "vgg.caffemodel", "v1")
-    spec = zoo.spec
-    monkeypatch.setattr(zoo, "spec", lambda *arguments, **facts: spec(*arguments, **facts, width=WIDTH))
-    arguments = ["export", "deeplab_largefov", "--deploy", "--init", tmp_path / "vgg.caffemodel", "-o", tmp_path / "o"]
-    result = deeplab(*arguments, "--json", "-")
-    assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)["init"]
-    assert [row["layer"] for row in told["layers"] if row["what"] == THINNED] == ["fc6", "fc7"]
-    assert told["skipped"] == ["fc8"]
-    again = read_net(tmp_path / "o" / "deploy.prototxt", tmp_path / "o" / "init.caffemodel")
-    assert again.missing_weights == ()
-    assert np.array_equal(again.weights["conv3_3"][0], vgg16()["conv3_3"][0])
-    result = deeplab(*arguments)
-    assert result.exit_code == 0, result.output
-    assert "thinned" in result.stdout
-
-
-def test_command_refuses_a_file_of_which_nothing_fits(deeplab, tmp_path):
-    write_weights({"ip1": [np.zeros((2, 3), "f4")]}, None, tmp_path / "w.caffemodel")
-    result = deeplab(
-        "export", "deeplab_largefov", "--deploy", "--init", tmp_path / "w.caffemodel", "-o", tmp_path / "o"
-    )
-    assert result.exit_code == 2, result.output
-    assert "no layer of it fits DeepLab-LargeFOV; first of all, conv1_1: the file has no such layer" in result.stderr
-    assert not (tmp_path / "o").exists()
 
 
 def test_models_begin_with_another_net(tmp_path):

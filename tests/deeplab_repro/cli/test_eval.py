@@ -1,0 +1,189 @@
+"""`deeplab eval`: what it counts, prints, writes and refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from deeplab_repro.data.scenes.scenes import draw_scene
+from deeplab_repro.files.images import write_image
+from deeplab_repro.files.palette import save_label_png
+
+
+def test_weights_that_changed_under_their_name_are_other_settings(toy, deeplab, refused, tmp_path, monkeypatch):
+    from prototxt_import import write_weights
+
+    root, model = tmp_path / "set", tmp_path / "w.caffemodel"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / name).mkdir(parents=True)
+    image, labels = draw_scene(0, 33, 40)
+    write_image(image, root / "JPEGImages" / "s.png")
+    labels %= 5
+    labels[:, 20] = 255
+    save_label_png(labels, root / "SegmentationClass" / "s.png")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("s\n")
+    shutil.copyfile(toy.caffemodel, model)
+    for verb in ("eval", "trimap"):
+        command = [verb, root, "--classes", 5, "--model", toy.prototxt, "--weights", model, "-o", tmp_path / verb]
+        shutil.copyfile(toy.caffemodel, model)
+        assert deeplab(*command).exit_code == 0
+        assert deeplab(*command).exit_code == 0
+        changed = {**toy.weights, "fc": [blob + 1e-6 for blob in toy.weights["fc"]]}
+        write_weights(changed, toy.spec, model, "v2")
+        refused("other settings (net differ)", *command)
+
+
+def test_the_verb_writes_figures_pictures_scores_and_submissions(scored_scenes, deeplab, tmp_path):
+    out, labels = tmp_path / "out", tmp_path / "labels"
+    result = deeplab(
+        "eval", scored_scenes, "--scores", scored_scenes / "scores", "-o", out, "--write-labels", labels,
+        "--layout", "voc", "--store-scores", tmp_path / "again", "--json", tmp_path / "a.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    answer = json.loads((tmp_path / "a.json").read_text())
+    assert answer["absent_rule"] == "devkit"
+    assert set(answer["stages"]["network"]) == {"pixel_accuracy", "mean_accuracy", "miou", "fwiou", "per_class"}
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    written = labels / "results" / "VOC2012" / "Segmentation" / "comp6_val_cls" / "s0.png"
+    assert written.read_bytes() == (scored_scenes / "labels" / "s0.png").read_bytes()
+    np.testing.assert_array_equal(np.load(tmp_path / "again" / "s1.npy"), np.load(scored_scenes / "scores" / "s1.npy"))
+
+
+def test_files_asked_for_later_are_written_though_all_is_counted(scored_scenes, deeplab, tmp_path):
+    command = ["eval", scored_scenes, "--scores", scored_scenes / "scores", "-o", tmp_path / "out", "--json", "-"]
+    first = deeplab(*command)
+    assert first.exit_code == 0, first.output
+    labels, again = tmp_path / "labels", tmp_path / "again"
+    assert deeplab(*command, "--write-labels", labels, "--store-scores", again).stdout == first.stdout
+    assert (labels / "s3.png").read_bytes() == (scored_scenes / "labels" / "s3.png").read_bytes()
+    (labels / "s3.png").unlink()
+    kept = (labels / "s2.png").stat().st_mtime_ns
+    assert deeplab(*command, "--write-labels", labels, "--store-scores", again).stdout == first.stdout
+    assert (labels / "s3.png").is_file()
+    assert (labels / "s2.png").stat().st_mtime_ns == kept
+
+
+@pytest.fixture
+def handed_in(scored_scenes, tmp_path):
+    """The folder with a split whose truth is kept elsewhere."""
+    root = tmp_path / "handed_in"
+    shutil.copytree(scored_scenes, root)
+    (root / "ImageSets/Segmentation/val.txt").rename(root / "ImageSets/Segmentation/test.txt")
+    shutil.rmtree(root / "SegmentationClass")
+    (root / "SegmentationClass").mkdir()
+    return root
+
+
+def test_a_split_without_truth_is_answered_for_a_submission(handed_in, deeplab, refused, tmp_path):
+    command = ["eval", handed_in, "--split", "test", "--scores", handed_in / "scores"]
+    refused("its truth is not published", *command)
+    out = tmp_path / "out"
+    for _ in range(2):  # begun and gone on with
+        result = deeplab(*command, "--write-labels", tmp_path / "labels", "--layout", "voc", "-o", out)
+        assert result.exit_code == 0, result.output
+        assert result.stdout == f"5 images without truth answered, in {tmp_path / 'labels'}\n"
+    written = tmp_path / "labels/results/VOC2012/Segmentation/comp6_test_cls/s0.png"
+    assert written.read_bytes() == (handed_in / "labels" / "s0.png").read_bytes()
+    assert not (out / "result.json").exists()
+    answer = json.loads(deeplab(*command, "--store-scores", tmp_path / "again", "--json", "-").stdout)
+    assert answer["images"] == 5
+    assert "stages" not in answer
+
+
+def test_a_test_split_that_has_its_truth_is_scored(scored_scenes, deeplab, tmp_path):
+    root = tmp_path / "open"
+    shutil.copytree(scored_scenes, root)
+    shutil.copy(root / "ImageSets/Segmentation/val.txt", root / "ImageSets/Segmentation/test.txt")
+    answers = [
+        json.loads(deeplab("eval", root, "--split", split, "--scores", root / "scores", "--json", "-").stdout)
+        for split in ("val", "test")
+    ]
+    assert answers[0]["stages"] == answers[1]["stages"]
+
+
+def test_the_bundled_model_is_scored_single_scale_msc_flip_and_in_tiles(scored_scenes, deeplab):
+    for more in ((), ("--scales", "1,0.5", "--flip", "--crf"), ("--tile", "33x33+8")):
+        result = deeplab("eval", scored_scenes, "--model", "bundled", "--json", "-", "--device", "cpu", *more)
+        assert result.exit_code == 0, result.output
+        stages = json.loads(result.stdout)["stages"]
+        assert set(stages) == ({"network", "crf"} if "--crf" in more else {"network"})
+        assert 0 < stages["network"]["pixel_accuracy"] <= 1
+
+
+def test_absent_rules_differ_where_a_class_occurs_nowhere(tmp_path, deeplab, scored_scenes):
+    miou = {}
+    for rule in ("devkit", "drop", "segaccuracy"):
+        more = (
+            "eval",
+            scored_scenes,
+            "--labels",
+            scored_scenes / "SegmentationClass",
+            "--classes",
+            20,
+            "--absent",
+            rule,
+            "--json",
+            "-",
+        )
+        miou[rule] = json.loads(deeplab(*more).stdout)["stages"]["network"]["miou"]
+    assert miou["drop"] == miou["segaccuracy"] == 1
+    assert miou["devkit"] <= 0.5
+
+
+def test_unfit_command_lines_are_refused(scored_scenes, refused, tmp_path):
+    for verb in ("eval", "trimap"):
+        refused("give --model", verb, scored_scenes)
+    refused(
+        "exclude", "eval", scored_scenes, "--scores", scored_scenes / "scores", "--labels", scored_scenes / "labels"
+    )
+    refused("no such list", "eval", scored_scenes, "--split", "other", "--labels", scored_scenes / "labels")
+    refused("--tile", "eval", scored_scenes, "--model", "bundled", "--tile", "9")
+    refused(
+        "layout",
+        "eval",
+        scored_scenes,
+        "--labels",
+        scored_scenes / "labels",
+        "--write-labels",
+        tmp_path,
+        "--layout",
+        "x",
+    )
+    refused("10 classes", "eval", scored_scenes, "--model", "bundled", "--classes", "12")
+    refused("--widths", "trimap", scored_scenes, "--widths", "5:1", "--labels", scored_scenes / "labels")
+
+
+def test_two_processes_count_what_one_does(scored_scenes, deeplab, two_processes, tmp_path):
+    """Both ranks take part in the sums and one reports."""
+    command = ["eval", scored_scenes, "--scores", scored_scenes / "scores", "--crf"]
+    assert two_processes(*command, "-o", tmp_path / "two")[0] == 0
+    assert deeplab(*command, "-o", tmp_path / "one").exit_code == 0
+    answers = {name: json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")}
+    assert answers["one"]["confusion"] == answers["two"]["confusion"]
+    assert {file.name for file in (tmp_path / "two").glob("counts.*")} == {"counts.0.jsonl", "counts.1.jsonl"}
+
+
+def test_an_error_in_one_process_ends_the_job_and_names_it(scored_scenes, two_processes, tmp_path):
+    for file in (scored_scenes / "scores").iterdir():
+        if file.stem != "s1":  # the first image of rank 1
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    code, said = two_processes("eval", scored_scenes, "--scores", tmp_path)
+    assert code != 0
+    assert f"deeplab eval: error: rank 1 of 2: {tmp_path}: no scores of s1" in said.splitlines()
+
+
+def test_the_table_shows_percentages_of_both_stages_and_of_every_class(scored_scenes, deeplab):
+    words = ("eval", scored_scenes, "--scores", scored_scenes / "scores", "--crf")
+    stages = json.loads(deeplab(*words, "--json", "-").stdout)["stages"]
+    result = deeplab(*words)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert result.stdout.startswith("5 images")
+    columns = [stages["network"], stages["crf"]]
+    for key, start in (("miou", "mean IoU, % (absent classes: devkit)"), ("pixel_accuracy", "pixel accuracy, %")):
+        (line,) = [line.strip() for line in result.stdout.splitlines() if line.strip().startswith(start)]
+        assert line.removeprefix(start).split() == [f"{100 * stage[key]:.2f}" for stage in columns]
+    for name in stages["network"]["per_class"]:
+        (line,) = [line for line in result.stdout.splitlines() if line.split()[:1] == [name]]
+        assert line.split()[1:] == [f"{100 * stage['per_class'][name]:.2f}" for stage in columns]
