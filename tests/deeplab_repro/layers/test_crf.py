@@ -88,5 +88,7 @@ def test_unary_of_v1_and_v2_give_the_same_marginals(run, rng):
     v1, v2 = (run("DenseCRF", scores, dims, image, unary=unary, **CRF) for unary in ("softmax", "score"))
     torch.testing.assert_close(v1, v2)
     torch.testing.assert_close(run("DenseCRF", scores, dims, image, **{**CRF, "max_iter": 0}), scores.softmax(1))
+    far = run("DenseCRF", 1e4 * scores, dims, image, unary="softmax", **CRF)
+    assert far.isfinite().all()
     logs = run("DenseCRF", 100 * scores, dims, image, output_probability=False, **CRF)
     assert logs.min() == torch.tensor(torch.finfo(torch.float32).tiny).log()

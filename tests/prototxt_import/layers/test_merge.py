@@ -15,6 +15,7 @@ import pytest
         ("Reshape", [(2, 8)], {"dims": (0, -1, 4)}, (2, 2, 4)),
         ("Reshape", [(2, 8)], {"dims": (1,), "axis": 1, "num_axes": 0}, (2, 1, 8)),
         ("Tile", [(2, 3)], {"tiles": 4}, (2, 12)),
+        ("Filter", [(5, 3), (5, 1)], {}, (5, 3)),  # all items, until it has run
         ("Reduction", [(2, 3, 4)], {"axis": 1}, (2,)),
     ],
 )
