@@ -66,14 +66,22 @@ COCO_OF_VOC = {
 
 
 def cityscapes_train_ids() -> NDArray[np.uint8]:
-    """Train id of every label id, uint8 [256]; what is not evaluated becomes 255."""
+    """Cityscapes' train id of every label id.
+
+    Returns:
+        uint8 [256]; what is not evaluated becomes 255.
+    """
     table = np.full(256, 255, np.uint8)
     table[list(CITYSCAPES_IDS)] = np.arange(len(CITYSCAPES_IDS))
     return table
 
 
 def cityscapes_label_ids() -> NDArray[np.uint8]:
-    """Label id of every train id, uint8 [256]; others become 0 (unlabelled)."""
+    """Cityscapes' label id of every train id.
+
+    Returns:
+        uint8 [256]; others become 0 (unlabelled).
+    """
     table = np.zeros(256, np.uint8)
     table[: len(CITYSCAPES_IDS)] = CITYSCAPES_IDS
     return table

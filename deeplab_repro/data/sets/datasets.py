@@ -27,7 +27,13 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image; label is None where a split has no published truth."""
+    """One image of a data set.
+
+    Args:
+        name: By which scores, labels and counts of it are kept.
+        image: The image's file.
+        label: The label map's file, None where a split has no published truth.
+    """
 
     name: str
     image: Path
@@ -36,11 +42,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class SegmentationDataset:
-    """Images with label maps of `num_classes` classes.
+    """Images with label maps.
 
-    void: labels that count as no class. from_file: uint8 [256], class of every label as stored, or None where they are
-    the same; to_file: the way back, for submissions. kind: voc, cityscapes or list. palette: RGB of the classes, or
-    None for VOC's colours."""
+    Args:
+        name: The set's name.
+        samples: The images of the split, in its order.
+        class_names: Names of the classes, by label.
+        kind: Its layout: "voc", "cityscapes" or "list".
+        split: The split's name.
+        void: Labels that count as no class.
+        palette: RGB of the classes, or None for VOC's colours.
+        from_file: Class of every label as stored, uint8 [256], or None where they are the same.
+        to_file: The way back, for submissions.
+    """
 
     name: str
     samples: tuple[Sample, ...]
@@ -66,7 +80,11 @@ class SegmentationDataset:
         return any(sample.label is not None for sample in self.samples)
 
     def check_names(self) -> None:
-        """Raise ValueError where two images have one name: what is kept by name would be the other's."""
+        """Make sure that no two images have one name: what is kept by name would be the other's.
+
+        Raises:
+            ValueError: Two have; the message names their files.
+        """
         files: dict[str, Path] = {}
         for sample in self.samples:
             if files.setdefault(sample.name, sample.image) != sample.image:
@@ -76,11 +94,33 @@ class SegmentationDataset:
                 )
 
     def image(self, sample: Sample) -> NDArray[np.uint8]:
-        """RGB uint8 [H, W, 3]; errors as `read_image`."""
+        """Read the image of a sample.
+
+        Args:
+            sample: The sample.
+
+        Returns:
+            RGB uint8 [H, W, 3], EXIF turns applied.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: The file is no image, or a damaged one.
+        """
         return read_image(sample.image)
 
     def truth(self, sample: Sample) -> NDArray[np.uint8]:
-        """Classes uint8 [H, W]. Raises ValueError naming the file for a picture that is no label map of this set."""
+        """Read the label map of a sample.
+
+        Args:
+            sample: The sample.
+
+        Returns:
+            Classes and void labels, uint8 [H, W].
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: There is no truth, or the picture is no label map of this set; the message names the file.
+        """
         if sample.label is None:
             raise ValueError(f"{sample.image}: the split {self.split!r} has no label maps; its truth is not published")
         labels = read_label_map(sample.label)
@@ -99,20 +139,30 @@ class SegmentationDataset:
 def open_dataset(
     path: Path, split: str = "val", classes: str | Path | int | None = None, root: Path | None = None
 ) -> SegmentationDataset:
-    """A data set from a folder or a list file.
+    """Open a data set: a folder or a list file.
 
-    path: a folder with JPEGImages and SegmentationClass (VOC's layout; with classes.json it may be any set), one with
-    leftImg8bit and gtFine (Cityscapes), or a list file of `image label` lines, whose names are put behind `root` (by
-    default the list's own folder, or one above it where the first name is found).
-    classes: their number, or a JSON file with `classes` and perhaps `colours`; None takes what the folder tells.
-    Raises ValueError for a layout that is none of these or an unusable list, OSError for files that cannot be read."""
+    Args:
+        path: A folder with JPEGImages and SegmentationClass (VOC's layout; with classes.json it may be any set), one
+            with leftImg8bit and gtFine (Cityscapes), or a list file of `image label` lines.
+        split: Which list or folder of it.
+        classes: Their number, or a JSON file with `classes` and perhaps `colours`; None takes what the folder tells.
+        root: Put before a list's names; by default the list's own folder, or one above it where the first name is
+            found.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: The layout is none of these, a list cannot be used, or nothing tells the classes.
+        OSError: A file cannot be read.
+    """
     path = Path(path)
     if path.is_file():
-        found = _from_list(path, root)
+        dataset = _from_list(path, root)
     elif (path / "leftImg8bit").is_dir():
-        found = _cityscapes(path, split)
+        dataset = _cityscapes(path, split)
     elif (path / "JPEGImages").is_dir():
-        found = _voc(path, split)
+        dataset = _voc(path, split)
     elif not path.exists():
         raise FileNotFoundError(f"{path}: no such folder or list file")
     else:
@@ -121,23 +171,34 @@ def open_dataset(
             "(Cityscapes), or be a list file"
         )
     if classes is not None:
-        found = _with_classes(found, classes)
-    if not found.class_names:
+        dataset = _with_classes(dataset, classes)
+    if not dataset.class_names:
         raise ValueError(f"{path}: how many classes? Give --classes a number, or a JSON file with their names")
-    return found
+    return dataset
 
 
-def _with_classes(found: SegmentationDataset, classes: str | Path | int) -> SegmentationDataset:
+def _with_classes(dataset: SegmentationDataset, classes: str | Path | int) -> SegmentationDataset:
     if str(classes).isdigit():
         count = int(str(classes))
         _check_count(count, "--classes")
-        return replace(found, class_names=tuple(map(str, range(count))), palette=None)
+        return replace(dataset, class_names=tuple(map(str, range(count))), palette=None)
     names, palette, void = read_classes(Path(str(classes)))
-    return replace(found, class_names=names, palette=palette, void=void)
+    return replace(dataset, class_names=names, palette=palette, void=void)
 
 
 def read_classes(file: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None, tuple[int, ...]]:
-    """Names, colours and void labels of a classes.json; OSError or ValueError for one that cannot be read."""
+    """Read a classes.json.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Class names, their RGB or None, and void labels.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such file, or its numbers do not fit.
+    """
     try:
         facts = json.loads(file.read_text())
         names = tuple(map(str, facts["classes"]))
@@ -148,7 +209,7 @@ def read_classes(file: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
         raise ValueError(f"{file}: must be JSON with a list `classes`, and perhaps `colours`: {error!r}") from error
     _check_count(len(names), str(file))
     if palette is not None and (
-        len(palette) != len(names) or not all(0 <= each < 256 for rgb in palette for each in rgb)
+        len(palette) != len(names) or not all(0 <= channel < 256 for colour in palette for channel in colour)
     ):
         raise ValueError(f"{file}: `colours` must be one RGB of 0..255 for each of the {len(names)} classes")
     if not 0 <= void <= 255:
@@ -157,7 +218,16 @@ def read_classes(file: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
 
 
 def write_classes(file: Path, names: Sequence[str], palette: Sequence[Colour] | None) -> None:
-    """What `read_classes` reads, with void 255."""
+    """Write what `read_classes` reads, with void 255.
+
+    Args:
+        file: The file.
+        names: Class names.
+        palette: Their RGB, None for VOC's colours.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     write_text(file, json.dumps({"classes": names, "colours": palette, "void_label": VOID}, indent=1) + "\n")
 
 
@@ -167,10 +237,10 @@ def _check_count(classes: int, where: str) -> None:
 
 
 def _voc(folder: Path, split: str) -> SegmentationDataset:
-    lists = [folder / "ImageSets" / each / f"{split}.txt" for each in ("Segmentation", "SegmentationAug")]
-    file = next((each for each in lists if each.is_file()), None)
+    lists = [folder / "ImageSets" / inner / f"{split}.txt" for inner in ("Segmentation", "SegmentationAug")]
+    file = next((candidate for candidate in lists if candidate.is_file()), None)
     if file is None:
-        there = sorted({each.stem for one in lists for each in one.parent.glob("*.txt")})
+        there = sorted({other.stem for candidate in lists for other in candidate.parent.glob("*.txt")})
         raise ValueError(f"{lists[0]}: no such list; splits here: {', '.join(there) or 'none'}")
     labels = folder / "SegmentationClass"
     if (folder / "SegmentationClassAug").is_dir() and ("aug" in split or not labels.is_dir()):
@@ -193,8 +263,17 @@ def _voc(folder: Path, split: str) -> SegmentationDataset:
 
 
 def image_of(folder: Path, name: str) -> Path:
-    """The image of that stem, .jpg where there is none."""
-    return next((found for s in SUFFIXES if (found := folder / f"{name}{s}").is_file()), folder / f"{name}.jpg")
+    """Find an image by its stem.
+
+    Args:
+        folder: Where to look.
+        name: The stem.
+
+    Returns:
+        The file, NAME.jpg where there is none.
+    """
+    files = (folder / f"{name}{suffix}" for suffix in SUFFIXES)
+    return next((file for file in files if file.is_file()), folder / f"{name}.jpg")
 
 
 def _cityscapes(folder: Path, split: str) -> SegmentationDataset:
@@ -222,11 +301,12 @@ def _from_list(file: Path, root: Path | None) -> SegmentationDataset:
     pairs = read_pairs(file, 1)
     first = pairs[0][1][0]
     bases = [root] if root is not None else [file.parent, *list(file.parent.parents)[:2], Path()]
-    base = next((each for each in bases if (each / first.lstrip("/")).is_file()), bases[0])
+    base = next((folder for folder in bases if (folder / first.lstrip("/")).is_file()), bases[0])
     samples = []
     for _, words in pairs:
         image, *label = (Path(f"{base}/{word.lstrip('/')}") for word in words[:2])
         samples.append(Sample(image.stem, image, label[0] if label else None))
-    classes = next((each / "classes.json" for each in (file.parent, base) if (each / "classes.json").is_file()), None)
+    beside = (folder / "classes.json" for folder in (file.parent, base))
+    classes = next((candidate for candidate in beside if candidate.is_file()), None)
     names, palette, void = read_classes(classes) if classes else ((), None, (VOID,))
     return SegmentationDataset(file.stem, tuple(samples), names, "list", file.stem, void, palette)

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from deeplab_repro.data.sets.datasets import SegmentationDataset
-from deeplab_repro.data.sets.label_facts import Facts, class_greys, examine
+from deeplab_repro.data.sets.label_facts import Finding, class_greys, examine
 
 # Fewer pixels of thin lines than this may be chance.
 MIN_SEPARATORS = 50
@@ -18,7 +18,14 @@ MIN_SEPARATORS = 50
 
 @dataclass(frozen=True)
 class Fault:
-    """kind: a short name; what: what is wrong; remedy: what to do; files: whose."""
+    """Something that is wrong with a data set.
+
+    Args:
+        kind: Its short name.
+        what: What is wrong, in words.
+        remedy: What to do.
+        files: The files it is found in.
+    """
 
     kind: str
     what: str
@@ -33,9 +40,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All facts and the faults told from them, gravest first."""
+    """What was found in the files of a data set.
 
-    facts: tuple[Facts, ...]
+    Args:
+        findings: Of every sample, in the order of the lists.
+        faults: Those told from the findings, gravest first.
+    """
+
+    findings: tuple[Finding, ...]
     faults: tuple[Fault, ...]
 
     @property
@@ -44,30 +56,46 @@ class Diagnosis:
         return all(fault.is_note for fault in self.faults)
 
     def has(self, kind: str) -> bool:
-        """Whether a fault of that kind was found."""
+        """Whether a fault was found.
+
+        Args:
+            kind: The fault's kind.
+
+        Returns:
+            The answer.
+        """
         return any(fault.kind == kind for fault in self.faults)
 
 
 def diagnose(
     datasets: Sequence[SegmentationDataset], workers: int = 2, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Diagnosis:
-    """Look at every file of one or several splits of a data set."""
+    """Look at every file of one or several splits of a data set. What the files hold raises nothing.
+
+    Args:
+        datasets: The splits.
+        workers: Threads that read files.
+        progress: Told how many samples are done, and of how many.
+
+    Returns:
+        What is wrong.
+    """
     pairs = [(dataset, sample) for dataset in datasets for sample in dataset.samples]
-    facts: list[Facts] = []
+    findings: list[Finding] = []
     with ThreadPoolExecutor(workers) as pool:
-        for one in pool.map(lambda pair: examine(*pair), pairs):
-            facts.append(one)
-            progress(len(facts), len(pairs))
-    return Diagnosis(tuple(facts), tuple(_faults(datasets[0], facts)))
+        for finding in pool.map(lambda pair: examine(*pair), pairs):
+            findings.append(finding)
+            progress(len(findings), len(pairs))
+    return Diagnosis(tuple(findings), tuple(_faults(datasets[0], findings)))
 
 
-def _faults(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable[Fault]:
-    yield from _of_files(facts)
-    yield from _of_turns(facts)
-    yield from _of_sizes(facts)
-    yield from _of_values(dataset, facts)
-    yield from _of_splits(facts)
-    palette = [one for one in facts if one.kind == "palette"]
+def _faults(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Iterable[Fault]:
+    yield from _of_files(findings)
+    yield from _of_turns(findings)
+    yield from _of_sizes(findings)
+    yield from _of_values(dataset, findings)
+    yield from _of_splits(findings)
+    palette = [finding for finding in findings if finding.kind == "palette"]
     if palette:
         yield _fault(
             "palette",
@@ -77,24 +105,27 @@ def _faults(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable[Fa
         )
 
 
-def _fault(kind: str, what: str, remedy: str, facts: Iterable[Facts], image: bool = False) -> Fault:
-    files = tuple(str(one.sample.image if image or one.sample.label is None else one.sample.label) for one in facts)
+def _fault(kind: str, what: str, remedy: str, findings: Iterable[Finding], image: bool = False) -> Fault:
+    files = tuple(
+        str(finding.sample.image if image or finding.sample.label is None else finding.sample.label)
+        for finding in findings
+    )
     return Fault(kind, what, remedy, files)
 
 
-def _of_files(facts: Sequence[Facts]) -> Iterable[Fault]:
+def _of_files(findings: Sequence[Finding]) -> Iterable[Fault]:
     for which, image in (("image", True), ("label", False)):
         errors = defaultdict(list)
-        for one in facts:
-            error = one.image_error if image else one.label_error
+        for finding in findings:
+            error = finding.image_error if image else finding.label_error
             if error:
-                errors["missing" if error == "No such file or directory" else "damaged"].append((one, error))
+                errors["missing" if error == "No such file or directory" else "damaged"].append((finding, error))
         if errors["missing"]:
             yield _fault(
                 f"missing {which}",
                 f"{which} files that a list names are not there",
                 "correct the list or the folder; --fix leaves these entries out",
-                (one for one, _ in errors["missing"]),
+                (finding for finding, _ in errors["missing"]),
                 image=image,
             )
         if errors["damaged"]:
@@ -102,30 +133,30 @@ def _of_files(facts: Sequence[Facts]) -> Iterable[Fault]:
                 f"damaged {which}",
                 f"{which} files cannot be read ({errors['damaged'][0][1]})",
                 "fetch them again; --fix leaves these entries out",
-                (one for one, _ in errors["damaged"]),
+                (finding for finding, _ in errors["damaged"]),
                 image=image,
             )
 
 
-def _of_turns(facts: Sequence[Facts]) -> Iterable[Fault]:
-    labelled = [one for one in facts if one.orientation != 1 and one.label_size]
-    wrong = [one for one in labelled if one.turned]
-    unsure = [one for one in labelled if one.turned is None and one.image_size == one.label_size]
-    for kind, found, what in (
+def _of_turns(findings: Sequence[Finding]) -> Iterable[Fault]:
+    labelled = [finding for finding in findings if finding.orientation != 1 and finding.label_size]
+    wrong = [finding for finding in labelled if finding.turned]
+    unsure = [finding for finding in labelled if finding.turned is None and finding.image_size == finding.label_size]
+    for kind, affected, what in (
         ("turned", wrong, "label maps are those of the pixels before that: they lie turned on their photos"),
         ("turned?", unsure, "whether the label maps were drawn before or after cannot be told"),
     ):
-        if found:
-            numbers = ", ".join(map(str, sorted({one.orientation for one in found})))
+        if affected:
+            numbers = ", ".join(map(str, sorted({finding.orientation for finding in affected})))
             yield _fault(
                 kind,
                 f"photos are turned by their EXIF orientation ({numbers}), here as by OpenCV and viewers; {what}",
                 "write the photos anew, turned as the labels are and without EXIF; --fix turns the label maps"
                 if kind == "turned"
                 else "look at one with its labels over it; if they do not fit, write the photos anew without EXIF",
-                found,
+                affected,
             )
-    rest = [one for one in labelled if one.turned is False]
+    rest = [finding for finding in labelled if finding.turned is False]
     if rest:
         yield _fault(
             "EXIF",
@@ -136,11 +167,11 @@ def _of_turns(facts: Sequence[Facts]) -> Iterable[Fault]:
         )
 
 
-def _of_sizes(facts: Sequence[Facts]) -> Iterable[Fault]:
+def _of_sizes(findings: Sequence[Finding]) -> Iterable[Fault]:
     differing = [
-        one
-        for one in facts
-        if one.image_size and one.label_size and one.image_size != one.label_size and not one.turned
+        finding
+        for finding in findings
+        if finding.image_size and finding.label_size and finding.image_size != finding.label_size and not finding.turned
     ]
     if differing:
         first = differing[0]
@@ -153,55 +184,90 @@ def _of_sizes(facts: Sequence[Facts]) -> Iterable[Fault]:
         )
 
 
-def part_grey_palettes(dataset: SegmentationDataset, facts: Sequence[Facts]) -> tuple[list[Facts], list[Facts]]:
-    """Those whose maps are the set's colours turned grey, and the others: VOC's class 1 is 38, 2 is 75, 15 is 147.
+def part_grey_palettes(
+    dataset: SegmentationDataset, findings: Sequence[Finding]
+) -> tuple[list[Finding], list[Finding]]:
+    """Tell maps that hold a palette's colours turned grey from others: VOC's class 1 is 38, 2 is 75, 15 is 147.
 
     Told file by file. A map without a level beyond the classes could be either (VOC's class 4 is 15): it is a palette's
     where all grey maps of the set could be. Where others hold labels beyond the classes, too few classes may have been
-    given; then only void's level tells (VOC: 220)."""
+    given; then only void's level tells (VOC: 220).
+
+    Args:
+        dataset: Whose colours and classes count.
+        findings: What was found in its files.
+
+    Returns:
+        Those with grey levels for labels, and the others.
+    """
     greys = class_greys(dataset)
-    plain = [one for one in facts if one.kind in ("grey", "grey-rgb", "wide")]
-    could = [one for one in plain if greys.keys() >= set(one.values)]
-    found = [one for one in could if _beyond(dataset, one)]
+    plain = [finding for finding in findings if finding.kind in ("grey", "grey-rgb", "wide")]
+    could = [finding for finding in plain if greys.keys() >= set(finding.values)]
+    chosen = [finding for finding in could if _beyond(dataset, finding)]
     if len(could) == len(plain):
-        found = could if found else []
-    elif is_shifted(dataset, facts):
-        found = []
-    elif sum(bool(_beyond(dataset, one)) for one in plain) > len(found):
-        void = {grey for grey, label in greys.items() if label in dataset.void}
-        found = [one for one in found if void & set(one.values)]
-    chosen = {id(one) for one in found}
-    return [one for one in facts if id(one) in chosen], [one for one in facts if id(one) not in chosen]
+        chosen = could if chosen else []
+    elif is_shifted(dataset, findings):
+        chosen = []
+    elif sum(bool(_beyond(dataset, finding)) for finding in plain) > len(chosen):
+        void = {level for level, label in greys.items() if label in dataset.void}
+        chosen = [finding for finding in chosen if void & set(finding.values)]
+    grey = {id(finding) for finding in chosen}
+    return (
+        [finding for finding in findings if id(finding) in grey],
+        [finding for finding in findings if id(finding) not in grey],
+    )
 
 
-def is_shifted(dataset: SegmentationDataset, facts: Sequence[Facts]) -> bool:
-    """Whether labels run from 1 to the number of classes, 0 being void."""
-    values = _all_values(facts)
+def is_shifted(dataset: SegmentationDataset, findings: Sequence[Finding]) -> bool:
+    """Whether labels run from 1 to the number of classes, 0 being void.
+
+    Args:
+        dataset: Whose classes count.
+        findings: What was found in its files.
+
+    Returns:
+        The answer.
+    """
+    values = _all_values(findings)
     return dataset.num_classes in values and not values & set(dataset.void) and max(values) == dataset.num_classes
 
 
-def has_zero_lines(dataset: SegmentationDataset, facts: Sequence[Facts]) -> bool:
-    """Whether the outlines between objects are 0 and nothing is void: objects then hardly ever touch."""
-    if dataset.from_file is not None or _all_values(facts) & set(dataset.void):
+def has_zero_lines(dataset: SegmentationDataset, findings: Sequence[Finding]) -> bool:
+    """Whether the outlines between objects are 0 and nothing is void: objects then hardly ever touch.
+
+    Args:
+        dataset: Whose void labels count.
+        findings: What was found in its files.
+
+    Returns:
+        The answer; False below MIN_SEPARATORS pixels of such outlines.
+    """
+    if dataset.from_file is not None or _all_values(findings) & set(dataset.void):
         return False
-    separators, contacts = sum(one.separators for one in facts), sum(one.contacts for one in facts)
+    separators, contacts = (
+        sum(finding.separators for finding in findings),
+        sum(finding.contacts for finding in findings),
+    )
     return separators >= MIN_SEPARATORS and contacts <= separators // 20
 
 
-def _all_values(facts: Sequence[Facts]) -> set[int]:
-    return {value for one in facts for value in one.values}
+def _all_values(findings: Sequence[Finding]) -> set[int]:
+    return {value for finding in findings for value in finding.values}
 
 
-def _beyond(dataset: SegmentationDataset, facts: Facts) -> list[int]:
+def _beyond(dataset: SegmentationDataset, finding: Finding) -> list[int]:
     if dataset.from_file is not None:
         # Cityscapes' label ids end at 33.
-        return [value for value in facts.values if value > 33 and value not in dataset.void]
-    return [value for value in facts.values if value >= dataset.num_classes and value not in dataset.void]
+        return [value for value in finding.values if value > 33 and value not in dataset.void]
+    return [value for value in finding.values if value >= dataset.num_classes and value not in dataset.void]
 
 
-def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable[Fault]:
-    coloured = [one for one in facts if one.kind == "colour"]
-    clean, odd = [one for one in coloured if not one.strange], [one for one in coloured if one.strange]
+def _of_values(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Iterable[Fault]:
+    coloured = [finding for finding in findings if finding.kind == "colour"]
+    clean, odd = (
+        [finding for finding in coloured if not finding.strange],
+        [finding for finding in coloured if finding.strange],
+    )
     if clean:
         yield _fault(
             "colours",
@@ -218,7 +284,7 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "--fix makes such pixels void",
             odd,
         )
-    lossy = [one for one in facts if one.lossy]
+    lossy = [finding for finding in findings if finding.lossy]
     if lossy:
         yield _fault(
             "lossy",
@@ -226,7 +292,7 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "make them again as PNG; --fix leaves these entries out",
             lossy,
         )
-    wide = [one for one in facts if one.kind == "wide"]
+    wide = [finding for finding in findings if finding.kind == "wide"]
     if wide:
         yield _fault(
             "16 bits",
@@ -234,7 +300,7 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "write them as 8-bit PNGs; --fix does",
             wide,
         )
-    reordered = [one for one in facts if one.orders]
+    reordered = [finding for finding in findings if finding.orders]
     if reordered:
         index, label = next((i, label) for i, label in reordered[0].orders if i != label)
         yield _fault(
@@ -244,11 +310,11 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "save with the palette's order kept, or turn colours into numbers; --fix numbers by colour",
             reordered,
         )
-    facts = [one for one in facts if not one.orders]
-    palettes, rest = part_grey_palettes(dataset, facts)
+    findings = [finding for finding in findings if not finding.orders]
+    palettes, rest = part_grey_palettes(dataset, findings)
     if palettes:
-        sure = [one for one in palettes if _beyond(dataset, one)]
-        some = sorted({value for one in sure for value in _beyond(dataset, one)})[:6]
+        sure = [finding for finding in palettes if _beyond(dataset, finding)]
+        some = sorted({value for finding in sure for value in _beyond(dataset, finding)})[:6]
         yield _fault(
             "palette as grey",
             f"labels are grey levels of the palette's colours ({', '.join(map(str, some))} ...): a palette picture was "
@@ -257,7 +323,7 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "classes, and into void where two classes have one level (VOC: 38 and 113)",
             sure,
         )
-    beyond = [one for one in rest if _beyond(dataset, one)]
+    beyond = [finding for finding in rest if _beyond(dataset, finding)]
     if beyond and is_shifted(dataset, rest):
         yield _fault(
             "void is 0",
@@ -282,28 +348,28 @@ def _of_values(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Iterable
             "teaches the network that borders are background",
             "take the original label maps, whose outlines are 255; --fix makes the lines between objects void, those "
             "between objects and background cannot be told from it",
-            [one for one in rest if one.separators],
+            [finding for finding in rest if finding.separators],
         )
     elif (
-        facts
+        findings
         and not beyond
         and not palettes
         and not coloured
         and dataset.from_file is None
-        and not _all_values(facts) & set(dataset.void)
+        and not _all_values(findings) & set(dataset.void)
     ):
         yield _fault(
             "no void",
             "no pixel of any label map is void",
             "nothing, if all of the set is labelled; else find out which label stands for void and write it as 255",
-            facts[:1],
+            findings[:1],
         )
 
 
-def _of_splits(facts: Sequence[Facts]) -> Iterable[Fault]:
-    splits: dict[str, list[Facts]] = defaultdict(list)
-    for one in facts:
-        splits[one.split].append(one)
+def _of_splits(findings: Sequence[Finding]) -> Iterable[Fault]:
+    splits: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        splits[finding.split].append(finding)
     for (first, mine), (second, others) in combinations(splits.items(), 2):
         if first.startswith("trainval") or second.startswith("trainval"):
             continue
@@ -328,19 +394,37 @@ def _of_splits(facts: Sequence[Facts]) -> Iterable[Fault]:
             )
 
 
-def repeated(facts: Iterable[Facts]) -> list[Facts]:
-    """Those whose image file was listed before; names say nothing, other folders may hold the same ones."""
+def repeated(findings: Iterable[Finding]) -> list[Finding]:
+    """Find images listed more than once, by their files: other folders may hold the same names.
+
+    Args:
+        findings: Of one split.
+
+    Returns:
+        Those whose image was listed before.
+    """
     seen: set[Path] = set()
     again = []
-    for one in facts:
-        if one.sample.image in seen:
-            again.append(one)
-        seen.add(one.sample.image)
+    for finding in findings:
+        if finding.sample.image in seen:
+            again.append(finding)
+        seen.add(finding.sample.image)
     return again
 
 
-def overlap(mine: Iterable[Facts], others: Iterable[Facts]) -> list[Facts]:
-    """Those of `mine` whose image is among `others`, as the same file or as a copy of it."""
+def overlap(mine: Iterable[Finding], others: Iterable[Finding]) -> list[Finding]:
+    """Find images of one split in another, as the same file or as a copy of it.
+
+    Args:
+        mine: Of the one.
+        others: Of the other.
+
+    Returns:
+        Those of `mine` whose image is among `others`.
+    """
     others = list(others)
-    files, digests = {one.sample.image for one in others}, {one.digest for one in others if one.digest}
-    return [one for one in mine if one.sample.image in files or one.digest in digests]
+    files, digests = (
+        {finding.sample.image for finding in others},
+        {finding.digest for finding in others if finding.digest},
+    )
+    return [finding for finding in mine if finding.sample.image in files or finding.digest in digests]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deeplab_repro.data.sets.datasets import VOID, SegmentationDataset, write_classes
 from deeplab_repro.data.sets.doctor import Diagnosis, has_zero_lines, is_shifted, overlap, part_grey_palettes, repeated
 from deeplab_repro.data.sets.label_facts import (
-    Facts,
+    Finding,
     class_colours,
     class_greys,
     labels_of_colours,
@@ -32,7 +32,12 @@ ASPECT_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Repair:
-    """What a repaired copy holds: samples by split, and what was left out, with the reason."""
+    """What a repaired copy holds.
+
+    Args:
+        kept: The number of samples by split.
+        left_out: The reason by "split: image file".
+    """
 
     kept: dict[str, int]
     left_out: dict[str, str]
@@ -44,81 +49,95 @@ def write_repaired(
     folder: Path,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Repair:
-    """Copy a data set to a new folder with its faults mended where they can be: images as they are, labels as grey PNGs
-    of class numbers with void 255, lists without what cannot be mended, without doubles and without overlap.
+    """Copy a data set to a new folder with its faults mended where they can be.
 
-    Raises ValueError for a folder that holds something, OSError when it cannot be written."""
-    dataset, facts = datasets[0], diagnosis.facts
-    mend = _mender(dataset, facts)
+    Images stay as they are, labels become grey PNGs of class numbers with void 255; the lists go without what cannot be
+    mended, without doubles and without overlap.
+
+    Args:
+        datasets: The splits.
+        diagnosis: What `diagnose` gave for them.
+        folder: The new folder.
+        progress: Told how many samples are done, and of how many.
+
+    Returns:
+        What the copy holds.
+
+    Raises:
+        ValueError: The folder holds something.
+        OSError: The folder cannot be written.
+    """
+    dataset, findings = datasets[0], diagnosis.findings
+    mend = _mender(dataset, findings)
     names: dict[str, Path] = {}
-    lists: dict[str, list[str]] = {each.split: [] for each in datasets}
+    lists: dict[str, list[str]] = {part.split: [] for part in datasets}
     left_out: dict[str, str] = {}
-    doubled = _to_leave_out([each.split for each in datasets], facts)
+    doubled = _to_leave_out([part.split for part in datasets], findings)
     with replacing_folder(folder) as made:
         images, labels = made / "JPEGImages", made / "SegmentationClass"
-        for each in (images, labels, made / "ImageSets" / "Segmentation"):
-            each.mkdir(parents=True)
-        for done, one in enumerate(facts):
-            reason = doubled.get(id(one)) or one.image_error or one.label_error
-            mended = None if reason or one.sample.label is None else mend(one)
-            if one.lossy:
+        for inner in (images, labels, made / "ImageSets" / "Segmentation"):
+            inner.mkdir(parents=True)
+        for done, finding in enumerate(findings):
+            reason = doubled.get(id(finding)) or finding.image_error or finding.label_error
+            mended = None if reason or finding.sample.label is None else mend(finding)
+            if finding.lossy:
                 reason = "labels stored as JPEG"
-            elif not reason and mended is None and one.sample.label is not None:
-                reason = f"labels of {one.label_size} do not fit an image of {one.image_size}"
+            elif not reason and mended is None and finding.sample.label is not None:
+                reason = f"labels of {finding.label_size} do not fit an image of {finding.image_size}"
             if reason:
-                left_out[f"{one.split}: {one.sample.image}"] = reason
+                left_out[f"{finding.split}: {finding.sample.image}"] = reason
             else:
-                name = _own_name(one, names)
-                shutil.copyfile(one.sample.image, images / f"{name}{one.sample.image.suffix.lower()}")
+                name = _own_name(finding, names)
+                shutil.copyfile(finding.sample.image, images / f"{name}{finding.sample.image.suffix.lower()}")
                 if mended is not None:
                     write_image(mended, labels / f"{name}.png")
-                lists[one.split].append(name)
-            progress(done + 1, len(facts))
+                lists[finding.split].append(name)
+            progress(done + 1, len(findings))
         for split, listed in lists.items():
             (made / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in listed))
         write_classes(made / "classes.json", dataset.class_names, dataset.palette)
     return Repair({split: len(listed) for split, listed in lists.items()}, left_out)
 
 
-def _own_name(one: Facts, names: dict[str, Path]) -> str:
+def _own_name(finding: Finding, names: dict[str, Path]) -> str:
     """The sample's name, told apart by its folder where another image has it."""
-    name = one.sample.name
-    while names.setdefault(name, one.sample.image) != one.sample.image:
-        name = f"{one.sample.image.parent.name}_{name}"
+    name = finding.sample.name
+    while names.setdefault(name, finding.sample.image) != finding.sample.image:
+        name = f"{finding.sample.image.parent.name}_{name}"
     return name
 
 
-def _to_leave_out(splits: Sequence[str], facts: Sequence[Facts]) -> dict[int, str]:
-    """Facts, by identity, that are doubles inside a split or in a later split too."""
-    inside: dict[str, list[Facts]] = defaultdict(list)
-    for one in facts:
-        inside[one.split].append(one)
-    reasons = {id(one): "listed twice" for each in inside.values() for one in repeated(each)}
+def _to_leave_out(splits: Sequence[str], findings: Sequence[Finding]) -> dict[int, str]:
+    """Findings, by identity, that are doubles inside a split or in a later split too."""
+    inside: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        inside[finding.split].append(finding)
+    reasons = {id(finding): "listed twice" for members in inside.values() for finding in repeated(members)}
     for i, split in enumerate(splits):
         for later in splits[i + 1 :]:
             if split.startswith("trainval") or later.startswith("trainval"):
                 continue
-            reasons |= {id(one): f"also in {later}" for one in overlap(inside[split], inside[later])}
+            reasons |= {id(finding): f"also in {later}" for finding in overlap(inside[split], inside[later])}
     return reasons
 
 
-def _mender(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Callable[[Facts], NDArray[np.uint8] | None]:
-    """A function from a sample's facts to mended labels [H, W], None where they cannot be fitted to the image."""
-    palettes, rest = part_grey_palettes(dataset, [one for one in facts if not one.orders])
+def _mender(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Callable[[Finding], NDArray[np.uint8] | None]:
+    """A function from a sample's finding to mended labels [H, W], None where they cannot be fitted to the image."""
+    palettes, rest = part_grey_palettes(dataset, [finding for finding in findings if not finding.orders])
     shifted, lines = is_shifted(dataset, rest), has_zero_lines(dataset, rest)
-    from_grey = {id(one) for one in palettes}
+    from_grey = {id(finding) for finding in palettes}
     colours, greys = class_colours(dataset), class_greys(dataset)
 
-    def mend(one: Facts) -> NDArray[np.uint8] | None:
-        assert one.sample.label is not None
-        kind, pixels = read_raw(one.sample.label)
+    def mend(finding: Finding) -> NDArray[np.uint8] | None:
+        assert finding.sample.label is not None
+        kind, pixels = read_raw(finding.sample.label)
         labels = labels_of_colours(pixels.astype(np.uint8), colours) if kind == "colour" else pixels.astype(np.int64)
-        if one.orders:
+        if finding.orders:
             table = np.full(256, -1, np.int64)
-            for index, label in one.orders:
+            for index, label in finding.orders:
                 table[index] = label
             labels = table[labels]
-        elif id(one) in from_grey:
+        elif id(finding) in from_grey:
             table = np.full(256, -1, np.int64)
             table[list(greys)] = list(greys.values())
             labels = table[labels]
@@ -130,9 +149,9 @@ def _mender(dataset: SegmentationDataset, facts: Sequence[Facts]) -> Callable[[F
             labels[parting_lines(labels.astype(np.uint8))] = -1
         labels[(labels < 0) | (labels >= dataset.num_classes)] = VOID
         result = labels.astype(np.uint8)
-        if one.turned:
-            result = turned(result, one.orientation)
-        return result if one.image_size in (None, result.shape) else _fitted(result, one.image_size)
+        if finding.turned:
+            result = turned(result, finding.orientation)
+        return result if finding.image_size in (None, result.shape) else _fitted(result, finding.image_size)
 
     return mend
 

@@ -20,16 +20,27 @@ THIN = 11
 
 
 @dataclass(frozen=True)
-class Facts:
-    """About one sample; sizes are (height, width).
+class Finding:
+    """What was found in the two files of a sample.
 
-    image_error, label_error: why a file cannot be used, empty where it can. kind: palette, grey, wide (16-bit),
-    grey-rgb (three equal channels) or colour. values: labels that occur, of all kinds but colour. strange: RGB colours
-    of a colour-coded map that are no class's. orders: (index, label) of all used indices of a palette whose colours are
-    the classes' in another order. orientation: of the image by EXIF. turned: whether the label map is that of the
-    pixels before they are turned by it; None where nothing tells. contacts, separators: pixels where two objects touch,
-    and pixels of thin lines of 0 between two objects. lossy: whether the label map was stored as JPEG. digest: of the
-    image file."""
+    Args:
+        split: The sample's split.
+        sample: The sample.
+        image_error: Why the image cannot be used, empty where it can.
+        label_error: Why the label map cannot be used, empty where it can.
+        image_size: (height, width) in pixels, EXIF turns applied; None where it cannot be read.
+        label_size: (height, width) in pixels as stored; None where it cannot be read.
+        kind: Of the label map: palette, grey, wide (16-bit), grey-rgb (three equal channels) or colour.
+        values: Labels that occur, of all kinds but colour.
+        strange: RGB colours of a colour-coded map that are no class's.
+        orders: (index, label) of all used indices of a palette whose colours are the classes' in another order.
+        orientation: Of the image by EXIF, 1 to 8.
+        turned: Whether the label map is that of the pixels before they are turned by it; None where nothing tells.
+        contacts: Pixels where two objects touch.
+        separators: Pixels of thin lines of 0 between two objects.
+        lossy: Whether the label map was stored as JPEG.
+        digest: Of the image file.
+    """
 
     split: str
     sample: Sample
@@ -50,7 +61,14 @@ class Facts:
 
 
 def class_colours(dataset: SegmentationDataset) -> dict[tuple[int, int, int], int]:
-    """The label of every colour of a data set, void included."""
+    """The label of every colour of a data set, void included.
+
+    Args:
+        dataset: The data set.
+
+    Returns:
+        Labels by RGB; of classes that share a colour the first.
+    """
     palette = voc_palette()
     if dataset.palette:
         palette[: dataset.num_classes] = dataset.palette
@@ -59,22 +77,37 @@ def class_colours(dataset: SegmentationDataset) -> dict[tuple[int, int, int], in
 
 
 def class_greys(dataset: SegmentationDataset) -> dict[int, int]:
-    """The label behind every grey level that a data set's colours turn into, -1 where several have one level.
+    """The label behind every grey level that a data set's colours turn into.
 
-    VOC: 75 is class 2, 147 class 15, 220 void, but 38 is 1 or 16, and 113 is 3 or 18."""
+    Args:
+        dataset: The data set.
+
+    Returns:
+        Labels by level, -1 where several have one level. VOC: 75 is class 2, 147 class 15, 220 void, but 38 is 1 or 16,
+        and 113 is 3 or 18.
+    """
     colours = class_colours(dataset)
     pixels = np.array([list(colours)], np.uint8)
     greys = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[0]
-    found: dict[int, int] = {}
+    label_of: dict[int, int] = {}
     for grey, label in zip(greys.tolist(), colours.values(), strict=True):
-        found[grey] = label if grey not in found else -1
-    return found
+        label_of[grey] = label if grey not in label_of else -1
+    return label_of
 
 
 def read_raw(path: Path) -> tuple[str, NDArray[np.integer]]:
-    """Kind and pixels of a label picture as stored: [H, W] numbers, or RGB [H, W, 3] for kind colour.
+    """Read a label picture as stored.
 
-    Raises OSError or ValueError where it cannot be read."""
+    Args:
+        path: The picture.
+
+    Returns:
+        Its kind, as in `Finding`, and pixels: whole numbers [H, W], or RGB uint8 [H, W, 3] for kind colour.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no picture, a damaged one, or holds other than whole numbers.
+    """
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -99,16 +132,32 @@ def read_raw(path: Path) -> tuple[str, NDArray[np.integer]]:
 
 
 def labels_of_colours(pixels: NDArray[np.uint8], colours: dict[tuple[int, int, int], int]) -> NDArray[np.int64]:
-    """Labels [H, W] of RGB pixels [H, W, 3]; -1 where a colour is no class's."""
+    """Look colours up.
+
+    Args:
+        pixels: RGB uint8 [H, W, 3].
+        colours: Labels by RGB.
+
+    Returns:
+        Labels int64 [H, W], -1 where a colour is no class's.
+    """
     codes = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     known = {(r << 16) + (g << 8) + b: label for (r, g, b), label in colours.items()}
-    found, inverse = np.unique(codes, return_inverse=True)
-    table = np.array([known.get(int(code), -1) for code in found], np.int64)
+    distinct, inverse = np.unique(codes, return_inverse=True)
+    table = np.array([known.get(int(code), -1) for code in distinct], np.int64)
     return table[inverse].reshape(codes.shape)
 
 
-def examine(dataset: SegmentationDataset, sample: Sample) -> Facts:
-    """Look at both files of a sample. Never raises for what the files hold."""
+def examine(dataset: SegmentationDataset, sample: Sample) -> Finding:
+    """Look at both files of a sample. What they hold raises nothing.
+
+    Args:
+        dataset: The sample's data set.
+        sample: The sample.
+
+    Returns:
+        What was found.
+    """
     facts: dict[str, object] = {}
     image = None
     try:
@@ -129,7 +178,7 @@ def examine(dataset: SegmentationDataset, sample: Sample) -> Facts:
             facts["lossy"] = sample.label.read_bytes()[:2] == b"\xff\xd8"
         except (OSError, ValueError) as error:
             facts["label_error"] = _reason(error)
-    return Facts(dataset.split, sample, **facts)  # type: ignore[arg-type]
+    return Finding(dataset.split, sample, **facts)  # type: ignore[arg-type]
 
 
 def _palette_orders(dataset: SegmentationDataset, path: Path, values: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -157,7 +206,7 @@ def _is_turned(image: NDArray[np.uint8], labels: NDArray[np.integer], orientatio
         return True if as_turned.shape[:2] == size else None if labels.shape[:2] != size else False
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (3, 3), 0).astype(np.float32)
     edges = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    as_is, other = (_mean_at_outlines(edges, one) for one in (labels, as_turned))
+    as_is, other = (_mean_at_outlines(edges, lying) for lying in (labels, as_turned))
     if max(as_is, other) <= 1.1 * min(as_is, other):
         return None
     return bool(other > as_is)
@@ -198,7 +247,14 @@ def _thin_lines(labels: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def parting_lines(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a label map [H, W] has thin lines of 0 with two different other labels near: bool [H, W]."""
+    """Find thin lines of 0 with two different other labels near.
+
+    Args:
+        labels: uint8 [H, W].
+
+    Returns:
+        Where they are, bool [H, W].
+    """
     zero = (labels == 0).astype(np.uint8)
     kernel = np.ones((THIN, THIN), np.uint8)
     # The opening of a padded mask: what touches the picture's edge may go on beyond it.

@@ -19,7 +19,14 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class SourceImage:
-    """One image for the lists of `splits`; labels: uint8 [H, W], a function that makes them, or None without truth."""
+    """One image of a data set as its authors give it.
+
+    Args:
+        name: Under which its label map, or its tiles, are written.
+        image: The image's file.
+        labels: uint8 [H, W], a function that makes them, or None without truth.
+        splits: The lists that name it.
+    """
 
     name: str
     image: Path
@@ -29,20 +36,33 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set read: entries, class names, colours, and what to tell about it."""
+    """A data set as its authors give it.
 
-    entries: Sequence[SourceImage]
+    Args:
+        images: The images, in the order of the lists.
+        class_names: Names of the classes, by label.
+        palette: Their RGB, None for VOC's colours.
+        notes: What to tell about it.
+        label_folder: The name of the folder for label maps.
+        lists: Texts of lists as published, where their order is known, by file name.
+    """
+
+    images: Sequence[SourceImage]
     class_names: tuple[str, ...]
     palette: tuple[Colour, ...] | None = None
     notes: tuple[str, ...] = ()
     label_folder: str = "SegmentationClass"
-    # Lists as published, where the order is known: file name, lines.
     lists: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written: images by split, and notes."""
+    """What was written.
+
+    Args:
+        counts: Images by split.
+        notes: Those of the source.
+    """
 
     counts: dict[str, int]
     notes: tuple[str, ...]
@@ -56,21 +76,33 @@ def write_prepared(
 ) -> Prepared:
     """Write a data set into a new folder that `deeplab train`, `eval` and `doctor` take.
 
-    JPEGImages holds links to the images, or with `tile` ((height, width), (overlaps)) overlapping tiles of them,
-    NAME_0, NAME_1, ...; the label folder grey PNGs; ImageSets/Segmentation names; list/ Caffe's lines, for root_folder.
-    Raises ValueError for a folder that holds something or images that cannot be read, OSError when it cannot be
-    written; then nothing is left behind."""
+    JPEGImages holds links to the images, or overlapping tiles of them, NAME_0, NAME_1, ...; the label folder grey PNGs;
+    ImageSets/Segmentation names; list/ Caffe's lines, for root_folder. Where it fails nothing is left behind.
+
+    Args:
+        source: The data set.
+        folder: The new folder.
+        tile: ((height, width), (overlap of rows, of columns)) in pixels; None for whole images.
+        progress: Told how many images are done, and of how many.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: The folder holds something, or an image or label map cannot be read.
+        OSError: The folder cannot be written, or a file is missing.
+    """
     lists: dict[str, list[str]] = {}
     without: set[str] = set()
     with replacing_folder(folder) as made:
         writer = _Writer(made, source.label_folder, tile)
-        for done, entry in enumerate(source.entries):
-            files = writer.add(entry)
-            for split in entry.splits:
+        for done, image in enumerate(source.images):
+            files = writer.add(image)
+            for split in image.splits:
                 lists.setdefault(split, []).extend(files)
-                if entry.labels is None:
+                if image.labels is None:
                     without.add(split)
-            progress(done + 1, len(source.entries))
+            progress(done + 1, len(source.images))
         for split, files in lists.items():
             names = [Path(file).stem for file in files]
             _write(made / "ImageSets" / "Segmentation" / f"{split}.txt", names)
@@ -94,37 +126,56 @@ class _Writer:
         self._images.mkdir()
         self._labels.mkdir()
 
-    def add(self, entry: SourceImage) -> list[str]:
+    def add(self, source: SourceImage) -> list[str]:
         """Write an image and its labels, once; the image files' names."""
-        labels = entry.labels() if callable(entry.labels) else entry.labels
+        labels = source.labels() if callable(source.labels) else source.labels
         if self._tile is None:
-            file = f"{entry.name}{entry.image.suffix.lower()}"
-            if not entry.image.is_file():
-                raise FileNotFoundError(f"{entry.image}: no such image")
-            (self._images / file).symlink_to(entry.image.resolve())
+            file = f"{source.name}{source.image.suffix.lower()}"
+            if not source.image.is_file():
+                raise FileNotFoundError(f"{source.image}: no such image")
+            (self._images / file).symlink_to(source.image.resolve())
             if labels is not None:
-                write_image(labels, self._labels / f"{entry.name}.png")
+                write_image(labels, self._labels / f"{source.name}.png")
             return [file]
-        image = read_image(entry.image)
+        pixels = read_image(source.image)
         files = []
         size, overlap = self._tile
-        for i, window in enumerate(tile_windows(image.shape[0], image.shape[1], size, overlap)):
-            files.append(f"{entry.name}_{i}.png")
-            write_image(np.ascontiguousarray(image[window]), self._images / files[-1])
+        for i, window in enumerate(tile_windows(pixels.shape[0], pixels.shape[1], size, overlap)):
+            files.append(f"{source.name}_{i}.png")
+            write_image(np.ascontiguousarray(pixels[window]), self._images / files[-1])
             if labels is not None:
                 write_image(np.ascontiguousarray(labels[window]), self._labels / files[-1])
         return files
 
 
 def read_ids(file: Path) -> list[str]:
-    """The first word of every line that is not blank, without folder and suffix."""
+    """Read a list of names.
+
+    Args:
+        file: The list.
+
+    Returns:
+        The first word of every line that is not blank, without folder and suffix.
+
+    Raises:
+        FileNotFoundError: There is no such list.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such list")
     return [Path(line.split()[0]).stem for line in file.read_text().splitlines() if line.strip()]
 
 
 def table_of(pairs: dict[int, int], size: int, otherwise: int = VOID) -> Labels:
-    """A look-up table uint8 [size] with the pairs' values, `otherwise` elsewhere."""
+    """A look-up table of labels.
+
+    Args:
+        pairs: New labels by old ones.
+        size: How many old labels there are.
+        otherwise: The new label of all others.
+
+    Returns:
+        uint8 [size].
+    """
     table = np.full(size, otherwise, np.uint8)
     table[list(pairs)] = list(pairs.values())
     return table

@@ -25,49 +25,71 @@ _FINER, _SHIFT = 8, 4
 
 
 def coco_to_voc(folder: Path, annotations: Sequence[Path], min_pixels: int = 200) -> Source:
-    """Images of COCO's instance annotations as VOC's 21 classes: other objects are background, smaller ones lie on top
-    of larger ones, crowds are void.
+    """Read COCO's instance annotations as VOC's 21 classes.
 
-    folder: with the images, in it or in a folder below named as in the annotation file (train2014, ...); annotations:
-    instances_*.json, each a split named by its ending. Images with fewer labelled pixels than `min_pixels` are left
-    out, as those who trained on COCO for VOC did.
-    Raises ValueError for files that are not such annotations, OSError for those that cannot be read."""
+    Other objects are background, smaller ones lie on top of larger ones, crowds are void.
+
+    Args:
+        folder: With the images, in it or in a folder below named as in the annotation file (train2014, ...).
+        annotations: instances_*.json files, each a split named by its ending.
+        min_pixels: Images with fewer labelled pixels are left out, as those who trained on COCO for VOC did.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: A file holds no such annotations, or no image has enough labelled pixels.
+        OSError: A file cannot be read.
+    """
     label_of = {category: label for label, category in COCO_OF_VOC.items()}
-    entries = []
+    images = []
     for file in annotations:
         split = file.stem.removeprefix("instances_")
         try:
             content = json.loads(file.read_text())
             by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-            for one in content["annotations"]:
-                if one["category_id"] in label_of:
-                    by_image[one["image_id"]].append(one)
-            images = [each for each in content["images"] if each["id"] in by_image]
+            for instance in content["annotations"]:
+                if instance["category_id"] in label_of:
+                    by_image[instance["image_id"]].append(instance)
+            pictures = [picture for picture in content["images"] if picture["id"] in by_image]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file}: no instance annotations of COCO: {error!r}") from error
-        for each in images:
-            size = each["height"], each["width"]
+        for picture in pictures:
+            size = picture["height"], picture["width"]
             try:
-                labels = paint(by_image[each["id"]], label_of, size)
+                labels = paint(by_image[picture["id"]], label_of, size)
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{file}: image {each['id']}: {error}") from error
+                raise ValueError(f"{file}: image {picture['id']}: {error}") from error
             if int(((labels > 0) & (labels != VOID)).sum()) >= min_pixels:
-                below = folder / split / each["file_name"]
-                image = below if below.is_file() else folder / each["file_name"]
+                below = folder / split / picture["file_name"]
+                image = below if below.is_file() else folder / picture["file_name"]
                 # Painted again when it is written: all of them at once would fill the memory.
-                again = partial(paint, by_image[each["id"]], label_of, size)
-                entries.append(SourceImage(image.stem, image, again, (split,)))
-    if not entries:
+                again = partial(paint, by_image[picture["id"]], label_of, size)
+                images.append(SourceImage(image.stem, image, again, (split,)))
+    if not images:
         raise ValueError(f"{folder}: no image with {min_pixels} pixels of VOC's classes")
-    return Source(entries, VOC, None, (f"images with fewer than {min_pixels} labelled pixels are left out",))
+    return Source(images, VOC, None, (f"images with fewer than {min_pixels} labelled pixels are left out",))
 
 
 def paint(objects: Sequence[Mapping[str, Any]], label_of: Mapping[int, int], size: tuple[int, int]) -> Labels:
-    """Labels uint8 [H, W] of annotated objects, larger ones first. ValueError for a compressed run-length mask."""
+    """Paint annotated objects into a label map: crowds first, then larger ones before smaller ones.
+
+    Args:
+        objects: COCO's annotations of one image.
+        label_of: Labels by category id.
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        Labels uint8 [H, W].
+
+    Raises:
+        ValueError: A run-length mask is compressed or has another size.
+        KeyError: An annotation lacks a field.
+    """
     labels = np.zeros(size, np.uint8)
-    for one in sorted(objects, key=lambda each: (not each.get("iscrowd", 0), -each["area"])):
-        mask = _mask(one["segmentation"], size)
-        labels[mask > 0] = VOID if one.get("iscrowd", 0) else label_of[one["category_id"]]
+    for instance in sorted(objects, key=lambda instance: (not instance.get("iscrowd", 0), -instance["area"])):
+        mask = _mask(instance["segmentation"], size)
+        labels[mask > 0] = VOID if instance.get("iscrowd", 0) else label_of[instance["category_id"]]
     return labels
 
 
@@ -102,33 +124,41 @@ def _draw(points: NDArray[np.float64], mask: Labels) -> None:
 
 
 def coco_stuff(folder: Path) -> Source:
-    """COCO-Stuff, 182 classes: the 10k set (annotations/*.mat, images, imageLists) or the pixel maps of the 164k set
-    (train2017 and val2017 with images, and stuffthingmaps or annotations with PNGs of the same names).
+    """Read COCO-Stuff, 182 classes.
 
-    Raises ValueError for another layout."""
+    Args:
+        folder: The 10k set (annotations/*.mat, images, imageLists) or the pixel maps of the 164k set (train2017 and
+            val2017 with images, and stuffthingmaps or annotations with PNGs of the same names).
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: The folder has another layout.
+        FileNotFoundError: A list of the 10k set is missing.
+    """
     names = _stuff_names(folder)
     if (folder / "imageLists").is_dir():
         splits = {split: read_ids(folder / "imageLists" / f"{split}.txt") for split in ("train", "test")}
-        entries = [
+        images = [
             SourceImage(
                 name, folder / "images" / f"{name}.jpg", _stuff_mat(folder / "annotations" / f"{name}.mat"), (split,)
             )
             for split, listed in splits.items()
             for name in listed
         ]
-        return Source(entries, names)
-    entries = []
+        return Source(images, names)
+    images = []
     for split in ("train2017", "val2017"):
-        maps = next(
-            (each for kind in ("stuffthingmaps", "annotations") if (each := folder / kind / split).is_dir()), None
-        )
+        folders = (folder / kind / split for kind in ("stuffthingmaps", "annotations"))
+        maps = next((candidate for candidate in folders if candidate.is_dir()), None)
         if maps is None:
             continue
         for image in sorted((folder / split).glob("*.jpg")):
-            entries.append(SourceImage(image.stem, image, _stuff_map(maps / f"{image.stem}.png"), (split,)))
-    if not entries:
+            images.append(SourceImage(image.stem, image, _stuff_map(maps / f"{image.stem}.png"), (split,)))
+    if not images:
         raise ValueError(f"{folder}: no COCO-Stuff: neither imageLists nor train2017 and stuffthingmaps")
-    return Source(entries, names)
+    return Source(images, names)
 
 
 def _stuff_names(folder: Path) -> tuple[str, ...]:
@@ -136,8 +166,8 @@ def _stuff_names(folder: Path) -> tuple[str, ...]:
     for file in (folder / "cocostuff-labels.txt", folder / "labels.txt"):
         if file.is_file():
             pairs = (line.partition(":") for line in file.read_text().splitlines() if ":" in line)
-            found = {int(number): name.strip() for number, _, name in pairs if number.strip().isdigit()}
-            return tuple(found.get(i, str(i)) for i in range(1, STUFF_CLASSES + 1))
+            names = {int(number): name.strip() for number, _, name in pairs if number.strip().isdigit()}
+            return tuple(names.get(i, str(i)) for i in range(1, STUFF_CLASSES + 1))
     return tuple(map(str, range(1, STUFF_CLASSES + 1)))
 
 

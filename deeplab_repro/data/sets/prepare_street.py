@@ -14,22 +14,30 @@ CITYSCAPES_COUNTS = {"train": 2975, "val": 500, "test": 1525}
 
 
 def cityscapes(folder: Path) -> Source:
-    """leftImg8bit with gtFine: label ids become train ids 0..18, everything not evaluated 255.
+    """Read Cityscapes: label ids become train ids 0..18, everything not evaluated 255.
 
-    Raises ValueError for a folder without images of train or val."""
-    entries, notes = [], []
+    Args:
+        folder: With leftImg8bit and gtFine.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: The folder has no images of train or val.
+    """
+    images, notes = [], []
     for split, expected in CITYSCAPES_COUNTS.items():
         if not (folder / "leftImg8bit" / split).is_dir():
             continue
-        found = open_dataset(folder, split)
-        entries += [
-            SourceImage(one.name, one.image, None if one.label is None else _truth(found, one), (split,))
-            for one in found.samples
+        dataset = open_dataset(folder, split)
+        images += [
+            SourceImage(sample.name, sample.image, _truth(dataset, sample) if sample.label else None, (split,))
+            for sample in dataset.samples
         ]
-        notes.append(f"{split}: {len(found)} images, the released set has {expected}")
-    if not entries:
+        notes.append(f"{split}: {len(dataset)} images, the released set has {expected}")
+    if not images:
         raise ValueError(f"{folder}: no leftImg8bit/train or val")
-    return Source(entries, CITYSCAPES, CITYSCAPES_PALETTE, tuple(notes))
+    return Source(images, CITYSCAPES, CITYSCAPES_PALETTE, tuple(notes))
 
 
 def _truth(dataset: SegmentationDataset, sample: Sample) -> Callable[[], Labels]:
@@ -37,20 +45,29 @@ def _truth(dataset: SegmentationDataset, sample: Sample) -> Callable[[], Labels]
 
 
 def camvid(folder: Path) -> Source:
-    """CamVid as SegNet's authors give it: train/, val/, test/ and trainannot/, ...; label 11 becomes void.
+    """Read CamVid as SegNet's authors give it; label 11 becomes void.
 
-    Raises ValueError for a folder without those."""
+    Args:
+        folder: With train/, val/, test/ and trainannot/, ...
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: The folder has none of those.
+        FileNotFoundError: An image has no labels.
+    """
     table = table_of({i: i for i in range(len(CAMVID))}, 256)
-    entries = []
+    images = []
     for split in ("train", "val", "test"):
         for image in sorted((folder / split).glob("*.png")):
             label = folder / f"{split}annot" / image.name
             if not label.is_file():
                 raise FileNotFoundError(f"{label}: no labels of {image}")
-            entries.append(SourceImage(image.stem, image, _looked_up(label, table), (split,)))
-    if not entries:
+            images.append(SourceImage(image.stem, image, _looked_up(label, table), (split,)))
+    if not images:
         raise ValueError(f"{folder}: no CamVid (train/*.png and trainannot/*.png)")
-    return Source(entries, CAMVID)
+    return Source(images, CAMVID)
 
 
 def _looked_up(label: Path, table: Labels) -> Callable[[], Labels]:

@@ -22,11 +22,22 @@ PERSON_PART_COUNTS = {"train": 1716, "val": 1817}
 
 
 def voc2012(folder: Path, sbd: Path | None = None) -> Source:
-    """VOC 2012, and with SBD (its folder `dataset` with cls/*.mat) the augmented lists of the papers.
+    """Read VOC 2012, and with SBD the augmented lists of the papers.
 
     train_aug is SBD's train and val and VOC's train, without VOC's val; VOC's own label maps win over SBD's. Where the
     names are the published ones, so are the lists, to their md5.
-    Raises ValueError and OSError for folders that are not laid out as released."""
+
+    Args:
+        folder: VOC2012.
+        sbd: SBD's folder `dataset` with cls/*.mat.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: SBD's folder has no label maps.
+        OSError: A list is missing.
+    """
     lists = folder / "ImageSets" / "Segmentation"
     train, val = (read_ids(lists / f"{split}.txt") for split in ("train", "val"))
     test = read_ids(lists / "test.txt") if (lists / "test.txt").is_file() else []
@@ -52,13 +63,13 @@ def voc2012(folder: Path, sbd: Path | None = None) -> Source:
         return image if image.is_file() or sbd is None else sbd / "img" / f"{name}.jpg"
 
     members = _members(splits)
-    entries = [
+    images = [
         SourceImage(name, image_of(name), None if name in test else labels_of(name), tuple(inside))
         for name, inside in sorted(members.items())
     ]
     label_folder = "SegmentationClassAug"
     published, notes = _as_published(splits, train, label_folder)
-    return Source(entries, VOC, None, (*_count_notes(splits, COUNTS), *notes), label_folder, published)
+    return Source(images, VOC, None, (*_count_notes(splits, COUNTS), *notes), label_folder, published)
 
 
 def _members(splits: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -88,7 +99,7 @@ def _as_published(
         orders = [sorted(names), names, [*train, *sorted(set(names) - set(train))]]
         for order in orders:
             text = "".join(f"/JPEGImages/{name}.jpg /{label_folder}/{name}.png\n" for name in order)
-            match = next((each for each in (text, text[:-1]) if _md5(each) == digest), None)
+            match = next((variant for variant in (text, text[:-1]) if _md5(variant) == digest), None)
             if match is not None:
                 texts[f"{split}.txt"] = match
                 break
@@ -102,7 +113,19 @@ def _md5(text: str) -> str:
 
 
 def load_struct(file: Path, variable: str) -> Any:
-    """A variable of a MATLAB file, structs as objects; ValueError naming file and variable where there is none."""
+    """Read a variable of a MATLAB file.
+
+    Args:
+        file: The file.
+        variable: The variable's name.
+
+    Returns:
+        Its value, structs as objects, axes of length 1 dropped.
+
+    Raises:
+        ValueError: There is no such variable, or it is no MATLAB file; the message names both.
+        FileNotFoundError: There is no such file.
+    """
     from scipy.io import loadmat
 
     try:
@@ -114,18 +137,41 @@ def load_struct(file: Path, variable: str) -> Any:
 
 
 def load_labels(file: Path, variable: str) -> NDArray[np.int64]:
-    """A label map [H, W] out of a MATLAB file; ValueError naming file and variable for anything else.
+    """Read a label map out of a MATLAB file, whose numbers are doubles unless somebody chose otherwise.
 
-    MATLAB's numbers are doubles unless somebody chose otherwise."""
-    found = np.asarray(load_struct(file, variable))
-    whole = found.dtype.kind in "uif" and bool(((found >= 0) & (found < 1 << 16) & (found == np.floor(found))).all())
-    if found.ndim != 2 or not whole:
-        raise ValueError(f"{file}: {variable} must be a map of whole numbers, is {found.dtype} {list(found.shape)}")
-    return found.astype(np.int64)
+    Args:
+        file: The file.
+        variable: The map's name.
+
+    Returns:
+        Labels int64 [H, W], each below 65536.
+
+    Raises:
+        ValueError: There is no such variable, or it is no such map; the message names both.
+        FileNotFoundError: There is no such file.
+    """
+    labels = np.asarray(load_struct(file, variable))
+    whole = labels.dtype.kind in "uif" and bool(
+        ((labels >= 0) & (labels < 1 << 16) & (labels == np.floor(labels))).all()
+    )
+    if labels.ndim != 2 or not whole:
+        raise ValueError(f"{file}: {variable} must be a map of whole numbers, is {labels.dtype} {list(labels.shape)}")
+    return labels.astype(np.int64)
 
 
 def read_sbd(file: Path) -> Labels:
-    """Class labels uint8 [H, W] of one of SBD's cls/*.mat."""
+    """Read the label map of one of SBD's cls/*.mat.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Classes, uint8 [H, W].
+
+    Raises:
+        ValueError: It is no such file.
+        FileNotFoundError: There is no such file.
+    """
     try:
         return np.ascontiguousarray(load_struct(file, "GTcls").Segmentation, np.uint8)
     except AttributeError as error:
@@ -133,10 +179,20 @@ def read_sbd(file: Path) -> Labels:
 
 
 def context(folder: Path, voc: Path, classes: int = 59) -> Source:
-    """PASCAL-Context: trainval/*.mat and labels.txt in `folder`, images and ImageSets/Main in VOC2010's folder `voc`.
+    """Read PASCAL-Context.
 
-    classes: 59, everything else being void, or 60 with background for it.
-    Raises ValueError and OSError for folders that are not laid out as released."""
+    Args:
+        folder: With trainval/*.mat and labels.txt.
+        voc: VOC2010, with images and ImageSets/Main.
+        classes: 59, everything else being void, or 60 with background for it.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: There are other than 59 or 60 classes, or labels.txt does not name all 59.
+        OSError: A list is missing.
+    """
     if classes not in (59, 60):
         raise ValueError(f"PASCAL-Context has 59 or 60 classes, not {classes}")
     numbers = _numbered_names(folder / "labels.txt")
@@ -152,43 +208,54 @@ def context(folder: Path, voc: Path, classes: int = 59) -> Source:
         file = folder / "trainval" / f"{name}.mat"
 
         def read() -> Labels:
-            found = load_labels(file, "LabelMap")
-            if found.max() >= len(table):
-                raise ValueError(f"{file}: holds label {found.max()}, labels.txt ends at {len(table) - 1}")
-            return table[found]
+            labels = load_labels(file, "LabelMap")
+            if labels.max() >= len(table):
+                raise ValueError(f"{file}: holds label {labels.max()}, labels.txt ends at {len(table) - 1}")
+            return table[labels]
 
         return read
 
-    entries = [
+    images = [
         SourceImage(name, voc / "JPEGImages" / f"{name}.jpg", labels_of(name), (split,))
         for split, names in splits.items()
         for name in names
     ]
     names = ("background", *CONTEXT_59) if first else CONTEXT_59
-    return Source(entries, names, None, tuple(_count_notes(splits, CONTEXT_COUNTS)))
+    return Source(images, names, None, tuple(_count_notes(splits, CONTEXT_COUNTS)))
 
 
 def _numbered_names(file: Path) -> dict[str, int]:
     """Numbers by name out of lines `12: name`."""
-    found = {}
+    numbers = {}
     for number, line in enumerate(file.read_text().splitlines(), 1):
         if not line.strip():
             continue
         label, colon, name = line.partition(":")
         if not colon or not label.strip().isdigit():
             raise ValueError(f"{file}:{number}: a line is NUMBER: NAME, found {line[:60]!r}")
-        found[name.strip()] = int(label)
-    return found
+        numbers[name.strip()] = int(label)
+    return numbers
 
 
 def person_part(folder: Path, voc: Path) -> Source:
-    """Person-Part: PASCAL-Part's Annotations_Part/*.mat merged into six parts and background; images and
-    ImageSets/Main in VOC2010's folder `voc`. Images without an annotated part of a person are left out.
+    """Read Person-Part: PASCAL-Part's annotations merged into six parts and background.
 
-    Raises ValueError and OSError for folders that are not laid out as released."""
+    Images without an annotated part of a person are left out.
+
+    Args:
+        folder: PASCAL-Part, with Annotations_Part/*.mat.
+        voc: VOC2010, with images and ImageSets/Main.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: An annotation cannot be read, or none has a person's parts.
+        OSError: A list is missing.
+    """
     annotations = folder / "Annotations_Part" if (folder / "Annotations_Part").is_dir() else folder
     splits: dict[str, list[str]] = {}
-    entries = []
+    images = []
     for split in ("train", "val"):
         names = read_ids(voc / "ImageSets" / "Main" / f"{split}.txt")
         for name in names:
@@ -196,11 +263,11 @@ def person_part(folder: Path, voc: Path) -> Source:
             labels = merge_person_parts(file) if file.is_file() else None
             if labels is not None and labels.any():
                 # Read again when it is written: all of them at once would fill the memory.
-                entries.append(SourceImage(name, voc / "JPEGImages" / f"{name}.jpg", _merged(file), (split,)))
+                images.append(SourceImage(name, voc / "JPEGImages" / f"{name}.jpg", _merged(file), (split,)))
                 splits.setdefault(split, []).append(name)
-    if not entries:
+    if not images:
         raise ValueError(f"{annotations}: no annotation of a person's parts for the images of {voc}")
-    return Source(entries, PERSON_PART, None, tuple(_count_notes(splits, PERSON_PART_COUNTS)))
+    return Source(images, PERSON_PART, None, tuple(_count_notes(splits, PERSON_PART_COUNTS)))
 
 
 def _merged(file: Path) -> Callable[[], Labels]:
@@ -213,9 +280,18 @@ def _merged(file: Path) -> Callable[[], Labels]:
 
 
 def merge_person_parts(file: Path) -> Labels | None:
-    """Labels uint8 [H, W] of the seven Person-Part classes out of a PASCAL-Part annotation; None without a person.
+    """Read the labels of the seven Person-Part classes out of a PASCAL-Part annotation.
 
-    ValueError for another file, and for a part whose name is not one of a person's."""
+    Args:
+        file: The annotation.
+
+    Returns:
+        Labels uint8 [H, W]; None without a person.
+
+    Raises:
+        ValueError: It is no such annotation, or a part's name is not one of a person's.
+        FileNotFoundError: There is no such file.
+    """
     labels = None
     try:
         for item in np.atleast_1d(load_struct(file, "anno").objects):
