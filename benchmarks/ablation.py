@@ -29,7 +29,7 @@ from deeplab_repro.data.sets.balance import kept_shares, voided
 from deeplab_repro.data.sets.datasets import SegmentationDataset, open_dataset
 from deeplab_repro.evaluate.evaluate import NETWORK, REFINED, evaluate, figures, matrix_of
 from deeplab_repro.files.atomic import output_folder, write_text
-from deeplab_repro.files.ledger import check_record
+from deeplab_repro.files.ledger import check_origin
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.predict.segmenter import Segmenter
@@ -164,7 +164,7 @@ def run(folder: Path, name: str, scale: Scale, seed: int, camvid: Path, device: 
     answer = folder / "result.json"
     facts = {"arm": name, **asdict(ARMS[name]), **asdict(scale), "seed": seed}
     with output_folder(folder):
-        check_record(folder / "run.json", facts)
+        check_origin(folder / "run.json", facts)
         if answer.exists():
             return json.loads(answer.read_text())
         write_run(folder, ARMS[name], scale, seed, open_dataset(camvid, "train"))

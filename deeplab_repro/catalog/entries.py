@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeplab_repro.files.shipped import shipped
-from deeplab_repro.files.tables import read_toml, record
+from deeplab_repro.files.tables import read_toml, typed_row
 from prototxt_import.errors import nearest
 
 CATALOG = shipped("catalog.toml")
@@ -155,7 +155,7 @@ def read_catalog(path: str | os.PathLike[str] = CATALOG) -> Catalog:
         if entry.name in entries:
             raise ValueError(f"{path}: entry {entry.name}: the name is used twice")
         entries[entry.name] = entry
-    lists = [record(Lists, row, f"{path}: lists {row.get('name')}") for row in data.get("lists", ())]
+    lists = [typed_row(Lists, row, f"{path}: lists {row.get('name')}") for row in data.get("lists", ())]
     blue, green, red = data["preprocessing"]["mean_bgr"]
     return Catalog(entries, {each.name: each for each in lists}, (blue, green, red))
 
@@ -164,7 +164,7 @@ def _entry(row: dict[str, Any], released: bool, path: str) -> Entry:
     where = f"{path}: entry {row.get('name', 'without name')}"
     if row.get("classes", "voc12") == "voc12":
         row = {"input": _VOC_INPUT, **row}
-    entry = record(Entry, row, where, released=released)
+    entry = typed_row(Entry, row, where, released=released)
     if entry.requires not in REQUIRES:
         raise ValueError(f"{where}: requires must be one of {', '.join(REQUIRES)}")
     return entry

@@ -21,7 +21,7 @@ from deeplab_repro.evaluate.label_files import LabelFiles
 from deeplab_repro.evaluate.metrics import Absent, ConfusionMatrix, label_edges, trimap_width
 from deeplab_repro.files.arrays import write_npy
 from deeplab_repro.files.images import read_label_map
-from deeplab_repro.files.ledger import CountedImages, check_record, fingerprint
+from deeplab_repro.files.ledger import CountedImages, check_origin, fingerprint
 from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.predict.tiles import tiled_scores
@@ -150,7 +150,7 @@ def evaluate(
     if resume is not None:
         # On every rank: one that does not know of other settings would add its counts to theirs.
         facts = {"stages": stages, "trimap": widths, "boundary": boundary, "classes": dataset.num_classes}
-        check_record(resume / "settings.json", {**facts, **(settings or {})})
+        check_origin(resume / "settings.json", {**facts, **(settings or {})})
         noted = CountedImages(resume, ranks.rank, shape)
     device = segmenter.device if isinstance(segmenter, Segmenter) else torch.device("cpu")
     total = np.zeros(shape, np.int64)

@@ -21,7 +21,7 @@ from deeplab_repro.crf.unary import scores_from_file
 from deeplab_repro.files import images as image_files
 from deeplab_repro.files.arrays import SCORE_SUFFIXES, read_scores, write_bin, write_mat, write_npy
 from deeplab_repro.files.atomic import output_folder
-from deeplab_repro.files.ledger import Notes, check_record
+from deeplab_repro.files.ledger import Notes, check_origin
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.jobs.processes import worker_pool
 from deeplab_repro.jobs.ranks import Ranks
@@ -188,7 +188,7 @@ def refine_folder(
     ]
     failed: dict[str, str] = {}
     with output_folder(output):
-        check_record(output / RECORD, settings.record(), overwrite)
+        check_origin(output / RECORD, settings.record(), overwrite)
         notes = Notes(output / NOTES)
         compared = progress(own, "comparing")
         todo = [job for job in compared if overwrite or not notes.done(job.outputs, job.image, job.scores)]

@@ -25,16 +25,33 @@ RESULT_SUFFIXES = (".png", ".bin", ".npy", ".mat")
 
 @dataclass(frozen=True)
 class Scores:
-    """values: float32 [L, H, W]; probabilities: whether they are such, else logits; source: the file."""
+    """A score map out of a file.
+
+    Args:
+        values: float32 [L, H, W].
+        probabilities: Whether they are such, else logits.
+        source: The file.
+    """
 
     values: np.ndarray
     probabilities: bool
     source: str
 
     def cropped(self, height: int, width: int) -> Scores:
-        """The top left height x width; ValueError naming both sizes when the scores are smaller.
+        """Cut out the top left part, which is the image's.
 
-        .mat files hold the padded size of the network's input, other formats the image's own: those must match."""
+        .mat files hold the padded size of the network's input, other formats the image's own: those must match.
+
+        Args:
+            height: Rows of the image.
+            width: Columns of the image.
+
+        Returns:
+            The scores of the image's pixels.
+
+        Raises:
+            ValueError: The scores are smaller than the image or, of other formats, of another size.
+        """
         have = self.values.shape[1:]
         padded = Path(self.source).suffix.lower() == ".mat"
         if (have[0] < height or have[1] < width) if padded else have != (height, width):
@@ -46,10 +63,20 @@ class Scores:
 
 
 def read_scores(path: str | os.PathLike[str], probabilities: bool | None = None) -> Scores:
-    """Scores from .npy or .npz ([L, H, W] or [1, L, H, W]), .mat or .bin.
+    """Read a score map.
 
-    probabilities: None takes .bin for probabilities and everything else for logits, as the original programs do.
-    Raises OSError when the file cannot be read, ValueError naming it when its contents are no score map."""
+    Args:
+        path: A .npy or .npz file ([L, H, W] or [1, L, H, W]; of several arrays the one called `scores`), .mat or .bin.
+        probabilities: Whether the values are such; None takes .bin for probabilities and everything else for logits, as
+            the original programs do.
+
+    Returns:
+        The scores.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: Its contents are no score map, are empty, or hold NaN or infinite values.
+    """
     suffix = Path(path).suffix.lower()
     if suffix == ".mat":
         values = read_mat(path)
@@ -90,9 +117,18 @@ def _read_numpy(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def load_numpy(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarray]:
-    """The array of an .npy file, or all arrays of an .npz by name.
+    """Read an .npy or .npz file. What it holds is never run.
 
-    Raises OSError when the file cannot be read, ValueError naming it when it is neither, damaged, or holds objects."""
+    Args:
+        path: The file.
+
+    Returns:
+        The array of an .npy file, or all arrays of an .npz by name.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is neither, damaged, or holds objects.
+    """
     try:
         # numpy leaves a file that it opens itself open where it holds no archive.
         with Path(path).open("rb") as file:
@@ -112,9 +148,21 @@ def load_numpy(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarra
 
 
 def read_mat(path: str | os.PathLike[str]) -> np.ndarray:
-    """Variable `data` of a MATLAB v5 file, dimensions [W, H, C(, 1)], as [C, H, W].
+    """Read the variable `data` of a MATLAB v5 file, dimensions [W, H, C(, 1)].
 
-    Raises OSError when the file cannot be read, ValueError when it holds no such variable."""
+    Args:
+        path: The file.
+
+    Returns:
+        [C, H, W], of the stored type.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file holds no such variable.
+
+    Source:
+        mat_read_layer.cpp and matio_io.cpp of DeepLab's forks.
+    """
     from scipy.io import loadmat, whosmat
 
     Path(path).open("rb").close()
@@ -137,9 +185,22 @@ def read_mat(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def write_mat(values: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write [N, C, H, W] as variable `data`, class single, [W, H, C, N], as Caffe's MatWrite layer does.
+    """Write the variable `data`, class single, [W, H, C, N], as Caffe's MatWrite layer does.
 
-    [C, H, W] is an N of 1."""
+    Args:
+        values: [N, C, H, W], or [C, H, W] for an N of 1.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from deeplab_repro.files.arrays import read_mat, write_mat
+        >>> write_mat(np.zeros((21, 41, 65)), "scores.mat")
+        >>> read_mat("scores.mat").shape
+        (21, 41, 65)
+    """
     from scipy.io import savemat
 
     data = np.asarray(values, np.float32)
@@ -149,9 +210,18 @@ def write_mat(values: np.ndarray, path: str | os.PathLike[str]) -> None:
 
 
 def read_bin(path: str | os.PathLike[str]) -> np.ndarray:
-    """A .bin file as [C, H, W]: float32 or int16, told apart by the file's size.
+    """Read a .bin file of the original programs.
 
-    Raises OSError when the file cannot be read, ValueError when header and size disagree."""
+    Args:
+        path: The file.
+
+    Returns:
+        [C, H, W], float32 or int16, which the file's size tells apart.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: Header and size disagree.
+    """
     content = Path(path).read_bytes()
     if len(content) < 12:
         raise ValueError(f"{path}: {len(content)} bytes, too short for the header of a .bin file (12)")
@@ -169,7 +239,15 @@ def read_bin(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def write_bin(values: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write labels [H, W] as int16, or values [C, H, W] as float32, as the original programs do."""
+    """Write a .bin file as the original programs do.
+
+    Args:
+        values: Labels [H, W], written as int16, or values [C, H, W], written as float32.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     labels = values.ndim == 2
     blob = values[None] if labels else values
     channels, rows, columns = blob.shape
@@ -179,13 +257,29 @@ def write_bin(values: np.ndarray, path: str | os.PathLike[str]) -> None:
 
 
 def write_npy(values: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write any array as .npy."""
+    """Write an .npy file.
+
+    Args:
+        values: Any array.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, values)
 
 
 def write_npz(arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> None:
-    """Write named arrays as .npz; unlike numpy.savez, any name may occur."""
+    """Write an .npz file.
+
+    Args:
+        arrays: By name; unlike numpy.savez, any name may occur.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

@@ -13,11 +13,25 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, renamed to it when the block succeeds and removed when it fails.
+    """Yield a temporary path beside a file, renamed to it when the block succeeds and removed when it fails.
 
     The temporary name keeps the suffix, which many writers choose their format by. The file has the mode of any new
     file there, whatever mode a writer gives it (safetensors makes private ones).
-    Raises OSError when the folder is missing or cannot be written."""
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The folder is missing or cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from deeplab_repro.files.atomic import replacing
+        >>> with replacing("note.txt") as temporary:
+        ...     _ = temporary.write_text("whole")
+        >>> Path("note.txt").read_text()
+        'whole'
+    """
     target = Path(path)
     check_output_file(target)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
@@ -34,13 +48,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Replace a file by a text in UTF-8; OSError as `replacing`."""
+    """Replace a file by a text in UTF-8.
+
+    Args:
+        path: The file.
+        text: The text.
+
+    Raises:
+        OSError: As of `replacing`.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def check_output_file(path: str | os.PathLike[str]) -> None:
-    """Raise OSError naming the file unless a file of that name can be written; touches nothing."""
+    """Make sure that a file of a name can be written; touches nothing.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot; the message names the file.
+    """
     target = Path(path)
     folder = target.parent
     if not folder.is_dir():
@@ -53,9 +82,14 @@ def check_output_file(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Make the folder, with its parents, for the block; when the block fails, what was made and is empty goes again.
+    """Make a folder, with its parents, for the block; when the block fails, what was made and is empty goes again.
 
-    Raises OSError naming the folder when it cannot be made or written."""
+    Args:
+        path: The folder.
+
+    Raises:
+        OSError: The folder cannot be made or written; the message names it.
+    """
     folder = Path(path)
     made = [level for level in (folder, *folder.parents) if not level.exists()]
     try:
@@ -74,7 +108,13 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new folder beside `path`, renamed to it when the block succeeds and removed when it fails.
 
-    Raises ValueError when there is a folder with something in it, OSError when it cannot be made."""
+    Args:
+        path: The folder.
+
+    Raises:
+        ValueError: A folder with something in it is there.
+        OSError: The folder cannot be made.
+    """
     target = Path(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target}: is there already; name a folder that is new or empty")

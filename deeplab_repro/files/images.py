@@ -89,9 +89,19 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """The image as OpenCV decodes it, EXIF turns applied: BGR uint8 [H, W, 3], or what another IMREAD mode gives.
+    """Read an image as OpenCV decodes it, EXIF turns applied.
 
-    Raises OSError when the file cannot be read, ValueError naming it when it is no image or a damaged one."""
+    Args:
+        path: The file.
+        mode: One of OpenCV's IMREAD modes.
+
+    Returns:
+        BGR uint8 [H, W, 3], or what another mode gives.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is no image, or a damaged one; the message names it.
+    """
     data = Path(path).read_bytes()
     if not data:
         raise ValueError(f"{path}: no image, the file is empty")
@@ -110,16 +120,34 @@ def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.n
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """The image as RGB uint8 [H, W, 3]; grey ones get three equal channels, alpha is dropped, EXIF turns are applied.
+    """Read an image; grey ones get three equal channels, alpha is dropped, EXIF turns are applied.
 
-    Errors as `read_bgr`."""
+    Args:
+        path: The file.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is no image, or a damaged one; the message names it.
+    """
     return cv2.cvtColor(read_bgr(path), cv2.COLOR_BGR2RGB)
 
 
 def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
-    """The label map of a palette or grey 8-bit picture, uint8 [H, W]: the palette's indices, not its colours.
+    """Read the label map of a palette or grey 8-bit picture.
 
-    Raises OSError when the file cannot be read, ValueError naming it when it is no such picture."""
+    Args:
+        path: The picture.
+
+    Returns:
+        The palette's indices, not its colours, or the grey values: uint8 [H, W], as stored.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such picture, or a damaged one; the message names it.
+    """
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -138,10 +166,20 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_label_map(path: str | os.PathLike[str]) -> Pixels:
-    """A label map uint8 [H, W]: a palette picture's indices, a grey one's values, a colour one's if all channels agree.
+    """Read a label map.
 
-    Caffe turns a palette's colours into grey, which makes class 1 a 38: no net wants that. Raises ValueError for other
-    pictures and damaged ones, OSError for files that cannot be read."""
+    Caffe turns a palette's colours into grey, which makes class 1 a 38: no net wants that.
+
+    Args:
+        path: The picture.
+
+    Returns:
+        A palette picture's indices, a grey one's values, a colour one's if all channels agree: uint8 [H, W].
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is another picture, or a damaged one; the message names it.
+    """
     with open(path, "rb") as file:
         head = file.read(26)
     if head.startswith(b"\x89PNG") and head[25:26] == b"\x03":
@@ -157,9 +195,16 @@ def read_label_map(path: str | os.PathLike[str]) -> Pixels:
 
 
 def write_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write RGB uint8 [H, W, 3] or grey [H, W]; the suffix chooses the format (.png, .ppm, .jpg ...).
+    """Write an image.
 
-    Raises ValueError for another array or an unknown suffix, OSError when the file cannot be written."""
+    Args:
+        image: RGB uint8 [H, W, 3] or grey uint8 [H, W].
+        path: The file, whose suffix chooses the format (.png, .ppm, .jpg ...).
+
+    Raises:
+        ValueError: The array is another one, or the suffix is unknown.
+        OSError: The file cannot be written.
+    """
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise ValueError(f"{path}: an image is uint8 [H, W, 3] or [H, W], not {image.dtype} {list(image.shape)}")
     suffix = Path(path).suffix.lower()
@@ -172,18 +217,27 @@ def write_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The files named, and the image files directly inside the folders named, sorted by name.
+    """Find images.
 
-    Raises FileNotFoundError for a missing path, ValueError for a folder without images."""
-    found: list[Path] = []
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        The files named, and the image files directly inside the folders named, sorted by name.
+
+    Raises:
+        FileNotFoundError: A path is missing.
+        ValueError: A folder holds no images.
+    """
+    images: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
             if not inside:
                 raise ValueError(f"{path}: no images in this folder")
-            found += inside
+            images += inside
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise FileNotFoundError(f"{path}: no such file or folder")
-    return found
+    return images

@@ -1,6 +1,6 @@
 """What a piece of work notes in its folder, so that it goes on where a kill or an interrupt stopped it.
 
-Two kinds of files. One that is replaced whole, `State` and the settings of `check_record`, is never half-written. One
+Two kinds of files. One that is replaced whole, `State` and the settings of `check_origin`, is never half-written. One
 that grows by a line a step, `Journal`, may end in half a line: `read_rows` is the one place that knows what such a line
 means."""
 
@@ -21,7 +21,17 @@ from deeplab_repro.files.atomic import write_text
 
 
 def fingerprint(*files: str | os.PathLike[str]) -> str:
-    """sha256 over the contents of files, in hexadecimal digits; OSError for one that cannot be read."""
+    """What tells the contents of files from others.
+
+    Args:
+        files: The files, whose order counts.
+
+    Returns:
+        The sha256 of their contents' sha256 sums, in hexadecimal digits.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
     digest = hashlib.sha256()
     for file in files:
         with open(file, "rb") as opened:
@@ -29,11 +39,18 @@ def fingerprint(*files: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False) -> None:
-    """Keep results of different settings apart: note the settings in `file`, or compare with those noted there.
+def check_origin(file: Path, origin: Mapping[str, Any], overwrite: bool = False) -> None:
+    """Keep results of different settings apart: note in a file what they come from, or compare with what it notes.
 
-    Raises ValueError when they differ, unless everything is written anew."""
-    asked = _as_json(record)
+    Args:
+        file: The file, beside the results.
+        origin: Everything that the results depend on.
+        overwrite: Whether everything is written anew.
+
+    Raises:
+        ValueError: The results that are there come from other settings.
+    """
+    asked = _as_json(origin)
     if file.is_file() and not overwrite:
         try:
             known = json.loads(file.read_text())
@@ -51,16 +68,24 @@ def check_record(file: Path, record: Mapping[str, Any], overwrite: bool = False)
 class State:
     """How far a piece of work is: one JSON file that is replaced whole, with the plan that it is the state of.
 
-    what: the work's name for errors, such as "a search"."""
+    Args:
+        file: The file.
+        work: The work's name for errors, such as "a search".
+        plan: Everything that the work depends on.
+    """
 
-    def __init__(self, file: Path, what: str, plan: Mapping[str, Any]) -> None:
-        self.file, self._what, self._plan = file, what, _as_json(plan)
+    def __init__(self, file: Path, work: str, plan: Mapping[str, Any]) -> None:
+        self.file, self._work, self._plan = file, work, _as_json(plan)
 
     def load(self, take: Callable[[dict[str, Any]], None]) -> None:
-        """Hand what was saved to `take`, which picks it to pieces; does nothing where there is no file.
+        """Hand over what was saved; does nothing where there is no file.
 
-        Raises ValueError for the state of another plan, and for one that cannot be read or that `take` finds
-        incomplete (ValueError, KeyError, TypeError)."""
+        Args:
+            take: Picks it to pieces; raises ValueError, KeyError or TypeError where it is incomplete.
+
+        Raises:
+            ValueError: The state is of another plan, cannot be read, or is incomplete.
+        """
         if not self.file.is_file():
             return
         try:
@@ -68,23 +93,37 @@ class State:
             known = state["plan"]
             take(state)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.file}: no state of {self._what}, or a damaged one; remove it") from error
+            raise ValueError(f"{self.file}: no state of {self._work}, or a damaged one; remove it") from error
         if known != self._plan:
-            other = self._what.replace("a ", "another ", 1)
+            other = self._work.replace("a ", "another ", 1)
             raise ValueError(
                 f"{self.file}: the state of {other} ({_differing(known, self._plan)} differ); choose another folder"
             )
 
     def save(self, content: Mapping[str, Any]) -> None:
-        """Replace the state."""
+        """Replace the state.
+
+        Args:
+            content: What `load` is to hand over, of what JSON can hold.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         write_text(self.file, json.dumps({"plan": self._plan, **content}))
 
 
 def read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and content of each JSON object in a file that holds one a line; none where there is no file.
+    """Read a file of one JSON object a line.
 
     A kill cuts a line off anywhere. The beginning of an object is never an object itself: a line that is none was cut
-    off, is passed over, and what it told of is done anew. It may stand in the middle where others went on after it."""
+    off, is passed over, and what it told of is done anew. It may stand in the middle where others went on after it.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Line number and content of each object; none where there is no file.
+    """
     with suppress(FileNotFoundError), file.open("rb") as opened:
         for number, line in enumerate(opened, 1):
             try:
@@ -96,17 +135,29 @@ def read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 class Journal:
-    """A file of one JSON object a line, to which several processes may add."""
+    """A file of one JSON object a line, to which several processes may add.
+
+    Args:
+        file: The file, which need not exist.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """What it holds, as `read_rows`."""
+        """Read what it holds.
+
+        Returns:
+            As `read_rows`.
+        """
         return read_rows(self.file)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Add a row, on a new line even where the last one was cut off."""
+        """Add a row, on a new line even where the last one was cut off.
+
+        Args:
+            row: What JSON can hold.
+        """
         begin = "\n" if self._ends_in_half_a_line() else ""
         with self.file.open("a", encoding="utf-8") as opened:
             opened.write(f"{begin}{json.dumps(row)}\n")
@@ -120,7 +171,11 @@ class Journal:
 
 
 class Notes:
-    """Which files each result in a folder was made from; of several notes on a result the last counts."""
+    """Which files each result in a folder was made from; of several notes on a result the last counts.
+
+    Args:
+        file: The journal of notes.
+    """
 
     def __init__(self, file: Path) -> None:
         self._journal = Journal(file)
@@ -129,12 +184,25 @@ class Notes:
             self._known.update(row)
 
     def done(self, results: Iterable[Path], *files: Path) -> bool:
-        """Whether every result is there, made from the files as they are now."""
+        """Whether every result is there, made from the files as they are now.
+
+        Args:
+            results: The results' files.
+            files: What they are made from.
+
+        Returns:
+            The answer.
+        """
         known = {self._known.get(result.name) if result.is_file() else None for result in results}
         return None not in known and known == {fingerprint(*files)}
 
     def add(self, results: Iterable[Path], *files: Path) -> None:
-        """Note results that are written."""
+        """Note results that are written.
+
+        Args:
+            results: The results' files.
+            files: What they were made from.
+        """
         digest = fingerprint(*files)
         self._journal.add({result.name: digest for result in results})
 
@@ -142,8 +210,14 @@ class Notes:
 class CountedImages:
     """What is counted already, by image and fingerprint of its files, whichever process counted it.
 
-    folder: with counts.RANK.jsonl files; this process adds to its own. shape: of every image's counts.
-    Raises ValueError for a line that tells of something else."""
+    Args:
+        folder: With counts.RANK.jsonl files; this process adds to its own.
+        rank: Of this process.
+        shape: Of every image's counts.
+
+    Raises:
+        ValueError: A line tells of something else.
+    """
 
     def __init__(self, folder: Path, rank: int, shape: tuple[int, ...]) -> None:
         self._shape = shape
@@ -163,7 +237,15 @@ class CountedImages:
             raise ValueError(f"{where}: no counts of an image ({error}); remove the file") from error
 
     def known(self, name: str, files: str) -> NDArray[np.int64] | None:
-        """The counts of an image, None where it is not counted yet, or from other files."""
+        """Look an image up.
+
+        Args:
+            name: The image's name.
+            files: The fingerprint of its files.
+
+        Returns:
+            Its counts, int64 of `shape`; None where it is not counted yet, or was from other files.
+        """
         if (name, files) not in self._known:
             return None
         places, values = self._known[name, files]
@@ -172,14 +254,20 @@ class CountedImages:
         return counts
 
     def add(self, name: str, files: str, counts: NDArray[np.int64]) -> None:
-        """Note an image's counts."""
+        """Note an image's counts.
+
+        Args:
+            name: The image's name.
+            files: The fingerprint of its files.
+            counts: int64 of `shape`.
+        """
         places = np.flatnonzero(counts)
         self._own.add({"name": name, "files": files, "places": places.tolist(), "values": counts.flat[places].tolist()})
 
 
-def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from a file: tuples are lists there."""
-    return json.loads(json.dumps(record))
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As they come back from a file: tuples are lists there."""
+    return json.loads(json.dumps(settings))
 
 
 def _differing(known: Any, asked: Mapping[str, Any]) -> str:

@@ -6,9 +6,19 @@ from pathlib import Path
 
 
 def read_pairs(file: Path, words: int = 2) -> list[tuple[int, list[str]]]:
-    """(line number, words) of every line that is not blank, each with at least so many words.
+    """Read the words of every line that is not blank.
 
-    Raises OSError when the file cannot be read, ValueError naming it and the line otherwise."""
+    Args:
+        file: The list.
+        words: How many each line has at least.
+
+    Returns:
+        (line number, words) of each line.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The list is empty, no text, or has a line of fewer words; the message names file and line.
+    """
     try:
         lines = file.read_text().splitlines()
     except UnicodeDecodeError as error:
@@ -16,7 +26,7 @@ def read_pairs(file: Path, words: int = 2) -> list[tuple[int, list[str]]]:
     pairs = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
     if not pairs:
         raise ValueError(f"{file}: the list is empty")
-    for number, found in pairs:
-        if len(found) < words:
-            raise ValueError(f"{file}:{number}: a line holds an image and its label, found {' '.join(found)[:80]!r}")
+    for number, given in pairs:
+        if len(given) < words:
+            raise ValueError(f"{file}:{number}: a line holds an image and its label, found {' '.join(given)[:80]!r}")
     return pairs

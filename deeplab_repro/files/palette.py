@@ -12,10 +12,26 @@ from deeplab_repro.files.atomic import replacing
 
 
 def voc_palette(n: int = 256) -> NDArray[np.uint8]:
-    """The PASCAL VOC colour map, RGB uint8 [n, 3].
+    """The PASCAL VOC colour map.
 
     Colour i spreads the bits of i, lowest first, over red, green, blue, starting at the channels' highest bits.
-    Raises ValueError unless 0 <= n <= 256.
+
+    Args:
+        n: How many colours.
+
+    Returns:
+        RGB uint8 [n, 3].
+
+    Raises:
+        ValueError: n is outside 0..256.
+
+    Source:
+        VOClabelcolormap.m of the PASCAL VOC development kit.
+
+    Example:
+        >>> from deeplab_repro.files.palette import voc_palette
+        >>> voc_palette(3).tolist()
+        [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
     """
     if not 0 <= n <= 256:
         raise ValueError(f"voc_palette: n must lie in 0..256, got {n}")
@@ -27,11 +43,17 @@ def voc_palette(n: int = 256) -> NDArray[np.uint8]:
 
 
 def save_label_png(labels: ArrayLike, path: str | os.PathLike[str], palette: ArrayLike | None = None) -> None:
-    """Write labels [H, W] (integers 0..255) as an 8-bit PNG with a palette, the VOC one unless another is given.
+    """Write labels as an 8-bit PNG with a palette. Nothing half-written is left behind.
 
-    A palette [n, 3] shorter than 256 colours is completed with VOC's, so that 255 (ignore) keeps its cream colour.
-    Raises ValueError for another shape, a value that does not fit, or a palette that is not [n <= 256, 3];
-    OSError when the file cannot be written. Nothing half-written is left behind.
+    Args:
+        labels: Integers 0..255 [H, W].
+        path: The file.
+        palette: RGB [n <= 256, 3], VOC's by default. One shorter than 256 colours is completed with VOC's, so that 255
+            (ignore) keeps its cream colour.
+
+    Raises:
+        ValueError: Labels or palette have another shape or values that do not fit.
+        OSError: The file cannot be written.
     """
     image = Image.fromarray(_as_labels(labels, "save_label_png"))
     image.putpalette(_full_palette(palette, "save_label_png").tobytes())
@@ -40,16 +62,37 @@ def save_label_png(labels: ArrayLike, path: str | os.PathLike[str], palette: Arr
 
 
 def colorize(labels: ArrayLike, palette: ArrayLike | None = None) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of labels [H, W]; palette and errors as in `save_label_png`."""
+    """Colour labels.
+
+    Args:
+        labels: Integers 0..255 [H, W].
+        palette: As of `save_label_png`.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+
+    Raises:
+        ValueError: As of `save_label_png`.
+    """
     return _full_palette(palette, "colorize")[_as_labels(labels, "colorize")]
 
 
 def overlay(
     image: NDArray[np.uint8], labels: ArrayLike, alpha: float = 0.5, palette: ArrayLike | None = None
 ) -> NDArray[np.uint8]:
-    """The labels' colours laid over the RGB image [H, W, 3] with opacity `alpha` (0..1); uint8 [H, W, 3].
+    """Lay the labels' colours over an image.
 
-    Raises ValueError when the sizes differ or alpha lies outside 0..1; palette and errors else as in `colorize`.
+    Args:
+        image: RGB uint8 [H, W, 3].
+        labels: Integers 0..255 [H, W].
+        alpha: Opacity, 0..1.
+        palette: As of `save_label_png`.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+
+    Raises:
+        ValueError: The sizes differ, alpha is outside, or as of `save_label_png`.
     """
     colours = colorize(labels, palette)
     if image.shape != colours.shape:

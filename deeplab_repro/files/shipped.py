@@ -8,6 +8,13 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(name: str) -> Path:
-    """The path of a file of `weights/`: beside the package in a checkout, inside it where it was installed."""
+    """Find a file of `weights/`, which lies beside the package in a checkout and inside it where it was installed.
+
+    Args:
+        name: The file's name.
+
+    Returns:
+        Its path.
+    """
     checkout = _PACKAGE.parent / "weights" / name
     return checkout if checkout.exists() else _PACKAGE / "weights" / name

@@ -1,4 +1,4 @@
-"""Tables of a TOML file as records of a dataclass, every field checked."""
+"""Tables of a TOML file as rows of a dataclass, every field checked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-_Record = TypeVar("_Record")
+_Row = TypeVar("_Row")
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a file holds; ValueError naming it where it is no TOML, OSError where it cannot be read."""
+    """Read a TOML file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        ValueError: The file is no TOML; the message names it.
+        OSError: The file cannot be read.
+    """
     with open(path, "rb") as file:
         try:
             return tomllib.load(file)
@@ -20,10 +31,21 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"{path}: not TOML: {error}") from error
 
 
-def record(kind: type[_Record], row: Mapping[str, Any], where: str, **given: Any) -> _Record:
-    """A `kind` from a table of the same fields, arrays as tuples; `given` are those that no table may set.
+def typed_row(kind: type[_Row], row: Mapping[str, Any], where: str, **given: Any) -> _Row:
+    """Make a dataclass of a table with the same fields.
 
-    Raises ValueError beginning with `where` for a field that is unknown or missing."""
+    Args:
+        kind: The dataclass.
+        row: The table; its arrays become tuples.
+        where: What errors begin with.
+        given: Fields that no table may set.
+
+    Returns:
+        The dataclass with its fields.
+
+    Raises:
+        ValueError: A field is unknown or missing.
+    """
     fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in given}  # type: ignore[arg-type]
     for name in row:
         if name not in fields:

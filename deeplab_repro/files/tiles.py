@@ -6,10 +6,25 @@ from itertools import product
 
 
 def tile_windows(height: int, width: int, size: tuple[int, int], overlap: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Windows of at most `size` (height, width) that cover an image, row by row, evenly spread; neighbours share at
-    least `overlap` rows and columns. An image smaller than a tile is one window.
+    """Cover an image with windows, row by row, evenly spread. An image smaller than a tile is one window.
 
-    Raises ValueError unless 0 <= overlap < size."""
+    Args:
+        height: Rows of the image.
+        width: Columns of the image.
+        size: (height, width) that no window exceeds.
+        overlap: (rows, columns) that neighbours share at least.
+
+    Returns:
+        Slices of rows and of columns, one pair a window.
+
+    Raises:
+        ValueError: Not 0 <= overlap < size.
+
+    Example:
+        >>> from deeplab_repro.files.tiles import tile_windows
+        >>> [(columns.start, columns.stop) for _, columns in tile_windows(10, 25, (10, 10), (0, 2))]
+        [(0, 10), (7, 17), (15, 25)]
+    """
     rows, columns = _spans(height, size[0], overlap[0]), _spans(width, size[1], overlap[1])
     return list(product(rows, columns))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deeplab_repro.files.shipped import shipped
-from deeplab_repro.files.tables import read_toml, record
+from deeplab_repro.files.tables import read_toml, typed_row
 
 PUBLISHED = shipped("published.toml")
 # How a number can be checked; the file's head says what each means.
@@ -94,7 +94,7 @@ def read_published(path: str | os.PathLike[str] = PUBLISHED) -> Published:
 
 
 def _record(facts: dict[str, Any], where: str) -> Record:
-    found = record(Record, facts, where)
+    found = typed_row(Record, facts, where)
     if found.check not in CHECKS:
         raise ValueError(f"{where}: check is {found.check!r}, must be one of {', '.join(CHECKS)}")
     if found.check == "data" and not found.weights:

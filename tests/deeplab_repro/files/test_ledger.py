@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deeplab_repro.files.ledger import CountedImages, Journal, Notes, State, check_record, fingerprint, read_rows
+from deeplab_repro.files.ledger import CountedImages, Journal, Notes, State, check_origin, fingerprint, read_rows
 
 
 def test_fingerprints_tell_contents_and_their_order_apart(tmp_path):
@@ -19,15 +19,15 @@ def test_fingerprints_tell_contents_and_their_order_apart(tmp_path):
 
 def test_settings_are_noted_once_and_others_refused(tmp_path):
     file = tmp_path / "settings.json"
-    check_record(file, {"a": (1, 2), "b": None})
-    check_record(file, {"a": [1, 2], "b": None})
+    check_origin(file, {"a": (1, 2), "b": None})
+    check_origin(file, {"a": [1, 2], "b": None})
     with pytest.raises(ValueError, match=r"holds results of other settings \(b differ\)"):
-        check_record(file, {"a": [1, 2], "b": 0})
-    check_record(file, {"b": 0}, overwrite=True)
+        check_origin(file, {"a": [1, 2], "b": 0})
+    check_origin(file, {"b": 0}, overwrite=True)
     assert json.loads(file.read_text()) == {"b": 0}
     file.write_text("{")
     with pytest.raises(ValueError, match=r"settings\.json: no record of settings"):
-        check_record(file, {})
+        check_origin(file, {})
 
 
 def test_a_state_is_of_its_plan_alone(tmp_path):
