@@ -47,7 +47,18 @@ def complain(
     layer: str | None = None,
     type_name: str | None = None,
 ) -> CaffeFormatError:
-    """Build a CaffeFormatError with its place in front of `fault`."""
+    """Build a CaffeFormatError with its place in front.
+
+    Args:
+        fault: What is wrong, and what to do.
+        source: The file's name.
+        line: The line in it.
+        layer: The layer's name.
+        type_name: The layer's type.
+
+    Returns:
+        The error, to be raised.
+    """
     place = source if line is None else f"{source or '<net>'}:{line}"
     if layer is not None:
         where = f"layer {layer!r}" + (f" ({type_name})" if type_name else "")
@@ -58,7 +69,15 @@ def complain(
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word most like `word`, empty where none is."""
+    """A hint at what was meant.
+
+    Args:
+        word: A word that nobody knows.
+        known: The words that it may have been.
+
+    Returns:
+        `; did you mean 'x'?` for the one most like it, "" where none is.
+    """
     # Case mistakes ("conv" for "CONV") are near, but difflib counts every letter of them.
     by_folded = {name.casefold(): name for name in itertools.islice(known, MAX_KNOWN)}
     # difflib takes quadratic time, and nothing known is longer than this.

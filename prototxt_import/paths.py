@@ -12,11 +12,21 @@ from prototxt_import.errors import CaffeFormatError, complain
 
 
 def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
-    """The file that the file `source` names: beside it, else in the current folder.
+    """The file that another file names: beside it, else in the current folder.
 
-    trusted: values the user gave for ${NAME}s; a file may lie in folders that they name, the whole disk excepted.
-    A name may not lead out of these folders by its own words; links in them are the user's and are followed.
-    Raises CaffeFormatError for a file that lies outside all of them, is missing, or is no regular file."""
+    A name may not lead out of the folders by its own words; links in them are the user's and are followed.
+
+    Args:
+        name: The name.
+        source: The file that holds it.
+        trusted: Values the user gave for ${NAME}s; a file may lie in folders that they name, the whole disk excepted.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        CaffeFormatError: It lies outside all of these folders, is missing, or is no regular file.
+    """
     problem = "there is no such file beside it or in the current folder"
     try:
         beside = Path(source).parent
@@ -37,10 +47,19 @@ def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
 
 
 def output_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
-    """The file that the file `source` asks to be written, in the current folder where it is relative, as in Caffe.
+    """The file that another file asks to be written, in the current folder where its name is relative, as in Caffe.
 
-    Raises CaffeFormatError for one outside the folders of `named_file`, in a folder that is missing, or one that cannot
-    be written to."""
+    Args:
+        name: The name.
+        source: The file that holds it.
+        trusted: As of `named_file`.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        CaffeFormatError: It would lie outside the folders of `named_file`, or in one that is missing.
+    """
     bases = [Path.cwd(), Path(os.path.abspath(Path(source).parent))]
     folders = {*bases, *(_plain(base / folder) for base in bases for folder in trusted)}
     folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}

@@ -127,7 +127,18 @@ class NetSpec:
 
 
 def finish(spec: NetSpec, given: Mapping[str, Shape] | None = None) -> NetSpec:
-    """`spec` with layers of distinct names, blobs, param_shapes and outputs inferred, sharing checked."""
+    """Wire a net: names made distinct, blobs, param_shapes and outputs inferred, sharing checked.
+
+    Args:
+        spec: The net.
+        given: Shapes of data layers' tops that are known otherwise.
+
+    Returns:
+        The net with all of them.
+
+    Raises:
+        CaffeFormatError: A layer does not fit; the message names it.
+    """
     spec = replace(spec, layers=numbered(spec.layers))
     wiring = infer(spec.inputs, spec.layers, spec.source, given or {})
     check_sharing(spec.layers, wiring.param_shapes, spec.source)
@@ -141,10 +152,21 @@ def finish(spec: NetSpec, given: Mapping[str, Shape] | None = None) -> NetSpec:
 
 
 def fit(spec: NetSpec, origin: str) -> NetSpec:
-    """`spec` with its weights in the shapes of its parameters; CaffeFormatError naming the layer where they differ.
+    """Bring the weights of a net into the shapes of its parameters.
 
-    Leading axes of size 1 do not count: the old formats write a bias as (1, 1, 1, N). Layers whose shapes only data
-    can tell wait until those are known."""
+    Leading axes of size 1 do not count: the old formats write a bias as (1, 1, 1, N). Layers whose shapes only data can
+    tell wait until those are known.
+
+    Args:
+        spec: The net.
+        origin: Where the weights come from, for errors.
+
+    Returns:
+        The net.
+
+    Raises:
+        CaffeFormatError: Shapes differ; the message names the layer.
+    """
     fitted = {}
     for layer in spec.layers:
         blobs = spec.weights.get(layer.name)

@@ -13,7 +13,16 @@ from prototxt_import.values import LayerSpec, ParamSpec, Shape
 
 
 def problem(layer: LayerSpec, source: str, fault: object) -> CaffeFormatError:
-    """An error about one layer of a net."""
+    """An error about a layer of a net.
+
+    Args:
+        layer: The layer.
+        source: The net's file.
+        fault: What is wrong, and what to do.
+
+    Returns:
+        The error, to be raised.
+    """
     return complain(str(fault), source=source, line=layer.line, layer=layer.name, type_name=layer.type)
 
 
@@ -27,7 +36,17 @@ class Wiring:
 
 
 def check_shape(shape: Sequence[int]) -> Shape:
-    """`shape` as tuple; ValueError for a negative side or more elements than Caffe can count."""
+    """Check that a blob can have a shape.
+
+    Args:
+        shape: The shape.
+
+    Returns:
+        The shape as tuple.
+
+    Raises:
+        ValueError: A side is negative, or there are more elements than Caffe can count.
+    """
     if any(side < 0 for side in shape):
         raise ValueError(f"shape {list(shape)} has a negative side")
     if count(max(side, 1) for side in shape) > MAX_COUNT:
@@ -36,9 +55,14 @@ def check_shape(shape: Sequence[int]) -> Shape:
 
 
 def numbered(layers: Sequence[LayerSpec]) -> tuple[LayerSpec, ...]:
-    """`layers` with names of their own: where one repeats, Caffe gives stored blobs to the first layer of that name.
+    """Give layers names of their own: where one repeats, Caffe gives stored blobs to the first layer of that name.
 
-    The later ones become `name#2`, `name#3`, ..."""
+    Args:
+        layers: The net's layers.
+
+    Returns:
+        The layers; the later ones of a name are `name#2`, `name#3`, ...
+    """
     own = {layer.name for layer in layers}
     seen: dict[str, int] = {}
     result = []
@@ -55,7 +79,18 @@ def numbered(layers: Sequence[LayerSpec]) -> tuple[LayerSpec, ...]:
 def infer(inputs: Mapping[str, Shape], layers: Sequence[LayerSpec], source: str, given: Mapping[str, Shape]) -> Wiring:
     """Walk a net in file order: every bottom must exist, every top be new or in place, every shape fit.
 
-    given: shapes of data layers' tops that are known otherwise. Raises CaffeFormatError naming the layer."""
+    Args:
+        inputs: Shapes of the inputs.
+        layers: The layers.
+        source: The net's file, for errors.
+        given: Shapes of data layers' tops that are known otherwise.
+
+    Returns:
+        What follows.
+
+    Raises:
+        CaffeFormatError: A layer does not fit; the message names it.
+    """
     wiring = Wiring({}, {}, ())
     loose: dict[str, None] = {}
     for name, shape in inputs.items():
@@ -124,7 +159,16 @@ def _no_such_blob(bottom: str, wiring: Wiring, layers: Sequence[LayerSpec]) -> s
 
 
 def check_sharing(layers: Sequence[LayerSpec], shapes: Mapping[str, tuple[Shape, ...]], source: str) -> None:
-    """Parameters of one name must agree in shape (PERMISSIVE: in count) and in their multipliers."""
+    """Check that parameters of one name agree in shape (PERMISSIVE: in count) and in their multipliers.
+
+    Args:
+        layers: The layers.
+        shapes: Shapes of the parameters by layer name.
+        source: The net's file, for errors.
+
+    Raises:
+        CaffeFormatError: They do not; the message names both layers.
+    """
     owners: dict[str, tuple[LayerSpec, int]] = {}
     for layer in layers:
         for index, param in enumerate(layer.params):
@@ -152,18 +196,40 @@ def check_sharing(layers: Sequence[LayerSpec], shapes: Mapping[str, tuple[Shape,
 
 
 def default_loss_weights(layer_type: LayerType, tops: int) -> tuple[float, ...]:
-    """1 for the first top of a loss layer (its anonymous one where it names none), 0 for every other top."""
+    """The weights of tops in the total loss for which a file says nothing.
+
+    Args:
+        layer_type: The layer's type.
+        tops: How many tops the layer names.
+
+    Returns:
+        1 for the first top of a loss layer (its anonymous one where it names none), 0 for every other top.
+    """
     if layer_type.loss:
         return (1.0,) + (0.0,) * (tops - 1)
     return (0.0,) * tops
 
 
 def default_param(row: LayerType) -> ParamSpec:
-    """The training facts of a blob for which a file says nothing."""
+    """The training facts of a blob for which a file says nothing.
+
+    Args:
+        row: The layer's type.
+
+    Returns:
+        The facts.
+    """
     return ParamSpec(lr_mult=0.0) if row.frozen else ParamSpec()
 
 
 def bare_shape(shape: Sequence[int]) -> Shape:
-    """A shape without leading ones: the old formats write a bias as (1, 1, 1, N)."""
+    """A shape without leading ones: the old formats write a bias as (1, 1, 1, N).
+
+    Args:
+        shape: The shape.
+
+    Returns:
+        What is left of it.
+    """
     start = next((index for index, side in enumerate(shape) if side != 1), len(shape))
     return tuple(shape[start:])

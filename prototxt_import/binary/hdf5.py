@@ -25,7 +25,14 @@ MAX_RATIO = 16
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins like HDF5; False for one that cannot be opened."""
+    """Whether a file begins like HDF5.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The answer; False for a file that cannot be opened.
+    """
     try:
         with open(path, "rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC
@@ -35,7 +42,17 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """The h5py.File of a path; what goes wrong inside the block comes out as CaffeFormatError."""
+    """Open an HDF5 file for a `with` block; what goes wrong inside the block comes out as CaffeFormatError.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The h5py.File.
+
+    Raises:
+        CaffeFormatError: The file is damaged, or h5py is not installed.
+    """
     try:
         import h5py
     except ImportError:
@@ -50,12 +67,32 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def holds(group: Any, name: str) -> bool:
-    """Whether a group has a member of that name, wherever it may lead."""
+    """Whether a group has a member of a name, wherever it may lead.
+
+    Args:
+        group: The group.
+        name: The member's name.
+
+    Returns:
+        The answer.
+    """
     return group.get(name, getlink=True) is not None
 
 
 def member(group: Any, name: str, source: str) -> Any:
-    """The group or data set called `name` in a group; CaffeFormatError where it is anywhere but in this very file."""
+    """A member of a group.
+
+    Args:
+        group: The group.
+        name: The member's name.
+        source: The file's name.
+
+    Returns:
+        The group or data set.
+
+    Raises:
+        CaffeFormatError: There is none, or it lies anywhere but in this very file.
+    """
     import h5py
 
     link = group.get(name, getlink=True)
@@ -86,7 +123,19 @@ class Reader:
             raise complain(f"holds more than {MAX_OBJECTS} objects; that is no Caffe file", source=self.source)
 
     def numbers(self, data: Any, place: str, kinds: str = "f") -> Array:
-        """A data set's array; CaffeFormatError for anything but numbers of those kinds in this very file."""
+        """The array of a data set.
+
+        Args:
+            data: The data set.
+            place: What it is, for errors.
+            kinds: The kinds of numbers that it may hold, as numpy's dtype.kind.
+
+        Returns:
+            The array.
+
+        Raises:
+            CaffeFormatError: It holds something else, lies in another file, or is larger than the file can be.
+        """
         import h5py
 
         self.count()
@@ -101,9 +150,17 @@ class Reader:
 
 
 def read_hdf5(path: str | os.PathLike[str]) -> dict[str, list[Array]]:
-    """Blobs by layer name; layers without blobs (or whose shared blobs another owns) are left out.
+    """The blobs of an HDF5 model.
 
-    Raises CaffeFormatError for a file without such groups, or where h5py is not installed."""
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by layer name; layers without blobs (or whose shared blobs another owns) are left out.
+
+    Raises:
+        CaffeFormatError: The file has no such groups, or h5py is not installed.
+    """
     source = str(path)
     with opened(path) as file:
         import h5py

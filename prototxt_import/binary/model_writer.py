@@ -146,7 +146,18 @@ def _drop_unnumbered(message: Any, layer: LayerSpec, dialect: str) -> None:
 
 
 def encode_blob(blob: Array, dialect: str) -> list[bytes | memoryview]:
-    """A BlobProto of single-precision numbers, as the pieces to write in order."""
+    """A BlobProto of single-precision numbers.
+
+    Args:
+        blob: The numbers.
+        dialect: The dialect: "v1" gives four legacy dimensions, all others the shape.
+
+    Returns:
+        The pieces to write in order.
+
+    Raises:
+        CaffeFormatError: The blob has more axes than the dialect knows.
+    """
     shape = np.shape(blob)
     data = np.ascontiguousarray(blob, dtype="<f4").reshape(-1)
     pieces: list[bytes | memoryview] = []

@@ -59,10 +59,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array]]:
 
     Returns:
         {layer name: [array, ...]} in Caffe's blob order and the file's shapes. Arrays are float32, read-only views of
-        the
-        mapped file where it holds packed single precision; else copies (double precision stays float64). HDF5 models
-        are
-        read as copies; where they leave out a shared blob before another one, an empty array stands in its place.
+        the mapped file where it holds packed single precision; else copies (double precision stays float64). HDF5
+        models are read as copies; where they leave out a shared blob before another one, an empty array stands in its
+        place.
 
     Raises:
         CaffeFormatError: The file is no model; the message has its name and the offset.
@@ -113,7 +112,17 @@ def read_mean(path: str | os.PathLike[str]) -> Array:
 
 
 def read_model(path: str | os.PathLike[str]) -> StoredModel:
-    """Everything of a model file that does not depend on knowing its dialect beforehand; errors as read_weights."""
+    """Everything of a model file that does not depend on knowing its dialect beforehand.
+
+    Args:
+        path: A .caffemodel.
+
+    Returns:
+        The model.
+
+    Raises:
+        CaffeFormatError: As `read_weights` does.
+    """
     wire = Wire(path)
     name = ""
     layers: list[StoredLayer] = []
@@ -229,7 +238,18 @@ def _v0_layer(wire: Wire, message: WireField, layer: StoredLayer) -> None:
 
 
 def read_blob(wire: Wire, message: WireField) -> Array:
-    """A BlobProto as array of its shape; double_data wins where it is present, as in Caffe."""
+    """A BlobProto as an array.
+
+    Args:
+        wire: The file.
+        message: The field that holds the BlobProto.
+
+    Returns:
+        The array in its shape, read-only; double_data wins where it is present, as in Caffe.
+
+    Raises:
+        CaffeFormatError: Shape and numbers do not go together; the message has the offset.
+    """
     wire.expect(message, BYTES)
     legacy: dict[int, int] = {}
     shape: Shape | None = None
@@ -286,16 +306,37 @@ def _dims(wire: Wire, message: WireField) -> list[int]:
 
 
 def attach(spec: NetSpec, path: str | os.PathLike[str]) -> NetSpec:
-    """`spec` with the blobs of a model file, matched by layer name.
+    """A net with the blobs of a model file, matched by layer name.
 
-    Layers of the file that the net lacks are ignored (unused_weights), layers of the net that the file lacks keep
-    their fillers (missing_weights). Raises CaffeFormatError where counts or shapes differ, or nothing matches."""
+    Args:
+        spec: The net.
+        path: The model.
+
+    Returns:
+        The net. Layers of the file that the net lacks are ignored (unused_weights), layers of the net that the file
+        lacks keep their fillers (missing_weights).
+
+    Raises:
+        CaffeFormatError: Counts or shapes differ, or the file is no model.
+    """
     stored = read_weights(path)
     return with_weights(spec, stored, str(path))
 
 
 def with_weights(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: str) -> NetSpec:
-    """`attach` for arrays at hand; `source` names their origin in errors."""
+    """`attach` for arrays at hand.
+
+    Args:
+        spec: The net.
+        stored: Arrays by layer name.
+        source: Where they come from, for errors.
+
+    Returns:
+        The net, as of `attach`.
+
+    Raises:
+        CaffeFormatError: Counts or shapes differ.
+    """
     wanted = {
         layer.name: layer.options.blob_count(len(layer.bottoms))
         for layer in spec.layers

@@ -52,11 +52,30 @@ class Wire:
         self.size = len(self.buffer)
 
     def error(self, at: int, fault: str) -> CaffeFormatError:
-        """A complaint about the byte at offset `at`."""
+        """An error about a place in the file.
+
+        Args:
+            at: Offset of the byte.
+            fault: What is wrong there.
+
+        Returns:
+            The error, to be raised.
+        """
         return complain(f"at byte {at} of {self.size}: {fault}", source=self.source)
 
     def varint(self, at: int, stop: int) -> tuple[int, int]:
-        """(value, offset behind it) of the unsigned varint at `at`."""
+        """An unsigned varint.
+
+        Args:
+            at: Its offset.
+            stop: Where the message ends that it stands in.
+
+        Returns:
+            (value, offset behind it).
+
+        Raises:
+            CaffeFormatError: It runs past the end.
+        """
         value = shift = 0
         buffer = self.buffer
         for offset in range(at, min(at + 10, stop)):
@@ -68,7 +87,18 @@ class Wire:
         raise self.error(at, "a number runs past its end; the file is truncated or no Caffe model")
 
     def fields(self, start: int = 0, stop: int | None = None) -> Iterator[WireField]:
-        """The fields of the message in [start, stop)."""
+        """The fields of a message.
+
+        Args:
+            start: Where the message begins.
+            stop: Where it ends, None for the end of the file.
+
+        Yields:
+            Field after field.
+
+        Raises:
+            CaffeFormatError: The bytes are no fields.
+        """
         at, stop = start, self.size if stop is None else stop
         while at < stop:
             field = self.field(at, stop)
@@ -76,7 +106,18 @@ class Wire:
             at = field.stop
 
     def field(self, at: int, stop: int) -> WireField:
-        """The field whose key is at `at` in a message that ends at `stop`."""
+        """One field of a message.
+
+        Args:
+            at: Offset of its key.
+            stop: Where the message ends.
+
+        Returns:
+            The field.
+
+        Raises:
+            CaffeFormatError: There is none, it is longer than what is left, or the file has absurdly many.
+        """
         self._fields += 1
         if self._fields > MAX_FIELDS:
             raise self.error(at, f"more than {MAX_FIELDS} fields; that is no Caffe model")
@@ -99,7 +140,15 @@ class Wire:
         return WireField(number, kind, key_at, 0, at, at + length)
 
     def expect(self, field: WireField, *kinds: int) -> None:
-        """Raise unless the field has one of these wire types."""
+        """Check the wire type of a field.
+
+        Args:
+            field: The field.
+            kinds: The types that it may have.
+
+        Raises:
+            CaffeFormatError: It has another.
+        """
         if field.kind not in kinds:
             raise self.error(
                 field.at,
@@ -107,26 +156,67 @@ class Wire:
             )
 
     def text(self, field: WireField) -> str:
-        """The string in a field."""
+        """The string in a field.
+
+        Args:
+            field: The field.
+
+        Returns:
+            The string.
+
+        Raises:
+            CaffeFormatError: The field holds something else.
+        """
         self.expect(field, BYTES)
         return self.buffer[field.start : field.stop].decode("utf-8", ODD_BYTES)
 
     def signed(self, field: WireField) -> int:
-        """The int32 or int64 in a varint field."""
+        """The int32 or int64 in a field.
+
+        Args:
+            field: The field.
+
+        Returns:
+            The number.
+
+        Raises:
+            CaffeFormatError: The field holds something else.
+        """
         self.expect(field, VARINT)
         return field.value - (1 << 64) if field.value >= 1 << 63 else field.value
 
     def array(self, start: int, stop: int, item: str) -> Array:
-        """Read-only view of packed numbers; `item` is "<f4" or "<f8"."""
+        """A view of packed numbers.
+
+        Args:
+            start: Where they begin.
+            stop: Where they end.
+            item: "<f4" or "<f8".
+
+        Returns:
+            A read-only array.
+
+        Raises:
+            CaffeFormatError: The bytes are no whole number of them.
+        """
         width = np.dtype(item).itemsize
         if (stop - start) % width:
             raise self.error(start, f"{stop - start} bytes are no whole number of {width}-byte values")
         return np.frombuffer(self.buffer, item, (stop - start) // width, start)
 
     def run(self, field: WireField, stop: int, item: str) -> tuple[Array, int]:
-        """Copy of the numbers in a run of unpacked fields that begins with `field`; and the offset behind the run.
+        """The numbers in a run of unpacked fields.
 
-        Old files spend a key on every number; walking those one by one would take minutes."""
+        Old files spend a key on every number; walking those one by one would take minutes.
+
+        Args:
+            field: The run's first field.
+            stop: Where the message ends.
+            item: "<f4" or "<f8".
+
+        Returns:
+            (a copy of the numbers, the offset behind the run).
+        """
         width = np.dtype(item).itemsize
         key = self.buffer[field.at : field.start]
         stride = len(key) + width
@@ -150,7 +240,14 @@ class Wire:
 
 
 def encode_varint(value: int) -> bytes:
-    """An unsigned varint; negative numbers as protobuf's 10-byte two's complement."""
+    """A varint.
+
+    Args:
+        value: The number; a negative one is written as protobuf's 10-byte two's complement.
+
+    Returns:
+        Its bytes.
+    """
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value > 0x7F:
@@ -161,11 +258,27 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_key(number: int, kind: int) -> bytes:
-    """The key that precedes a field."""
+    """The key that precedes a field.
+
+    Args:
+        number: The field's number.
+        kind: Its wire type.
+
+    Returns:
+        Its bytes.
+    """
     return encode_varint(number << 3 | kind)
 
 
 def encode_bytes(number: int, *payload: bytes | memoryview) -> list[bytes | memoryview]:
-    """A length-delimited field as the pieces to write in order."""
+    """A length-delimited field.
+
+    Args:
+        number: The field's number.
+        payload: What it holds, in pieces.
+
+    Returns:
+        The pieces to write in order.
+    """
     length = sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in payload)
     return [encode_key(number, BYTES) + encode_varint(length), *payload]

@@ -14,7 +14,19 @@ from prototxt_import.values import Filler, Shape
 
 
 def window_pair(message: Any, plain: str, default: int | None) -> tuple[int, int] | None:
-    """A window field given as one number, as two, or as its `_h` and `_w` forms; the forms exclude each other."""
+    """A window's field given as one number, as two, or in its `_h` and `_w` forms.
+
+    Args:
+        message: The message that has the field.
+        plain: The field's name.
+        default: What stands for an absent number, None where it has to be given.
+
+    Returns:
+        (h, w); None where it is absent and has no default.
+
+    Raises:
+        ValueError: It is given in two forms, or only one side of it.
+    """
     stem = plain.removesuffix("_size")
     values = getattr(message, plain)
     values = list(values) if not isinstance(values, int) else ([values] if message.HasField(plain) else [])
@@ -34,7 +46,17 @@ def window_pair(message: Any, plain: str, default: int | None) -> tuple[int, int
 
 
 def dilation_pair(message: Any) -> tuple[int, int]:
-    """Kernel dilation (h, w) from `dilation` (v2) or `hole`, `hole_h`, `hole_w` (v1); 0 means 1 as in Caffe."""
+    """Kernel dilation from `dilation` (v2) or `hole`, `hole_h`, `hole_w` (v1).
+
+    Args:
+        message: A ConvolutionParameter.
+
+    Returns:
+        (h, w); 0 means 1 as in Caffe.
+
+    Raises:
+        ValueError: The two disagree.
+    """
     spellings = []
     if message.dilation:
         if len(message.dilation) > 2:
@@ -49,7 +71,14 @@ def dilation_pair(message: Any) -> tuple[int, int]:
 
 
 def put_pair(message: Any, name: str, value: tuple[int, int], default: int | None) -> None:
-    """Write a window field: the plain form for equal sides, else `_h` and `_w`, which all dialects have."""
+    """Write a window's field: the plain form for equal sides, else `_h` and `_w`, which all dialects have.
+
+    Args:
+        message: The layer's message, which is changed.
+        name: The field's name.
+        value: (h, w).
+        default: What an absent field stands for; such a pair is left out.
+    """
     target = message.convolution_param
     if value == (default, default):
         return
@@ -153,7 +182,14 @@ class WindowOptions(Options):
         raise NotImplementedError
 
     def extent(self, axis: int) -> int:
-        """Pixels that the dilated kernel spans along an axis (0: height, 1: width)."""
+        """Pixels that the dilated kernel spans.
+
+        Args:
+            axis: 0 for the height, 1 for the width.
+
+        Returns:
+            Their number.
+        """
         return self.dilation[axis] * (self.kernel[axis] - 1) + 1
 
     def _channels(self, bottoms: Sequence[Shape]) -> int:
@@ -174,7 +210,15 @@ class ConvolutionOptions(WindowOptions):
         return int(math.copysign(abs(room) // self.stride[axis], room)) + 1
 
     def overhang(self, height: int, width: int) -> tuple[int, int]:
-        """By how much the kernel reaches beyond a padded map of that size, where it lies at 0; (h, w)."""
+        """By how much the kernel reaches beyond a padded map, where it lies at 0.
+
+        Args:
+            height: The map's.
+            width: The map's.
+
+        Returns:
+            (h, w).
+        """
         rows, columns = (
             max(0, self.extent(axis) - size - 2 * self.pad[axis]) for axis, size in enumerate((height, width))
         )

@@ -71,7 +71,17 @@ class MultiStageMeanfieldOptions(Options):
             setattr(target, name, getattr(self, name))
 
     def diagonals(self, labels: int) -> tuple[tuple[float, ...] | None, ...]:
-        """The numbers of the two strings, None for a string that is not given; ValueError for too few or no numbers."""
+        """The numbers of the two strings.
+
+        Args:
+            labels: How many labels the scores have.
+
+        Returns:
+            One number a label, of the spatial and of the bilateral kernel; None for a string that is not given.
+
+        Raises:
+            ValueError: A string has too few numbers, or something else.
+        """
         diagonals: list[tuple[float, ...] | None] = []
         for name in ("spatial_filter_weights_str", "bilateral_filter_weights_str"):
             text = getattr(self, name)
@@ -111,11 +121,21 @@ _Map = tuple[Fraction, Fraction]  # out = first * in + second
 
 
 def aligned(layers: Sequence[LayerSpec], index: int) -> tuple[int, int]:
-    """The (h, w) offset of the Crop at `index`: where the pixel of its second bottom lies that belongs to the first's.
+    """The offset of a Crop without one: where the pixel of its second bottom lies that belongs to the first's.
 
     Every layer maps coordinates of its input to those of its output; both bottoms are followed to a blob that they
-    share. Offsets of Crops before it must stand in their options already. Raises ValueError where the two do not
-    belong together pixel for pixel, as the forks do."""
+    share.
+
+    Args:
+        layers: The net's layers; Crops before this one have their offsets already.
+        index: Which of them is the Crop.
+
+    Returns:
+        (h, w).
+
+    Raises:
+        ValueError: The two bottoms do not belong together pixel for pixel; the forks refuse them, too.
+    """
     layers = layers[: index + 1]
     first, second = layers[index].bottoms
     ways = _way(layers, first)

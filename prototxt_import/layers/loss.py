@@ -266,7 +266,15 @@ class InfogainLossOptions(Options):
         return self.takes
 
     def softmax_inside(self, bottom: Shape, labels: Shape) -> bool:
-        """Whether the first bottom holds scores, for bottoms of these shapes."""
+        """Whether the first bottom holds scores.
+
+        Args:
+            bottom: Shape of the first bottom.
+            labels: Shape of the labels.
+
+        Returns:
+            The answer.
+        """
         return self.takes == "scores" or (not self.takes and count(labels) != count(bottom[:1]))
 
     def emit(self, message: Any, dialect: str) -> None:

@@ -237,7 +237,17 @@ class PermuteOptions(Options):
             raise ValueError(f"order {list(self.order)} names an axis twice")
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The bottom's axis that each axis of the top is; ValueError where `order` names one beyond `rank`."""
+        """The bottom's axis that each axis of the top is.
+
+        Args:
+            rank: How many axes the bottom has.
+
+        Returns:
+            The axes in the top's order.
+
+        Raises:
+            ValueError: `order` names one beyond them.
+        """
         if max(self.order, default=-1) >= rank:
             raise ValueError(f"order {list(self.order)} names an axis that a bottom of {rank} axes lacks")
         return self.order + tuple(axis for axis in range(rank) if axis not in self.order)

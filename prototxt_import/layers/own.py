@@ -31,8 +31,7 @@ def layer_type(name: str, *, field: str = "", number: int | None = None, **row: 
 
     The dataclass tells the type's message: a field per attribute, of type int, float, bool, str, Filler,
     Literal["A", "B"] (an enum) or, repeated, tuple[int, ...] etc. An attribute without a default must be in the file,
-    one
-    with `| None = None` may be absent. Attributes number from 1 on, or as their metadata say:
+    one with `| None = None` may be absent. Attributes number from 1 on, or as their metadata say:
     field(default=0, metadata={"number": 7}).
 
     Args:
@@ -40,10 +39,9 @@ def layer_type(name: str, *, field: str = "", number: int | None = None, **row: 
         field: The layer's field that holds its parameters, "" for none.
         number: That of `field` in binary files; without one, written models hold such layers' blobs alone.
         row: The other facts of a LayerType: bottoms, tops (least and most), loss, data, frozen, v1 (the type's name in
-            the
-            first format), pointwise (then nets of such layers can be made dense), affine (then they fold into
-            convolutions,
-            see deeplab_repro.layers.CaffeLayer.channel_map), train_only, scorer, decides, only_sizes.
+            the first format), pointwise (then nets of such layers can be made dense), affine (then they fold into
+            convolutions, see deeplab_repro.layers.CaffeLayer.channel_map), train_only, scorer, decides, only_sizes,
+            keeps_place.
 
     Returns:
         The decorator.

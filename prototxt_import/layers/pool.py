@@ -111,7 +111,18 @@ class SPPOptions(Options):
             raise ValueError(f"pyramid_height is {self.pyramid_height}; it must be in 1..16")
 
     def poolings(self, height: int, width: int) -> tuple[PoolingOptions, ...]:
-        """The pooling of each level for planes of that size; ValueError where a side is too small for its bins."""
+        """The pooling of each level.
+
+        Args:
+            height: The plane's.
+            width: The plane's.
+
+        Returns:
+            One level's options after the other's.
+
+        Raises:
+            ValueError: A side is too small for its bins.
+        """
         levels = []
         for level in range(self.pyramid_height):
             bins = 2**level

@@ -30,7 +30,17 @@ _FCN_CHANNELS = {"data": 3, "color": 3, "hha": 3, "depth": 1, "label": 1, "sem":
 
 
 def parameters(text: str) -> dict[str, Any]:
-    """The dictionary that a param_str holds; empty where it is empty. ValueError where it is something else."""
+    """The dictionary that a param_str holds.
+
+    Args:
+        text: The param_str.
+
+    Returns:
+        The dictionary; empty where the text is.
+
+    Raises:
+        ValueError: It is something else.
+    """
     if not text.strip():
         return {}
     try:
@@ -95,7 +105,14 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
 
 
 def put_python(message: Any, module: str, layer: str, facts: Mapping[str, Any]) -> None:
-    """Make a layer message one of type Python."""
+    """Make a layer's message one of type Python.
+
+    Args:
+        message: The message, which is changed.
+        module: The module that holds the class.
+        layer: The class's name.
+        facts: What its param_str holds.
+    """
     put(message, "python_param", "module", module)
     put(message, "python_param", "layer", layer)
     if facts:
@@ -108,7 +125,14 @@ _KNOWN = {("spatial_dropout", "SpatialDropoutLayer"): "SpatialDropout"}
 
 
 def python_type(message: Any) -> str:
-    """The registered type that runs a layer of type Python: the class's own, else "Python"."""
+    """The registered type that runs a layer of type Python.
+
+    Args:
+        message: The layer's message.
+
+    Returns:
+        The class's own type, else "Python".
+    """
     module, layer = message.python_param.module, message.python_param.layer
     known = _KNOWN.get((module, layer), layer)
     row = lookup(known)

@@ -76,7 +76,18 @@ class InterpOptions(Options):
         return ((n, c, *self.size(h, w)),)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Output (height, width) for an input of that size."""
+        """The size that a map is resized to.
+
+        Args:
+            height: The map's.
+            width: The map's.
+
+        Returns:
+            (height, width).
+
+        Raises:
+            ValueError: Cropping leaves nothing of it.
+        """
         cropped = [side + self.pad_beg + self.pad_end for side in (height, width)]
         if min(cropped) < 1:
             raise ValueError(f"cropping by {self.pad_beg} and {self.pad_end} leaves nothing of {height}x{width}")
@@ -161,7 +172,17 @@ class CropOptions(Options):
         return (0, 0) if not self.offset else (self.offset[0], self.offset[-1])
 
     def offsets(self, bottoms: Sequence[Shape]) -> tuple[int, ...]:
-        """One offset per axis of the first bottom."""
+        """The offset of each axis.
+
+        Args:
+            bottoms: Shapes of the bottoms.
+
+        Returns:
+            One number per axis of the first bottom.
+
+        Raises:
+            ValueError: There are neither as many offsets as cropped axes, nor one, nor none.
+        """
         start = canonical(self.axis, bottoms[0])
         axes = len(bottoms[0]) - start
         if len(self.offset) not in (0, 1, axes):

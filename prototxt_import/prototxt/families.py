@@ -43,16 +43,32 @@ def only_in(type_name: str) -> str:
 
 
 def stated_rules(text: str) -> dict[str, str]:
-    """The rule of each layer type that a file's comment states (see Options.rule)."""
+    """The meanings that a file's comment states.
+
+    Args:
+        text: The file's text.
+
+    Returns:
+        The rule of each layer type that is named there (see Options.rule).
+    """
     comment = _RULES.search(text)
     pairs = (words.split() for words in comment[1].split(";")) if comment else ()
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def rules_comment(layers: Sequence[tuple[LayerSpec, Any]], dialect: str, phase: str) -> str:
-    """The comment that makes layers, each with its message of `dialect`, mean what they do here; '' for none needed.
+    """The comment that makes written layers mean what they do here.
 
-    It is needed where reading the text, in that dialect or with the dialect found out, gives another meaning."""
+    It is needed where reading the text, in that dialect or with the dialect found out, gives another meaning.
+
+    Args:
+        layers: The layers, each with its message.
+        dialect: The messages' dialect.
+        phase: The net's phase.
+
+    Returns:
+        The comment's line, "" where none is needed.
+    """
     rules = {}
     for layer, message in layers:
         rule = layer.options.rule()
@@ -72,7 +88,14 @@ def rules_comment(layers: Sequence[tuple[LayerSpec, Any]], dialect: str, phase: 
 
 
 def family(net: Any) -> tuple[str, str]:
-    """The sibling fork whose V2 text a parsed net is, and what tells it; '' where nothing does."""
+    """The sibling fork whose V2 text a parsed net is.
+
+    Args:
+        net: A NetParameter of the text schema.
+
+    Returns:
+        (dialect, what tells it), both "" where nothing does.
+    """
     late = next((layer for layer in net.layer if _is_late(layer)), None)
     for layer in net.layer:
         where = f"(layer {layer.name!r})"
@@ -97,7 +120,14 @@ def family(net: Any) -> tuple[str, str]:
 
 
 def family_v1(net: Any) -> tuple[str, str]:
-    """`family` for V1 layers: CRF-RNN's first release, and DeconvNet, whose BN is SegNet's."""
+    """`family` for V1 layers: CRF-RNN's first release, and DeconvNet, whose BN is SegNet's.
+
+    Args:
+        net: A NetParameter of the text schema.
+
+    Returns:
+        (dialect, what tells it), both "" where nothing does.
+    """
     names = net.layers[0].LayerType
     kinds = {names.MULTI_STAGE_MEANFIELD: "crfrnn", names.BN: "segnet", names.UNPOOLING: "segnet", names.CROP: "crfrnn"}
     for kind, spoken in kinds.items():
@@ -128,9 +158,20 @@ def _segnet_sign(layer: Any) -> str:
 def settled(
     layers: Sequence[LayerSpec], dialect: str, asked: bool, source: str
 ) -> tuple[tuple[LayerSpec, ...], tuple[str, ...]]:
-    """`layers` with everything resolved that depends on other layers; and notes on what a text could also mean.
+    """Resolve what of layers depends on other layers.
 
-    Raises CaffeFormatError for a Crop whose bottoms do not belong together."""
+    Args:
+        layers: The net's layers.
+        dialect: The file's dialect.
+        asked: Whether somebody named the dialect.
+        source: The file's name.
+
+    Returns:
+        The layers; and notes on what their text could also mean, where nobody named the dialect.
+
+    Raises:
+        CaffeFormatError: The bottoms of a Crop do not belong together.
+    """
     result = list(layers)
     notes: dict[str, str] = {}
     for index, layer in enumerate(layers):
@@ -154,7 +195,14 @@ def settled(
 
 
 def decided(spec: NetSpec) -> NetSpec:
-    """`spec` with what only shapes tell decided: an InfogainLoss with labels for positions takes scores."""
+    """Decide what only shapes tell: an InfogainLoss with labels for positions takes scores.
+
+    Args:
+        spec: The net, its shapes inferred.
+
+    Returns:
+        The net.
+    """
     layers = []
     for layer in spec.layers:
         options: Any = layer.options

@@ -45,8 +45,16 @@ class Block:
 def load(path: str | os.PathLike[str], variables: Mapping[str, str] | None = None) -> str:
     """The text of a prototxt with every ${NAME} replaced.
 
-    Raises CaffeFormatError for a file that cannot be read or is no text, and for variables without a value, all of
-    them in one message."""
+    Args:
+        path: The file.
+        variables: What they stand for.
+
+    Returns:
+        The text.
+
+    Raises:
+        CaffeFormatError: The file cannot be read or is no text, or variables have no value, all of them in one message.
+    """
     source = str(path)
     try:
         with open(path, "rb") as stream:
@@ -64,7 +72,19 @@ def load(path: str | os.PathLike[str], variables: Mapping[str, str] | None = Non
 
 
 def substitute(text: str, variables: Mapping[str, str], source: str) -> str:
-    """Replace every ${NAME} outside comments; CaffeFormatError naming all that have no value."""
+    """Replace every ${NAME} outside comments.
+
+    Args:
+        text: The text.
+        variables: What they stand for.
+        source: The file's name.
+
+    Returns:
+        The text without them.
+
+    Raises:
+        CaffeFormatError: Some have no value; the message names all.
+    """
     missing: dict[str, int] = {}
     line = 1
 
@@ -92,7 +112,16 @@ def substitute(text: str, variables: Mapping[str, str], source: str) -> str:
 def scan(text: str, source: str) -> list[Block]:
     """The messages at the top of a prototxt, with their lines.
 
-    Raises CaffeFormatError where braces do not match or nest too deeply."""
+    Args:
+        text: The text.
+        source: The file's name.
+
+    Returns:
+        The messages in order.
+
+    Raises:
+        CaffeFormatError: Braces do not match or nest too deeply, or a string is wrong.
+    """
     blocks: list[Block] = []
     opened: list[int] = []
     line, word, key = 1, "", ""
@@ -139,7 +168,20 @@ def scan(text: str, source: str) -> list[Block]:
 
 
 def parse(text: str, name: str, source: str, blocks: list[Block]) -> Any:
-    """Message `name` of the union schema out of text; CaffeFormatError with line, layer and remedy otherwise."""
+    """A text as a message of the union schema.
+
+    Args:
+        text: The text.
+        name: The message's name, "NetParameter" or "SolverParameter".
+        source: The file's name.
+        blocks: What `scan` gives of the text.
+
+    Returns:
+        The message.
+
+    Raises:
+        CaffeFormatError: The text is none; the message has line, layer and remedy.
+    """
     kind = schema.message("text", name)
     if _ESCAPED_BYTES.search(text):
         text = _SUBSTITUTED.sub(_decode_escapes, text)

@@ -24,10 +24,17 @@ def v0_names() -> dict[str, str]:
 
 
 def detect(net: Any) -> tuple[str, str]:
-    """The dialect a parsed prototxt is written in, by what only that one has; and what that is, in words.
+    """The dialect that a prototxt is written in, by what only that one has.
 
-    `layers` without further evidence is taken for the v1 fork's, `layer` for BVLC's; both agree there with the rest
-    but for the details in which a layer's options differ (see Context.dialect)."""
+    `layers` without further evidence is taken for the v1 fork's, `layer` for BVLC's; both agree there with the rest but
+    for the details in which a layer's options differ (see Context.dialect).
+
+    Args:
+        net: A NetParameter of the text schema.
+
+    Returns:
+        (dialect, what tells it, in words).
+    """
     for layer in net.layers:
         if layer.HasField("layer"):
             return "v0", f"layer {layer.layer.name!r} has its fields in a nested `layer`"
@@ -75,7 +82,14 @@ def _fork_evidence(layer: Any) -> str:
 
 
 def v1_to_v2(old: Any) -> Any:
-    """A V1 layer message as LayerParameter."""
+    """A V1 layer as a V2 one.
+
+    Args:
+        old: A V1LayerParameter of the text schema.
+
+    Returns:
+        A LayerParameter.
+    """
     new = schema.message("text", "LayerParameter")()
     new.name = old.name
     new.type = v1_names().get(old.LayerType.Name(old.type), old.LayerType.Name(old.type))
@@ -134,9 +148,19 @@ _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_si
 
 
 def v0_to_v1(old: Any, source: str, line: int | None) -> Any:
-    """A V0 layer (everything but bottom and top inside `layer`) as V1 message; a field its type lacks is dropped.
+    """A V0 layer (everything but bottom and top inside `layer`) as a V1 one.
 
-    Raises CaffeFormatError for an unknown type."""
+    Args:
+        old: A V1LayerParameter of the text schema.
+        source: The file's name.
+        line: The line that the layer begins on.
+
+    Returns:
+        Another V1LayerParameter; a field that its type lacks is dropped.
+
+    Raises:
+        CaffeFormatError: Nobody knows the type.
+    """
     inner = old.layer
     names = v0_names()
     if inner.type not in names:
@@ -170,9 +194,19 @@ def v0_to_v1(old: Any, source: str, line: int | None) -> Any:
 
 
 def fold_padding(layers: list[Any], source: str, lines: list[int | None]) -> tuple[list[Any], list[int | None]]:
-    """V0 `padding` layers written into the convolutions and poolings that read them, which take over their bottoms.
+    """Write V0's `padding` layers into the convolutions and poolings that read them, which take over their bottoms.
 
-    Raises CaffeFormatError for any other reader."""
+    Args:
+        layers: V1LayerParameters that hold V0 layers; they are changed.
+        source: The file's name.
+        lines: The line that each begins on.
+
+    Returns:
+        The other layers and their lines.
+
+    Raises:
+        CaffeFormatError: Another layer reads one.
+    """
     padders = {layer.top[0]: layer for layer in layers if layer.layer.type == "padding" and layer.top and layer.bottom}
     folded: list[Any] = []
     folded_lines: list[int | None] = []
@@ -197,7 +231,19 @@ def fold_padding(layers: list[Any], source: str, lines: list[int | None]) -> tup
 
 
 def upgraded(net: Any, source: str, lines: list[int | None]) -> tuple[list[Any], list[int | None]]:
-    """All layers of a parsed net as LayerParameter messages, each with its line."""
+    """All layers of a parsed net as V2 layers.
+
+    Args:
+        net: A NetParameter of the text schema.
+        source: The file's name.
+        lines: The line that each layer begins on.
+
+    Returns:
+        LayerParameters and their lines.
+
+    Raises:
+        CaffeFormatError: The net mixes formats, or an old layer cannot be made new.
+    """
     if net.layer and net.layers:
         raise complain("mixes `layer` and `layers`; write all layers in one format", source=source)
     if not net.layers:

@@ -35,8 +35,7 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
 
     Returns:
         The text, without weights. Where forks give the same text other meanings a first comment says which one is
-        meant,
-        which reading heeds.
+        meant, which reading heeds.
 
     Raises:
         CaffeFormatError: The dialect cannot express a layer; the message names it.
@@ -102,7 +101,19 @@ def write_net(spec: NetSpec, path: str | os.PathLike[str], dialect: str = "v2") 
 
 
 def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
-    """A layer as message of the dialect's own schema, without blobs."""
+    """A layer as a message of a dialect's own schema, without blobs.
+
+    Args:
+        layer: The layer.
+        dialect: The dialect.
+        source: The net's file, for errors.
+
+    Returns:
+        A LayerParameter; in v1 a V1LayerParameter.
+
+    Raises:
+        CaffeFormatError: The dialect cannot express the layer.
+    """
     row = lookup(layer.type)
     if row is None:
         raise problem(layer, source, "unknown layer type")
@@ -142,7 +153,13 @@ def layer_message(layer: LayerSpec, dialect: str, source: str = "") -> Any:
 def bare_message(layer: LayerSpec, dialect: str) -> Any:
     """A layer that a dialect lacks as what every program skips and finds by name: name, type and blob names alone.
 
-    In v1, whose types are an enum, the type is left out, too."""
+    Args:
+        layer: The layer.
+        dialect: The dialect.
+
+    Returns:
+        A LayerParameter; in v1, whose types are an enum, a V1LayerParameter without type.
+    """
     message = schema.message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter")()
     message.name = layer.name
     if dialect != "v1":
@@ -186,7 +203,15 @@ def nearest_dialect(spec: NetSpec, first: str) -> str:
 
 
 def lacking(spec: NetSpec, dialect: str) -> list[LayerSpec]:
-    """The layers of a net that a dialect cannot express."""
+    """The layers of a net that a dialect cannot express.
+
+    Args:
+        spec: The net.
+        dialect: The dialect.
+
+    Returns:
+        The layers.
+    """
     inexpressible = []
     for layer in spec.layers:
         try:
@@ -236,13 +261,28 @@ def _quoted(name: str) -> str:
 
 
 def check_dialect(dialect: str) -> None:
-    """CaffeFormatError unless nets can be written in that dialect."""
+    """Check that nets can be written in a dialect.
+
+    Args:
+        dialect: The dialect.
+
+    Raises:
+        CaffeFormatError: They cannot.
+    """
     if dialect not in _WRITABLE:
         raise complain(f"cannot write dialect {dialect!r}; known are {', '.join(_WRITABLE)}")
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a new file and move it to `path`; on any failure nothing stays behind."""
+    """Write a file whole or not at all.
+
+    Args:
+        path: The file.
+        write: Called with a new, empty one, which is moved to `path` when it is filled.
+
+    Raises:
+        CaffeFormatError: The file cannot be written; nothing stays behind.
+    """
     target = Path(path)
     # Opened as any file, with the mode that the umask and the folder give.
     name = target.with_name(f".{target.name}.{secrets.token_hex(4)}")

@@ -24,7 +24,12 @@ _own: list[OwnMessage] = []
 def extend(own: OwnMessage) -> None:
     """Add a message to every dialect; messages that exist by then do not mix with later ones.
 
-    Raises ValueError, and adds nothing, where a name is taken or a number is none."""
+    Args:
+        own: The message.
+
+    Raises:
+        ValueError: A name is taken or a number is none; nothing is added then.
+    """
     _own.append(own)
     _forget()
     try:
@@ -37,7 +42,15 @@ def extend(own: OwnMessage) -> None:
 
 
 def is_numbered(dialect: str, field: str) -> bool:
-    """Whether the binary files of a dialect have a number for a layer's message `field`."""
+    """Whether the binary files of a dialect have a number for a layer's message.
+
+    Args:
+        dialect: The dialect.
+        field: The layer's field that holds the message.
+
+    Returns:
+        The answer.
+    """
     holder = message(dialect, "V1LayerParameter" if dialect == "v1" else "LayerParameter").DESCRIPTOR
     return field in holder.fields_by_name and holder.fields_by_name[field].number < UNNUMBERED
 
@@ -60,5 +73,13 @@ def _pool(dialect: str) -> descriptor_pool.DescriptorPool:
 
 @cache
 def message(dialect: str, name: str) -> Any:
-    """The class of message `name` in `dialect`, one of DIALECTS."""
+    """The class of a message.
+
+    Args:
+        dialect: One of DIALECTS.
+        name: The message's name.
+
+    Returns:
+        The class.
+    """
     return message_factory.GetMessageClass(_pool(dialect).FindMessageTypeByName(name))

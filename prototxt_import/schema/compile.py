@@ -24,7 +24,13 @@ def compiler() -> list[str] | None:
 
 
 def compile_dialect(protoc: list[str], dialect: str, target: Path) -> None:
-    """Write the FileDescriptorSet of one dialect, imported files included, to `target`."""
+    """Write the FileDescriptorSet of a dialect, imported files included.
+
+    Args:
+        protoc: The compiler's command.
+        dialect: The dialect.
+        target: The file that is written.
+    """
     # A file of the dialect's own stands before the common one of that name.
     paths = [f"-I{HERE / dialect}", f"-I{HERE}"]
     subprocess.run([*protoc, *paths, "--include_imports", f"-o{target}", "solver.proto"], check=True)

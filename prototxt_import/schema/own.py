@@ -44,9 +44,17 @@ class OwnMessage:
 
 
 def add(file: Any, messages: Sequence[OwnMessage]) -> None:
-    """Write own messages into the FileDescriptorProto that holds a dialect's nets.
+    """Write own messages into the file that holds a dialect's nets.
 
-    A number that another field of the dialect has is not used there. Raises ValueError for a name that is taken."""
+    A number that another field of the dialect has is not used there.
+
+    Args:
+        file: Its FileDescriptorProto, which is changed.
+        messages: The messages.
+
+    Raises:
+        ValueError: A name is taken.
+    """
     holders = {kind.name: kind for kind in file.message_type if kind.name in ("LayerParameter", "V1LayerParameter")}
     for index, own in enumerate(messages):
         if own.field:
