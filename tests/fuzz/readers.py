@@ -75,7 +75,7 @@ def text_seeds() -> Iterator[bytes]:
             continue
         head, *layers = text.replace("\nlayers {", "\nlayer {").split("\nlayer {")
         keyword = "layers" if "\nlayers {" in text else "layer"
-        yield from (f"{head}\n{keyword} {{{one}".encode() for one in layers[:40])
+        yield from (f"{head}\n{keyword} {{{layer}".encode() for layer in layers[:40])
 
 
 def binary_seeds() -> Iterator[bytes]:

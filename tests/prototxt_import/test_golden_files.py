@@ -19,7 +19,7 @@ def pairs(suffix):
         for old in OLD:
             for new in NEW:
                 files = folder / f"{old}{suffix}", folder / f"{new}{suffix}"
-                if all(one.exists() for one in files):
+                if all(file.exists() for file in files):
                     yield pytest.param(*files, id=f"{folder.name}-{old}-{new}")
 
 
@@ -42,7 +42,7 @@ def test_net_states_keep_the_layers_that_caffe_keeps():
         spec = read_net(
             folder / "net.prototxt", phase=state["phase"], level=state["level"], stages=tuple(state["stage"])
         )
-        assert [one.name for one in spec.layers] == state["layers"]
+        assert [layer.name for layer in spec.layers] == state["layers"]
 
 
 def test_old_solver_type_is_the_new_one():
@@ -55,7 +55,7 @@ def test_hdf5_model_has_the_bits_of_the_binary_one():
     binary = read_weights(GOLDEN / "layers" / "v2" / "bn_inplace_chain" / "weights.caffemodel")
     assert hdf5.keys() == binary.keys()
     for name, blobs in binary.items():
-        assert [one.tobytes() for one in hdf5[name]] == [one.tobytes() for one in blobs]
+        assert [blob.tobytes() for blob in hdf5[name]] == [blob.tobytes() for blob in blobs]
 
 
 def test_blobs_that_hdf5_holds_under_their_owner_only_reach_every_sharer():
@@ -66,7 +66,7 @@ def test_blobs_that_hdf5_holds_under_their_owner_only_reach_every_sharer():
     binary = read_net(folder / "net.prototxt", folder / "weights.caffemodel")
     assert hdf5.missing_weights == ()
     for name, blobs in binary.weights.items():
-        assert [one.tobytes() for one in hdf5.weights[name]] == [one.tobytes() for one in blobs]
+        assert [blob.tobytes() for blob in hdf5.weights[name]] == [blob.tobytes() for blob in blobs]
 
 
 def test_mean_file_has_the_recorded_numbers():

@@ -55,9 +55,9 @@ def test_links_in_the_users_folder_are_followed_but_lead_no_name_out_of_it(tmp_p
     (nets / "list").symlink_to(far)
     (tmp_path / "by_link").symlink_to(nets)
     for source in (nets / "net.prototxt", tmp_path / "by_link" / "net.prototxt"):
-        found = named_file("list/train.txt", str(source))
-        assert found == source.parent / "list" / "train.txt"
-        assert found.read_text() == "1"
+        listed = named_file("list/train.txt", str(source))
+        assert listed == source.parent / "list" / "train.txt"
+        assert listed.read_text() == "1"
         assert named_file(str(nets / "list" / "train.txt"), str(source)).read_text() == "1"
         with pytest.raises(CaffeFormatError, match="no such file"):
             named_file("list/../secret.txt", str(source))

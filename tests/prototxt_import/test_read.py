@@ -27,8 +27,8 @@ def test_published_nets_read_with_their_weights(golden, name):
     assert spec.missing_weights == spec.unused_weights == ()
     assert set(spec.weights) == set(spec.param_shapes)
     for layer_name, blobs in spec.weights.items():
-        assert [one.shape for one in blobs] == list(spec.param_shapes[layer_name])
-        assert not any(one.flags.writeable or one.flags.owndata for one in blobs)
+        assert [blob.shape for blob in blobs] == list(spec.param_shapes[layer_name])
+        assert not any(blob.flags.writeable or blob.flags.owndata for blob in blobs)
 
 
 @pytest.mark.parametrize("name", [name for name in NETS if name.endswith("train") or "msc" not in name])

@@ -65,9 +65,9 @@ def test_hdf5_models_are_read(tmp_path):
         file["data/c/0"] = np.arange(6, dtype=np.float32).reshape(2, 3)
         file["data/c/1"] = np.ones(2, np.float32)
         file.create_group("data/shared_with_c")
-    found = read_weights(tmp_path / "m.caffemodel.h5")
-    assert list(found) == ["c"]
-    assert [one.shape for one in found["c"]] == [(2, 3), (2,)]
+    weights = read_weights(tmp_path / "m.caffemodel.h5")
+    assert list(weights) == ["c"]
+    assert [blob.shape for blob in weights["c"]] == [(2, 3), (2,)]
 
 
 def test_differences_beside_the_blobs_are_passed_over(tmp_path):
@@ -75,5 +75,5 @@ def test_differences_beside_the_blobs_are_passed_over(tmp_path):
         file["data/c/0"] = np.ones(3, "f4")
         file["diff/c/0"] = np.zeros(3, "f4")
     assert {
-        name: [one.tolist() for one in blobs] for name, blobs in read_weights(tmp_path / "m.caffemodel.h5").items()
+        name: [blob.tolist() for blob in blobs] for name, blobs in read_weights(tmp_path / "m.caffemodel.h5").items()
     } == {"c": [[1, 1, 1]]}

@@ -57,4 +57,4 @@ def test_hdf5_has_a_group_for_every_layer_and_shared_blobs_under_their_owner(tmp
         assert file["data/a/0"].dtype == np.float32
     write_weights({"a": [weight], "b": [weight]}, spec, tmp_path / "m.caffemodel")
     net = schema.message("v2", "NetParameter").FromString((tmp_path / "m.caffemodel").read_bytes())
-    assert [len(one.blobs) for one in net.layer] == [1, 0, 1]
+    assert [len(layer.blobs) for layer in net.layer] == [1, 0, 1]

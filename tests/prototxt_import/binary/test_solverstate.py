@@ -11,8 +11,8 @@ HISTORY = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([0.5], np.floa
 def binary(path):
     state = schema.message("v2", "SolverState")(iter=20, learned_net="snap/net_iter_20.caffemodel", current_step=3)
     for blob in HISTORY:
-        one = state.history.add(data=blob.reshape(-1))
-        one.shape.dim.extend(blob.shape)
+        message = state.history.add(data=blob.reshape(-1))
+        message.shape.dim.extend(blob.shape)
     path.write_bytes(state.SerializeToString())
 
 
@@ -66,7 +66,7 @@ def test_recorded_snapshots_agree_with_the_trace(shared_caffe):
         assert np.array_equal(ours.reshape(-1), trace[f"hist5/{index}"].reshape(-1))
     adam = read_solverstate(shared_caffe / "solver" / "adam" / "snap_iter_5.solverstate")
     half = len(adam.history) // 2
-    assert [one.shape for one in adam.history[:half]] == [one.shape for one in adam.history[half:]]
+    assert [blob.shape for blob in adam.history[:half]] == [blob.shape for blob in adam.history[half:]]
 
 
 @pytest.mark.parametrize("dialect", ["v1", "v2"])

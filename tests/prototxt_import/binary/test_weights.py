@@ -16,7 +16,7 @@ from prototxt_import.binary.wire import encode_bytes, encode_key, encode_varint
 
 
 def field(number, *payload):
-    return b"".join(bytes(one) for one in encode_bytes(number, *payload))
+    return b"".join(bytes(piece) for piece in encode_bytes(number, *payload))
 
 
 def model(blob, dialect="v2"):
@@ -43,9 +43,9 @@ FLOATS = struct.pack("<6f", *range(6))
 
 @pytest.mark.parametrize("dialect", ["v0", "v1", "v2"])
 def test_blobs_are_found_in_every_layer_format(tmp_path, dialect):
-    found = read(tmp_path, model(shape(2, 3) + field(5, FLOATS), dialect))
-    assert list(found) == ["c"]
-    np.testing.assert_array_equal(found["c"][0], np.arange(6.0).reshape(2, 3))
+    weights = read(tmp_path, model(shape(2, 3) + field(5, FLOATS), dialect))
+    assert list(weights) == ["c"]
+    np.testing.assert_array_equal(weights["c"][0], np.arange(6.0).reshape(2, 3))
 
 
 def test_packed_single_precision_is_a_readonly_view_of_the_file(tmp_path):
@@ -150,8 +150,8 @@ def test_what_protobuf_writes_is_read_bit_for_bit(tmp_path_factory, blob):
 
 def test_hole_and_own_messages_tell_the_dialect_of_a_model(shared_caffe):
     nets = {"v1_largefov_oldformat": "v1", "v2_largefov": "v2"}
-    found = {name: read_model(shared_caffe / "nets" / name / "weights.caffemodel").dialect for name in nets}
-    assert found == nets
+    dialects = {name: read_model(shared_caffe / "nets" / name / "weights.caffemodel").dialect for name in nets}
+    assert dialects == nets
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_legacy_blobs_fit_shapes_of_fewer_axes_from_the_right():
         "inner_product_param { num_output: 2 } }"
     )
     weight, bias = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3), np.ones((1, 1, 1, 2), np.float32)
-    found = with_weights(parse_net(text), {"fc": [weight, bias]}, "m").weights["fc"]
-    assert [one.shape for one in found] == [(2, 3), (2,)]
+    fitted = with_weights(parse_net(text), {"fc": [weight, bias]}, "m").weights["fc"]
+    assert [blob.shape for blob in fitted] == [(2, 3), (2,)]
     with pytest.raises(CaffeFormatError, match="do not belong together"):
         with_weights(parse_net(text), {"fc": [weight, bias.reshape(1, 1, 2, 1)]}, "m")
 

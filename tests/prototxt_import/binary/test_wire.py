@@ -43,8 +43,8 @@ def test_a_model_of_unpacked_numbers_alone_is_read_whole(tmp_path):
 def test_models_of_tiny_fields_and_of_many_axes_are_refused(tmp_path):
     path = tmp_path / "m.caffemodel"
     assert "fields; that is no Caffe model" in refused_model(path, encode_bytes(1, b"")[0] * 600_000, 20)
-    one = b"".join(encode_bytes(7, encode_key(1, 0) + b"\x7f"))
-    assert "more than 32 axes" in refused_model(path, layer_bytes(one * 100_000))
+    side = b"".join(encode_bytes(7, encode_key(1, 0) + b"\x7f"))
+    assert "more than 32 axes" in refused_model(path, layer_bytes(side * 100_000))
     packed = b"".join(encode_bytes(7, b"".join(encode_bytes(1, b"\x7f" * 1000))))
     assert "more than 32 axes" in refused_model(path, layer_bytes(packed))
 

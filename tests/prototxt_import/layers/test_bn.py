@@ -46,10 +46,10 @@ def test_without_fields_and_weights_the_dialect_tells_or_it_is_refused():
 def test_moving_blobs_never_train_whatever_the_file_says():
     rates = "param { lr_mult: 1 } param { lr_mult: 2 } param { lr_mult: 3 decay_mult: 1 } param { lr_mult: 4 }"
     params = parse_net(bn(f"{rates} bn_param {{ momentum: 0.9 }}")).layers[0].params
-    assert [one.lr_mult for one in params] == [1, 2, 0, 0]
-    assert [one.decay_mult for one in params] == [1, 1, 0, 0]
+    assert [param.lr_mult for param in params] == [1, 2, 0, 0]
+    assert [param.decay_mult for param in params] == [1, 1, 0, 0]
     frozen = parse_net(bn(f"{rates} bn_param {{ frozen: true }}")).layers[0].params
-    assert {one.lr_mult for one in frozen} == {0}
+    assert {param.lr_mult for param in frozen} == {0}
 
 
 def test_extra_tops_belong_to_segnets_learn():

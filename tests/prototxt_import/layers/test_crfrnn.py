@@ -159,7 +159,7 @@ def test_numbers_beyond_the_labels_are_ignored():
 def test_model_files_tell_their_fork(tmp_path):
     for number, shapes, spoken in ((42, [(1, 1, 3, 3)] * 3, "crfrnn"), (43, [(1, 4, 1, 1)] * 2, "segnet")):
         kind = schema.message("v1", "V1LayerParameter")
-        blobs = [b"".join(encode_bytes(6, *encode_blob(np.zeros(one, np.float32), "v1"))) for one in shapes]
+        blobs = [b"".join(encode_bytes(6, *encode_blob(np.zeros(shape, np.float32), "v1"))) for shape in shapes]
         layer = kind(name="it", type=number).SerializeToString() + b"".join(blobs)
         (tmp_path / "m.caffemodel").write_bytes(b"".join(encode_bytes(2, layer)))
         assert read_model(tmp_path / "m.caffemodel").dialect == spoken

@@ -136,11 +136,11 @@ def test_taken_names_and_strange_attributes_are_refused():
 
 
 def test_unknown_types_are_listed_at_once_with_all_their_layers():
-    one = 'layer {{ name: "{0}" type: "{1}" bottom: "x" top: "{0}" {2} }}\n'
+    text = 'layer {{ name: "{0}" type: "{1}" bottom: "x" top: "{0}" {2} }}\n'
     text = (
         HEAD
-        + "".join(one.format(f"a{i}", "Foo", "foo_param { size: 3 }") for i in range(5))
-        + one.format("b", "Bar", "")
+        + "".join(text.format(f"a{i}", "Foo", "foo_param { size: 3 }") for i in range(5))
+        + text.format("b", "Bar", "")
     )
     with pytest.raises(CaffeFormatError) as caught:
         parse_net(text)

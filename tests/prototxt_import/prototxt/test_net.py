@@ -12,7 +12,7 @@ def test_state_rules_keep_the_layers_caffe_keeps(shared_caffe):
     folder = shared_caffe / "upgrade" / "net_state_rules"
     for state in json.loads((folder / "states.json").read_text())["states"]:
         spec = read_net(folder / "net.prototxt", phase=state["phase"], level=state["level"], stages=state["stage"])
-        assert [one.name for one in spec.layers] == state["layers"]
+        assert [layer.name for layer in spec.layers] == state["layers"]
 
 
 def test_include_together_with_exclude_is_refused():

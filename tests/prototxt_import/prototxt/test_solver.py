@@ -18,9 +18,9 @@ def test_old_enum_and_new_name_give_equal_records(tmp_path):
 
 
 def test_what_is_silent_has_caffes_defaults(tmp_path):
-    found = solver(tmp_path, 'train_net: "t.prototxt" lr_policy: "poly" stepvalue: 3 stepvalue: 5')
-    assert (found.type, found.iter_size, found.clip_gradients, found.rms_decay) == ("SGD", 1, -1.0, None)
-    assert (found.train_net, found.stepvalue, found.delta) == ("t.prototxt", (3, 5), 1e-8)
+    spec = solver(tmp_path, 'train_net: "t.prototxt" lr_policy: "poly" stepvalue: 3 stepvalue: 5')
+    assert (spec.type, spec.iter_size, spec.clip_gradients, spec.rms_decay) == ("SGD", 1, -1.0, None)
+    assert (spec.train_net, spec.stepvalue, spec.delta) == ("t.prototxt", (3, 5), 1e-8)
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,12 @@ def test_known_escapes_are_read():
 
 
 def test_layers_know_their_lines():
-    assert [one.line for one in parse_net(CONV).layers] == [4, 9]
+    assert [layer.line for layer in parse_net(CONV).layers] == [4, 9]
 
 
 def test_layers_in_brackets_are_read():
     text = 'input: "x" input_dim: [1, 1, 2, 2] layer [{ name: "a" type: "ReLU" bottom: "x" top: "y" }]'
-    assert [one.name for one in parse_net(text).layers] == ["a"]
+    assert [layer.name for layer in parse_net(text).layers] == ["a"]
 
 
 def test_variables_are_replaced_in_strings_and_numbers(tmp_path):

@@ -23,7 +23,7 @@ UPGRADES = [
 @pytest.mark.parametrize(("case", "old", "new"), UPGRADES)
 def test_old_formats_equal_caffes_own_upgrade(shared_caffe, case, old, new, phase):
     folder = shared_caffe / "upgrade" / case
-    before, after = (read_net(folder / f"{one}.prototxt", phase=phase) for one in (old, new))
+    before, after = (read_net(folder / f"{name}.prototxt", phase=phase) for name in (old, new))
     assert before.layers == after.layers
     assert before.inputs == after.inputs
     assert before == after
@@ -103,4 +103,4 @@ def test_old_axes_of_concat_and_slice_count_like_the_new():
     text = 'layers { name: "s" type: SLICE bottom: "x" top: "a" top: "b" slice_param { slice_dim: 2 slice_point: 4 } }'
     text += 'layers { name: "c" type: CONCAT bottom: "a" bottom: "b" top: "y" concat_param { concat_dim: 2 } }'
     assert parse_net(HEAD + text).blobs["y"] == (1, 3, 9, 11)
-    assert [one.options.axis for one in parse_net(HEAD + text).layers] == [2, 2]
+    assert [layer.options.axis for layer in parse_net(HEAD + text).layers] == [2, 2]

@@ -51,8 +51,8 @@ def test_v1_blobs_have_four_axes():
 layers { name: "flat" type: FLATTEN bottom: "data" top: "flat" }
 layers { name: "most" type: ARGMAX bottom: "p" top: "most" argmax_param { top_k: 5 } }"""
     )
-    found = net(text, dialect="v1").blobs
-    assert (found["fc"], found["flat"], found["most"]) == ((1, 6, 1, 1), (1, 243, 1, 1), (1, 5, 1, 1))
+    blobs = net(text, dialect="v1").blobs
+    assert (blobs["fc"], blobs["flat"], blobs["most"]) == ((1, 6, 1, 1), (1, 243, 1, 1), (1, 5, 1, 1))
     assert net(V1_FC, dialect="bvlc").blobs["fc"] == (1, 6)
     # Where nothing tells the fork from BVLC: only where the net needs them.
     assert net(V1_FC).blobs["fc"] == (1, 6)
@@ -66,12 +66,12 @@ def test_v1_memory_data_has_real_sizes_as_third_top():
 
 
 def test_the_files_state_decides_and_the_callers_stages_come_on_top():
-    assert [each.name for each in net('state { stage: "deploy" }\n' + STAGED).layers] == ["r"]
-    assert [each.name for each in net(STAGED).layers] == ["s"]
+    assert [layer.name for layer in net('state { stage: "deploy" }\n' + STAGED).layers] == ["r"]
+    assert [layer.name for layer in net(STAGED).layers] == ["s"]
     levels = 'layer { name: "up" type: "ReLU" bottom: "data" top: "a" include { min_level: 2 stage: "x" stage: "y" } }'
-    found = net('state { level: 3 stage: "x" phase: TRAIN }\n' + levels, stages=("y",))
-    assert (found.phase, found.level, found.stages) == ("TEST", 3, ("x", "y"))
-    assert [each.name for each in found.layers] == ["up"]
+    spec = net('state { level: 3 stage: "x" phase: TRAIN }\n' + levels, stages=("y",))
+    assert (spec.phase, spec.level, spec.stages) == ("TEST", 3, ("x", "y"))
+    assert [layer.name for layer in spec.layers] == ["up"]
 
 
 def test_a_layers_own_phase_decides_what_it_does():
@@ -103,8 +103,8 @@ def test_strict_dim_false_asks_only_for_the_count(tmp_path):
     from prototxt_import.binary.weights import with_weights
 
     stored = {"fc": [np.arange(72, dtype=np.float32).reshape(1, 1, 6, 12)]}
-    found = with_weights(net(conv % "false", dialect="v1"), stored, "m")
-    assert found.weights["fc"][0].shape == (6, 3, 2, 2)
+    fitted = with_weights(net(conv % "false", dialect="v1"), stored, "m")
+    assert fitted.weights["fc"][0].shape == (6, 3, 2, 2)
     with pytest.raises(CaffeFormatError, match="do not belong together"):
         with_weights(net(conv % "true", dialect="v1"), stored, "m")
     with pytest.raises(CaffeFormatError, match="do not belong together"):
@@ -143,12 +143,12 @@ BATCH_NORM = 'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "y" %s }'
 
 def test_batch_norms_rates_by_fork():
     """BatchNorm: v2 does not force the lr of its blobs to 0; in x2 a prototxt giving lr != 0 aborts."""
-    assert [each.lr_mult for each in net(BATCH_NORM % "", dialect="v2").layers[0].params] == [1, 1, 1]
-    assert [each.lr_mult for each in net(BATCH_NORM % "", dialect="x2").layers[0].params] == [0, 0, 0]
+    assert [param.lr_mult for param in net(BATCH_NORM % "", dialect="v2").layers[0].params] == [1, 1, 1]
+    assert [param.lr_mult for param in net(BATCH_NORM % "", dialect="x2").layers[0].params] == [0, 0, 0]
     zero = "param { lr_mult: 0 }"
-    assert [each.lr_mult for each in net(BATCH_NORM % zero, dialect="v2").layers[0].params] == [0, 1, 1]
+    assert [param.lr_mult for param in net(BATCH_NORM % zero, dialect="v2").layers[0].params] == [0, 1, 1]
     # Exactly three entries are dropped when x2 loads a file.
-    assert [each.lr_mult for each in net(BATCH_NORM % ("param { }" * 3), dialect="x2").layers[0].params] == [0, 0, 0]
+    assert [param.lr_mult for param in net(BATCH_NORM % ("param { }" * 3), dialect="x2").layers[0].params] == [0, 0, 0]
     with pytest.raises(CaffeFormatError, match=r"'bn' \(BatchNorm\): Caffe refuses an lr_mult other than 0"):
         net(BATCH_NORM % "param { lr_mult: 1 }", dialect="x2")
 
@@ -164,8 +164,8 @@ def test_batch_norms_rates_by_fork():
 )
 def test_blobs_in_the_text_are_the_layers(layer):
     for shape in ("num: 1 channels: 1 height: 1 width: 3", "shape { dim: 1 dim: 3 }"):
-        found = net(layer % f"blobs {{ {shape} data: 1 data: 2 data: 3 }}", (1, 1))
-        assert found.weights["fc"][0].tolist() == [[1, 2, 3]]
+        spec = net(layer % f"blobs {{ {shape} data: 1 data: 2 data: 3 }}", (1, 1))
+        assert spec.weights["fc"][0].tolist() == [[1, 2, 3]]
     with pytest.raises(CaffeFormatError, match=r"'fc' \(InnerProduct\).*do not belong together"):
         net(layer % "blobs { num: 1 channels: 1 height: 1 width: 2 data: 1 data: 2 }", (1, 1))
     with pytest.raises(CaffeFormatError, match=r"'fc' \(InnerProduct\): holds 2 blobs for the 1"):

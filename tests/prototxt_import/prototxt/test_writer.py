@@ -38,7 +38,7 @@ def test_published_nets_survive_a_round_trip_in_either_dialect(golden, tmp_path,
     assert again == spec
     assert again.dialect == dialect
     for key, blobs in spec.weights.items():
-        assert [one.tobytes() for one in blobs] == [one.tobytes() for one in again.weights[key]]
+        assert [blob.tobytes() for blob in blobs] == [blob.tobytes() for blob in again.weights[key]]
 
 
 def test_shared_parameters_and_losses_survive_a_round_trip(golden):
@@ -63,7 +63,7 @@ def test_text_parses_with_the_dialects_own_schema(golden, name, dialect):
     dialect=st.sampled_from(["v1", "v2"]),
 )
 def test_any_convolution_survives_a_round_trip(kernel, stride, pad, dilation, bias, std, lr, dialect):
-    one = layer(
+    convolution = layer(
         "Convolution",
         "c",
         "x",
@@ -77,7 +77,7 @@ def test_any_convolution_survives_a_round_trip(kernel, stride, pad, dilation, bi
         weight_filler=Filler("gaussian", std=std),
         params=[ParamSpec("w", lr, 0.0)],
     )
-    spec = make_net('a "quoted" näme\n', {"x": (1, 2, 20, 20)}, [one], force_backward=True)
+    spec = make_net('a "quoted" näme\n', {"x": (1, 2, 20, 20)}, [convolution], force_backward=True)
     assert parse_net(net_text(spec, dialect)) == spec
 
 
@@ -99,4 +99,4 @@ def test_files_are_replaced_whole(tmp_path):
     path = tmp_path / "w.caffemodel"
     for value in (1, 2):
         write_weights({"i": [np.full((3, 2), value), np.zeros(3)]}, spec, path)
-    assert [one.name for one in tmp_path.iterdir()] == ["w.caffemodel"]
+    assert [file.name for file in tmp_path.iterdir()] == ["w.caffemodel"]

@@ -15,5 +15,5 @@ def test_compiled_schema_is_that_of_the_sources(dialect, tmp_path):
         pytest.skip("needs protoc: install protobuf-compiler, or `pip install grpcio-tools`")
     schema_compile.compile_dialect(protoc, dialect, tmp_path / "new.desc")
     files = [schema_compile.HERE / f"{dialect}.desc", tmp_path / "new.desc"]
-    kept, new = (descriptor_pb2.FileDescriptorSet.FromString(one.read_bytes()) for one in files)
-    assert new == kept
+    old, new = (descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes()) for file in files)
+    assert new == old
