@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 
 from deeplab_repro import CaffeNet
-from deeplab_repro.data.feeds.feeds import _KINDS as FED
+from deeplab_repro.data.feeds.feeds import reader_of
 from deeplab_repro.export.onnx_nodes import TABLE
 from deeplab_repro.layers import has_module
 from prototxt_import import CaffeFormatError, NetSpec, parse_net, schema
@@ -223,7 +223,7 @@ def page() -> str:
         "| type | V1 name | fed | recorded |",
         "| --- | --- | --- | --- |",
         *(
-            f"| `{row.name}` | {row.v1 or '-'} | {mark(row.name in FED)} | {counts.get(row.name, '-')} |"
+            f"| `{row.name}` | {row.v1 or '-'} | {mark(bool(reader_of(row.name)))} | {counts.get(row.name, '-')} |"
             for row in rows
             if row.data
         ),

@@ -115,13 +115,13 @@ def feed(*types: str, ahead: bool = False, from_program: bool = False) -> Callab
     return register
 
 
-def reader_of(layer: LayerSpec) -> Reader | None:
-    """What reads a layer.
+def reader_of(type_name: str) -> Reader | None:
+    """What reads layers of a type.
 
     Args:
-        layer: Any layer of a net.
+        type_name: The V2 name.
 
     Returns:
-        The reader; None for layers that are no data layers, and for those that nothing here reads.
+        The reader; None for types that are no data layers, and for those that nothing here reads.
     """
-    return _READERS.get(layer.type)
+    return _READERS.get(type_name)

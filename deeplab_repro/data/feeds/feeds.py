@@ -139,7 +139,7 @@ def open_feeds(
         raise ValueError(f"open_feeds: rank must lie in 0..{world - 1}, got {rank}")
     process = rng if rng is not None else CaffeRng(secrets.randbits(32) if seed is None else seed)
     own_seed = 0 if seed is None else seed
-    wanted = [(layer, reader_of(layer)) for layer in spec.layers if not set(layer.tops) <= set(given)]
+    wanted = [(layer, reader_of(layer.type)) for layer in spec.layers if not set(layer.tops) <= set(given)]
     chosen = [(layer, reader) for layer, reader in wanted if reader is not None and (arrays or not reader.from_program)]
     with ExitStack() as stack:
         pool: Executor | None = None

@@ -34,7 +34,7 @@ def test_images_are_linked_and_lists_name_both_files(source, tmp_path):
     assert (tmp_path / "out/list/test.txt").read_text() == "/JPEGImages/b.png\n"
     train = open_dataset(tmp_path / "out", "train")
     assert (train.class_names, train.palette) == (source.class_names, source.palette)
-    np.testing.assert_array_equal(train.truth(train.samples[0]), source.entries[0].labels())
+    np.testing.assert_array_equal(train.truth(train.samples[0]), source.images[0].labels())
     test = open_dataset(tmp_path / "out", "test")
     assert not test.has_truth
     with pytest.raises(ValueError, match="its truth is not published"):
@@ -49,7 +49,7 @@ def test_tiles_of_image_and_labels_are_of_one_place(source, tmp_path):
     pixels = read_image(tmp_path / "a.PNG")
     for window, sample in zip(windows, train.samples, strict=True):
         np.testing.assert_array_equal(train.image(sample), pixels[window])
-        np.testing.assert_array_equal(train.truth(sample), source.entries[0].labels()[window])
+        np.testing.assert_array_equal(train.truth(sample), source.images[0].labels()[window])
 
 
 def test_a_missing_image_or_a_folder_in_use_leaves_nothing_behind(source, tmp_path):
