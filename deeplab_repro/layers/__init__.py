@@ -5,6 +5,7 @@
 from deeplab_repro.layers import (
     activation,
     bn,
+    ccnn,
     conv,
     crf,
     crfrnn,
@@ -27,6 +28,7 @@ __all__ = [
     "activation",
     "bn",
     "build_module",
+    "ccnn",
     "conv",
     "crf",
     "crfrnn",

@@ -3,6 +3,7 @@
 from prototxt_import.layers import (
     activation,
     bn,
+    ccnn,
     conv,
     crf,
     crfrnn,
@@ -30,6 +31,7 @@ __all__ = [
     "PythonLayerOptions",
     "activation",
     "bn",
+    "ccnn",
     "conv",
     "crf",
     "crfrnn",

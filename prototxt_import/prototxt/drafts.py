@@ -44,6 +44,8 @@ def draft(message: Any, line: int | None, context: Context, source: str) -> Draf
     """
     if message.type == "Python":
         message.type = python_type(message)
+    elif message.type == "DenseCRF" and message.HasField("densecrf_param"):
+        message.type = "LabelCRF"
     row = lookup(message.type)
     assert row is not None  # unknown.check_types has seen it
     try:
