@@ -38,6 +38,9 @@ def test_nets_in_the_solver_file_are_read_as_those_in_files(tmp_path):
     solver = read_solver(path)
     assert train_spec(solver, {}).blobs["a"] == (2, 4)
     assert [list(spec.blobs) for spec in specs_of_tests(solver, {})] == [["x", "b"]]
+    path.write_text(INLINE % ("net_param", "c") + "test_iter: 1 test_interval: 1")
+    solver = read_solver(path)
+    assert [train_spec(solver, {}).blobs["c"]] == [spec.blobs["c"] for spec in specs_of_tests(solver, {})] == [(2, 4)]
     path.write_text(INLINE % ("net_param", "a") + 'train_net: "t.prototxt"')
     with pytest.raises(ValueError, match="gives train_net and net_param; one of them is enough"):
         train_spec(read_solver(path), {})

@@ -29,6 +29,7 @@ def test_resnet101_has_the_published_blobs():
     for layer in spec.layers:
         for param, shape in zip(layer.params, spec.param_shapes.get(layer.name, ()), strict=True):
             owners.setdefault(param.name, (math.prod(shape), param.lr_mult))
+            assert param.lr_mult or layer.type in ("BatchNorm", "Scale")
     assert len(owners) == 632
     assert sum(count for count, _ in owners.values()) == 44_153_980
     assert sum(count for count, rate in owners.values() if rate) == 43_943_188

@@ -149,6 +149,8 @@ def test_batch_norms_rates_by_fork():
     assert [param.lr_mult for param in net(BATCH_NORM % zero, dialect="v2").layers[0].params] == [0, 1, 1]
     # Exactly three entries are dropped when x2 loads a file.
     assert [param.lr_mult for param in net(BATCH_NORM % ("param { }" * 3), dialect="x2").layers[0].params] == [0, 0, 0]
+    named = 'param { name: "m" lr_mult: 1 }' * 3
+    assert [param.name for param in net(BATCH_NORM % named, dialect="x2").layers[0].params] == ["", "", ""]
     with pytest.raises(CaffeFormatError, match=r"'bn' \(BatchNorm\): Caffe refuses an lr_mult other than 0"):
         net(BATCH_NORM % "param { lr_mult: 1 }", dialect="x2")
 
