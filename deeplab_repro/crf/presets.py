@@ -50,6 +50,7 @@ PRESETS: dict[str, Preset] = {
     "v2_largefov_prototxt": Preset("LargeFOV test.prototxt (commented-out layer)", 5, 50, 10, 3, 3),
     "run_densecrf": Preset("run_densecrf.sh default", 4, 49, 5, 3, 3),
     "prog_refine_pascal_v4": Preset("prog_refine_pascal_v4 built-in default", 5, 70, 5, 3, 3),
+    "prog_refine_pascal": Preset("prog_refine_pascal built-in default", 10, 60, 20, 3, 3),
     "vgg128_noup_pool3_coco": Preset("vgg128_noup_pool3_coco", 5, 63, 3, 3, 3),
     "vgg128_noup_pool3_cocomix2": Preset("vgg128_noup_pool3_cocomix2", 4, 75, 3, 3, 3),
     "vgg128_ms_pool3_coco": Preset("vgg128_ms_pool3_coco", 4, 81, 2, 3, 3),

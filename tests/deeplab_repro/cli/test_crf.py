@@ -93,6 +93,16 @@ def test_preset_fills_the_options_that_are_not_given(tmp_path, deeplab, photo, s
     np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), expected)
 
 
+def test_the_older_program_s_defaults_are_a_preset(tmp_path, deeplab, photo, scores):
+    write_npy(scores, tmp_path / "s.npy")
+    result = deeplab("crf", photo.path, "--scores", tmp_path / "s.npy", "-o", tmp_path / "o.npy", "--device", "cpu",
+                     "--preset", "prog_refine_pascal", "--iterations", 2)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    expected = _refined(photo, scores, iterations=2, bilateral_weight=10, bilateral_xy_std=60, bilateral_rgb_std=20,
+                        gaussian_weight=3, gaussian_xy_std=3)  # fmt: skip
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), expected)
+
+
 def test_trace_shows_the_energy_of_each_iteration(tmp_path, deeplab, refused, photo, scores):
     write_npy(scores, tmp_path / "s.npy")
     words = ("crf", photo.path, "--scores", tmp_path / "s.npy", "-o", tmp_path / "o.npy", "--iterations", 3, "--trace")
