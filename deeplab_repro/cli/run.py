@@ -61,9 +61,9 @@ def run(
     Inputs are .npy arrays as Caffe takes them: float [N, C, H, W], BGR, mean subtracted. Any size the net's layers
     allow will do. An in-place chain's blob holds its final value.
 
-    Data layers (ImageSegData, ImageData, HDF5Data, DummyData, MatRead) run from their own files unless --input gives
-    their tops; MemoryData takes its batches from --input. With a seed they choose, cut and mirror as Caffe does from
-    the same random_seed.
+    Data layers (ImageSegData, ImageData, DenseImageData, Data over LMDB, HDF5Data, DummyData, MatRead) run from their
+    own files unless --input gives their tops; MemoryData takes its batches from --input. With a seed they choose, cut
+    and mirror as Caffe does from the same random_seed.
 
     [dim]deeplab run deploy.prototxt w.caffemodel --input data=x.npy --blobs fc6,fc8 -o out.npz[/dim]
     """

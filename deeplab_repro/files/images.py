@@ -105,8 +105,25 @@ def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.n
     data = Path(path).read_bytes()
     if not data:
         raise ValueError(f"{path}: no image, the file is empty")
+    return decode_bgr(data, str(path), mode)
+
+
+def decode_bgr(data: bytes, where: str, mode: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """`read_bgr` of bytes at hand.
+
+    Args:
+        data: An encoded picture.
+        where: Names it in errors.
+        mode: An IMREAD mode of OpenCV.
+
+    Returns:
+        BGR uint8 [H, W, 3], or what another mode gives.
+
+    Raises:
+        ValueError: The bytes are no picture, or a damaged one.
+    """
     if _is_cut_short(data):
-        raise ValueError(f"{path}: the image is cut short")
+        raise ValueError(f"{where}: the image is cut short")
     if data.startswith((b"P2", b"P3")):
         data += b"\n"  # OpenCV refuses a text file whose last number ends with the file
     with _quiet_opencv():
@@ -115,7 +132,7 @@ def read_bgr(path: str | os.PathLike[str], mode: int = cv2.IMREAD_COLOR) -> np.n
         except cv2.error:
             image = None
     if image is None:
-        raise ValueError(f"{path}: no image that can be read ({', '.join(s[1:] for s in SUFFIXES)}), or a damaged one")
+        raise ValueError(f"{where}: no image that can be read ({', '.join(s[1:] for s in SUFFIXES)}), or a damaged one")
     return image
 
 

@@ -33,7 +33,9 @@ class WireField:
 
 
 class Wire:
-    """A mapped file read as wire format. Errors carry file name and offset."""
+    """A mapped file read as wire format, or bytes at hand. Errors carry the source's name and the offset."""
+
+    buffer: mmap.mmap | bytes
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.source = str(path)
@@ -50,6 +52,21 @@ class Wire:
                 f"cannot be read: {getattr(error, 'strerror', None) or error}", source=self.source
             ) from error
         self.size = len(self.buffer)
+
+    @classmethod
+    def of(cls, data: bytes, source: str) -> Wire:
+        """Bytes that are no file of their own.
+
+        Args:
+            data: The bytes.
+            source: Names them in errors.
+
+        Returns:
+            The reader.
+        """
+        wire = cls.__new__(cls)
+        wire.source, wire.buffer, wire.size, wire._fields = source, data, len(data), 0
+        return wire
 
     def error(self, at: int, fault: str) -> CaffeFormatError:
         """An error about a place in the file.

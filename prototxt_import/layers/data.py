@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from prototxt_import.layers.base import Context, Options, register
 from prototxt_import.layers.messages import filler, plain, put, put_filler
@@ -37,15 +37,16 @@ class TransformOptions:
         return (self.crop_height, self.crop_width) if self.crop_height and self.crop_width else None
 
 
-# The same facts where data layers kept them before transform_param existed.
-_MOVED = ("scale", "mean_file", "crop_size", "mirror")
-
 D = TypeVar("D", bound="DataOptions")
 
 
 @dataclass(frozen=True)
 class DataOptions(Options):
-    """Base of the layers that read batches: `transform` besides the like-named fields of the type's message."""
+    """Base of the layers that read batches: `transform` besides the like-named fields of the type's message.
+
+    moved: facts of `transform` that the type's message kept before transform_param existed."""
+
+    moved: ClassVar[tuple[str, ...]] = ("scale", "mean_file", "crop_size", "mirror")
 
     @classmethod
     def parse(cls: type[D], message: Any, context: Context) -> D:
@@ -58,7 +59,7 @@ class DataOptions(Options):
             stored = message.transform_param
             facts = {fact.name: plain(stored, fact.name) for fact in dataclasses.fields(TransformOptions)}
             known = source.DESCRIPTOR.fields_by_name
-            facts |= {name: plain(source, name) for name in _MOVED if name in known and source.HasField(name)}
+            facts |= {name: plain(source, name) for name in cls.moved if name in known and source.HasField(name)}
             given["transform"] = TransformOptions(**facts)
         return cls(**given)
 
@@ -73,6 +74,18 @@ class DataOptions(Options):
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
         return None
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """(height, width) cut out of an item, None where items keep their size."""
+        transform: TransformOptions = getattr(self, "transform", TransformOptions())
+        return transform.crop
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether every other item, at random, is mirrored."""
+        transform: TransformOptions = getattr(self, "transform", TransformOptions())
+        return transform.mirror
 
 
 @register(
@@ -115,7 +128,7 @@ class ImageSegDataOptions(DataOptions):
 )
 @dataclass(frozen=True)
 class ImageDataOptions(DataOptions):
-    """Images with one integer each: data (B, C, h, w), label (B,).
+    """Images with one integer each: data (B, C, h, w), label (B,), in the v1 fork (B, 1, 1, 1).
 
     Of several labels an image, at most max_labels: label (B, max_labels, 1, 1), filled up with -1."""
 
@@ -129,6 +142,16 @@ class ImageDataOptions(DataOptions):
     root_folder: str = ""
     max_labels: int = 1
     transform: TransformOptions = field(default_factory=TransformOptions)
+    four_axes: bool = field(default=False, compare=False)
+
+    @classmethod
+    def parse(cls, message: Any, context: Context) -> ImageDataOptions:
+        label_type = plain(message.image_data_param, "label_type")
+        if label_type != "IMAGE":
+            raise ValueError(
+                f"label_type is {label_type}, which is for ImageSegData; ImageData's labels are the list's integers"
+            )
+        return super().parse(message, context)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
         if self.max_labels < 1:
@@ -138,14 +161,15 @@ class ImageDataOptions(DataOptions):
         )
         if size is None:
             return None
-        label = (self.batch_size,) if self.max_labels == 1 else (self.batch_size, self.max_labels, 1, 1)
+        several = self.four_axes or self.max_labels > 1
+        label = (self.batch_size, self.max_labels, 1, 1) if several else (self.batch_size,)
         return ((self.batch_size, 3 if self.is_color else 1, *size), label)[:tops]
 
 
 @register("Data", field="data_param", v1="DATA", v0=("data",), bottoms=(0, 0), tops=(1, 2), data=True)
 @dataclass(frozen=True)
 class DataLayerOptions(DataOptions):
-    """Records of a LevelDB or LMDB database."""
+    """Records of a LevelDB or LMDB database: data (B, C, h, w), label (B,), in the v1 fork (B, 1, 1, 1)."""
 
     source: str = ""
     batch_size: int = 0
@@ -154,6 +178,7 @@ class DataLayerOptions(DataOptions):
     force_encoded_color: bool = False
     prefetch: int = 4
     transform: TransformOptions = field(default_factory=TransformOptions)
+    four_axes: bool = field(default=False, compare=False)
 
 
 @register(
@@ -190,11 +215,14 @@ class WindowDataOptions(DataOptions):
 )
 @dataclass(frozen=True)
 class HDF5DataOptions(DataOptions):
-    """Rows of data sets named like the tops, from the HDF5 files listed in `source`."""
+    """Rows of data sets named like the tops, from the HDF5 files listed in `source`.
+
+    In the v1 fork tops have four axes, those that the data set lacks of size 1."""
 
     source: str = ""
     batch_size: int = 0
     shuffle: bool = False
+    four_axes: bool = field(default=False, compare=False)
 
     @classmethod
     def parse(cls, message: Any, context: Context) -> HDF5DataOptions:

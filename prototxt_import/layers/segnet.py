@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from prototxt_import.layers.base import Context, Options, register
 from prototxt_import.layers.conv import window_pair
-from prototxt_import.layers.data import DataOptions
+from prototxt_import.layers.data import DataOptions, TransformOptions
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import pair, spatial
 from prototxt_import.values import Shape
@@ -143,7 +143,11 @@ class UnpoolingOptions(Options):
 @register("DenseImageData", field="dense_image_data_param", bottoms=(0, 0), tops=(2, 2), data=True, only_in="segnet")
 @dataclass(frozen=True)
 class DenseImageDataOptions(DataOptions):
-    """Images with label maps read as grey, from a list of pairs: data (B, C, h, w), label (B, 1, h, w)."""
+    """Images with label maps read as grey, from a list of pairs: data (B, C, h, w), label (B, 1, h, w).
+
+    mirror and the crop are the layer's own and go for both; of `transform` the image takes mean and scale."""
+
+    moved: ClassVar[tuple[str, ...]] = ()
 
     source: str = ""
     batch_size: int = 1
@@ -157,14 +161,28 @@ class DenseImageDataOptions(DataOptions):
     mirror: bool = False
     crop_width: int = 0
     crop_height: int = 0
+    transform: TransformOptions = field(default_factory=TransformOptions)
 
     def __post_init__(self) -> None:
         for first, second in (("new_height", "new_width"), ("crop_height", "crop_width")):
             if (getattr(self, first) > 0) != (getattr(self, second) > 0):
                 raise ValueError(f"{first} and {second} must be given together")
+        if self.transform.mirror or self.transform.crop_size:
+            raise ValueError(
+                "mirror and crop_size in transform_param would not reach the label map; "
+                "dense_image_data_param has mirror, crop_height and crop_width"
+            )
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        return (self.crop_height, self.crop_width) if self.crop_height else None
+
+    @property
+    def mirrors(self) -> bool:
+        return self.mirror
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...] | None:
-        size = (self.crop_height, self.crop_width) if self.crop_height else (self.new_height, self.new_width)
+        size = self.window or (self.new_height, self.new_width)
         return self._tops(*size) if size[0] else None
 
     def nominal(self, tops: Sequence[str]) -> tuple[Shape, ...]:

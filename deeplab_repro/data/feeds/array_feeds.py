@@ -112,9 +112,12 @@ class HDF5Feed:
             for file in opened.values():
                 file.close()
         try:
-            return {top: torch.from_numpy(np.stack(values)) for top, values in rows.items()}
+            batch = {top: np.stack(values) for top, values in rows.items()}
         except ValueError as error:
             raise self._complain(f"rows of different shapes in one batch: {error}") from error
+        if self._layer.options.four_axes:
+            batch = {top: values.reshape(values.shape + (1,) * (4 - values.ndim)) for top, values in batch.items()}
+        return {top: torch.from_numpy(values) for top, values in batch.items()}
 
     def state(self) -> dict[str, Any]:
         place = {"order": self._order.tolist(), "place": self._place, "list": self._list}
@@ -147,10 +150,8 @@ class MemoryFeed:
         layer, arrays = opening.layer, opening.arrays
         options = layer.options
         size = options.batch_size
-        expected = {
-            layer.tops[0]: (options.channels, options.height, options.width),
-            layer.tops[1]: (),
-        }
+        shapes = options.shapes((), len(layer.tops))
+        expected = {top: shape[1:] for top, shape in zip(layer.tops, shapes, strict=True)}
         lacking = sorted(set(expected) - set(arrays))
         if lacking:
             raise ValueError(f"layer {layer.name!r} (MemoryData): needs arrays for {', '.join(map(repr, lacking))} too")
@@ -167,9 +168,7 @@ class MemoryFeed:
             self._values[top] = values
         self._count = {len(values) for values in self._values.values()}
         if len(self._count) != 1:
-            raise ValueError(
-                f"layer {layer.name!r} (MemoryData): data and labels differ in number: {sorted(self._count)}"
-            )
+            raise ValueError(f"layer {layer.name!r} (MemoryData): its arrays differ in number: {sorted(self._count)}")
         self._size, self._part, self._place = size, opening.part, 0
 
     def next(self) -> dict[str, Tensor]:

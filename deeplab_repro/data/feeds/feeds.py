@@ -11,8 +11,8 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-# The imports of array_feeds and image_feed fill the table of readers.
-from deeplab_repro.data.feeds import array_feeds, image_feed  # noqa: F401
+# The imports of array_feeds, database_feed and image_feed fill the table of readers.
+from deeplab_repro.data.feeds import array_feeds, database_feed, image_feed  # noqa: F401
 from deeplab_repro.data.feeds.caffe_rng import CaffeRng
 from deeplab_repro.data.feeds.feed import Feed, Opening, reader_of
 from deeplab_repro.jobs.processes import worker_pool
@@ -163,5 +163,7 @@ def open_feeds(
             feeds[layer.name] = reader.open(
                 Opening(layer, spec, process, own_seed, rank, world, part, pool, workers, arrays or {})
             )
+            # Also where a later layer cannot be opened; closing twice does nothing.
+            stack.callback(feeds[layer.name].close)
         tops = tuple(top for layer, _ in chosen for top in layer.tops)
         return Feeds(feeds, tops, process, stack.pop_all())

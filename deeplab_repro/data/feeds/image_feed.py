@@ -1,4 +1,4 @@
-"""ImageSegData and ImageData: which image comes next and what is drawn for it, and the batches made of that."""
+"""ImageSegData, ImageData and DenseImageData: batches of the images that a list names."""
 
 from __future__ import annotations
 
@@ -17,135 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from deeplab_repro.data.feeds.caffe_rng import CaffeRng
 from deeplab_repro.data.feeds.feed import Opening, feed
 from deeplab_repro.data.feeds.items import LoadedImage, LoadJob, LoadOptions, load, load_in_worker
-from deeplab_repro.data.feeds.lists import ListItem, check_same_list, list_digest, read_list
-from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_mean
+from deeplab_repro.data.feeds.lists import ListItem, check_same_list, list_digest, read_list, read_mean_image
+from deeplab_repro.data.feeds.planner import Draw, Planner
+from prototxt_import import CaffeFormatError
 from prototxt_import.errors import complain
-from prototxt_import.paths import named_file
 from prototxt_import.wiring import check_shape
-
-
-class Planner:
-    """The order of a layer's images and its random draws, exactly as the fork of the net makes them.
-
-    The forks differ: v1 draws a fresh transformer seed from the process generator before every batch, the others draw
-    one when the net is built.
-
-    Args:
-        items: The list, in its order.
-        layer: The data layer.
-        spec: Its net.
-        process: The process generator, which layers share.
-
-    Raises:
-        ValueError: rand_skip would skip the whole list.
-
-    Source:
-        image_seg_data_layer.cpp, image_data_layer.cpp and data_transformer.cpp of DeepLab's forks, whose draws were
-        recorded; the last draw of the others is the seed of Caffe's reading thread, internal_thread.cpp.
-    """
-
-    def __init__(self, items: list[ListItem], layer: LayerSpec, spec: NetSpec, process: CaffeRng) -> None:
-        options, transform = layer.options, layer.options.transform
-        self._items, self._transform = items, transform
-        self._crops = (layer.phase or spec.phase) == "TRAIN" and transform.crop is not None
-        self._reseeds = spec.dialect in ("v0", "v1")
-        self._process = process
-        self._draws = bool(transform.mirror or self._crops or transform.scale_factors)
-        self._shuffler: CaffeRng | None = None
-        self._transformer: CaffeRng | None = None
-        self._order: NDArray[np.int64] = np.arange(len(items))
-        self._place = 0
-        self._seed = 0
-        if self._draws and not self._reseeds:
-            process.next()
-        if options.shuffle:
-            self._shuffler = CaffeRng(process.next())
-            self._shuffle(self._shuffler)
-        if options.rand_skip:
-            self._place = process.next() % options.rand_skip
-            if self._place >= len(items):
-                raise ValueError(f"rand_skip: {self._place} images are to be skipped, the list has {len(items)}")
-        if self._reseeds:
-            if self._draws:
-                process.next()
-            self.reseed()
-        else:
-            if self._draws:
-                self._transformer = CaffeRng(process.next())
-            process.next()
-
-    @property
-    def one_ahead(self) -> bool:
-        """Whether a batch can only be planned once the one before it was taken, as other users of the process
-        generator draw in between."""
-        return self._reseeds and self._draws
-
-    def reseed(self) -> None:
-        """v1: draw the seed of the next batch; at every forward pass, once the current batch was taken."""
-        if self.one_ahead:
-            self._seed = self._process.next()
-
-    def plan(self, count: int) -> list[LoadJob]:
-        """The next images of the list, and what is drawn for them.
-
-        Args:
-            count: How many.
-
-        Returns:
-            One job an image.
-        """
-        if self.one_ahead:
-            self._transformer = CaffeRng(self._seed)
-        return [self._next_job() for _ in range(count)]
-
-    def _next_job(self) -> LoadJob:
-        item = self._items[self._order[self._place]]
-        self._place += 1
-        if self._place >= len(self._items):
-            self._place = 0
-            if self._shuffler is not None:
-                self._shuffle(self._shuffler)
-        if self._transformer is None:
-            return LoadJob(item.image, item.label, item.where)
-        draw, factors = self._transformer.next, self._transform.scale_factors
-        mirror = bool(self._transform.mirror and draw() % 2)
-        scale = factors[draw() % len(factors)] if factors else 1.0
-        offsets = (draw(), draw()) if self._crops else None
-        return LoadJob(item.image, item.label, item.where, mirror, scale, offsets)
-
-    def _shuffle(self, rng: CaffeRng) -> None:
-        # A new array: states that were handed out keep the order they had.
-        self._order = self._order.copy()
-        rng.shuffle(self._order)
-
-    def state(self) -> dict[str, Any]:
-        """The place in the data and in the generators of this layer, cheap to make.
-
-        Returns:
-            What `restore` takes; "order" is the array itself, which is never written again.
-        """
-        return {
-            "order": self._order,
-            "place": self._place,
-            "seed": self._seed,
-            "shuffler": self._shuffler and self._shuffler.state(),
-            "transformer": self._transformer and self._transformer.state(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Args:
-            state: What `state` gave, its order perhaps as a list.
-        """
-        self._order = np.array(state["order"], np.int64)
-        self._place, self._seed = int(state["place"]), int(state["seed"])
-        for rng, was in ((self._shuffler, state["shuffler"]), (self._transformer, state["transformer"])):
-            if rng is not None and was is not None:
-                rng.restore(was)
 
 
 @dataclass
@@ -155,9 +33,9 @@ class _Batch:
     loads: list[Future[LoadedImage]] | None
 
 
-@feed("ImageSegData", "ImageData", ahead=True)
+@feed("ImageSegData", "ImageData", "DenseImageData", ahead=True)
 class ImageFeed:
-    """Batches of an ImageSegData or ImageData layer, as CPU float32 tensors by top.
+    """Batches of an ImageSegData, ImageData or DenseImageData layer, as CPU float32 tensors by top.
 
     Args:
         opening: The layer and what it is opened with.
@@ -169,33 +47,39 @@ class ImageFeed:
     def __init__(self, opening: Opening) -> None:
         self._layer, self._spec = layer, spec = opening.layer, opening.spec
         options = layer.options
-        # ImageSegData says what its labels are; ImageData's are integers.
-        label = getattr(options, "label_type", None)
-        segmentation = label is not None
+        # ImageSegData says what its labels are; ImageData's are integers, DenseImageData's maps.
+        self._dense = layer.type == "DenseImageData"
+        label = "PIXEL" if self._dense else getattr(options, "label_type", None)
+        segmentation = label is not None and not self._dense
         self._most = getattr(options, "max_labels", 1)
         self._check(segmentation)
         self._load_options = LoadOptions(
             (options.new_height, options.new_width) if options.new_height else None,
-            options.transform.crop,
+            options.window,
             options.is_color,
             segmentation,
             label,
             options.ignore_label if segmentation else 255,
+            smooth_labels=segmentation,
+            mirrors_first=self._dense,
+            padding_means=bool(options.transform.mean_value),
         )
         named = spec.variables.values()
         items = self._or_complain(
             lambda: read_list(options.source, spec.source, options.root_folder, label or "IMAGE", named, self._most)
         )
-        self._list, self._count = list_digest(options.source, spec.source, named), len(items)
+        self._items: list[ListItem] = items
+        self._list = list_digest(options.source, spec.source, named)
         self._or_complain(lambda: self._check_batch(items[0]))
-        self._planner = self._or_complain(lambda: Planner(items, layer, spec, opening.process))
+        self._planner = self._or_complain(lambda: Planner(len(items), layer, spec, opening.process))
         self._part = opening.part
         self._pool = opening.pool
         # Enough in flight that a worker never waits for this process to come round.
         rows = opening.part.stop - opening.part.start
         self._depth = 1 if self._planner.one_ahead else max(2, math.ceil(2 * opening.busy / rows))
         self._ahead: deque[_Batch] = deque()
-        self._writer = _PixelWriter(options, self._mean())
+        mean = read_mean_image(options.transform.mean_file, spec) if options.transform.mean_file else None
+        self._writer = _PixelWriter(options, mean, self._dense)
 
     def _check(self, segmentation: bool) -> None:
         options, transform = self._layer.options, self._layer.options.transform
@@ -239,13 +123,6 @@ class ImageFeed:
                 str(error), source=self._spec.source, line=self._layer.line, layer=self._layer.name
             ) from None
 
-    def _mean(self) -> NDArray[np.float32] | None:
-        name = self._layer.options.transform.mean_file
-        if not name:
-            return None
-        mean = np.asarray(read_mean(named_file(name, self._spec.source, self._spec.variables.values())), np.float32)
-        return mean.reshape(mean.shape[-3:])
-
     def next(self) -> dict[str, Tensor]:
         """The next batch.
 
@@ -281,11 +158,15 @@ class ImageFeed:
 
     def _plan(self) -> _Batch:
         before = self._planner.state()
-        jobs = self._planner.plan(self._layer.options.batch_size)
+        jobs = [self._job(draw) for draw in self._planner.plan(self._layer.options.batch_size)]
         pool = self._pool
         read = load if isinstance(pool, ThreadPoolExecutor) else load_in_worker
         loads = None if pool is None else [pool.submit(read, self._load_options, job) for job in jobs[self._part]]
         return _Batch(before, jobs, loads)
+
+    def _job(self, draw: Draw) -> LoadJob:
+        item = self._items[draw.index]
+        return LoadJob(item.image, item.label, item.where, draw.mirror, draw.scale, draw.offsets)
 
     def _blobs(self, items: list[LoadedImage], jobs: list[LoadJob]) -> dict[str, Tensor]:
         height, width = items[0].window
@@ -308,7 +189,8 @@ class ImageFeed:
                 label[i, : len(job.label), 0, 0] = torch.tensor(job.label, dtype=torch.float32)
             tops.append(label)
         elif options.label is None:
-            tops.append(torch.tensor([float(job.label or 0) for job in jobs]))  # type: ignore[arg-type]
+            label = torch.tensor([float(job.label or 0) for job in jobs])  # type: ignore[arg-type]
+            tops.append(label.reshape(count, 1, 1, 1) if self._layer.options.four_axes else label)
         else:
             label = torch.full((count, 1, height, width), float(options.ignore_label))
             for i, (item, job) in enumerate(zip(items, jobs, strict=True)):
@@ -325,7 +207,8 @@ class ImageFeed:
             What `restore` takes, as plain numbers and lists.
         """
         state = self._ahead[0].before if self._ahead else self._planner.state()
-        return {**state, "order": state["order"].tolist(), "list": self._list}
+        order = range(len(self._items)) if state["order"] is None else state["order"].tolist()
+        return {**state, "order": list(order), "list": self._list}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; batches read ahead are dropped.
@@ -336,7 +219,7 @@ class ImageFeed:
         Raises:
             ValueError: The state is of another list.
         """
-        check_same_list(self._layer.options.source, state, self._list, self._count)
+        check_same_list(self._layer.options.source, state, self._list, len(self._items))
         self.close()
         self._planner.restore(state)
 
@@ -355,13 +238,15 @@ def _part_of(plane: NDArray[np.float32], size: tuple[int, ...], mirror: bool) ->
 
 
 class _PixelWriter:
-    """Writes (pixel - mean) * scale, in double precision and rounded once, as the forks do; padding stays zero."""
+    """Writes (pixel - mean) * scale, in double precision and rounded once, as the forks do; padding stays zero.
 
-    def __init__(self, options: Any, mean: NDArray[np.float32] | None) -> None:
+    cut_before: a mean image is as large as the part that was cut out and mirrored, not as the image was."""
+
+    def __init__(self, options: Any, mean: NDArray[np.float32] | None, cut_before: bool = False) -> None:
         transform = options.transform
+        self._cut_before = cut_before
         channels = 3 if options.is_color else 1
         self._mean, self._scale = mean, np.float64(np.float32(transform.scale))
-        self._crop = transform.crop
         values = np.zeros(channels) if not transform.mean_value else np.float32(transform.mean_value).astype(np.float64)
         levels = (np.arange(256) - np.broadcast_to(values, channels)[:, None]) * self._scale
         self._levels = levels.astype(np.float32)
@@ -386,11 +271,14 @@ class _PixelWriter:
 
     def _write_with_mean_image(self, item: LoadedImage, job: LoadJob, planes: Any, into: NDArray[np.float32]) -> None:
         assert self._mean is not None
-        expected = (len(planes), *item.real)
+        expected = (len(planes), *(item.window if self._cut_before else item.real))
         if self._mean.shape != expected:
             raise ValueError(f"{job.where}: the image is {expected}, mean_file {self._mean.shape} (channels, size)")
-        (top, left), (height, width) = item.corner, planes[0].shape
-        for plane, mean, target in zip(
-            planes, self._mean[:, top : top + height, left : left + width], into, strict=True
-        ):
+        height, width = planes[0].shape
+        if self._cut_before:
+            means = self._mean[:, :, ::-1] if job.mirror else self._mean
+        else:
+            top, left = item.corner
+            means = self._mean[:, top : top + height, left : left + width]
+        for plane, mean, target in zip(planes, means, into, strict=True):
             _part_of(target, plane.shape, job.mirror)[:] = (plane - mean.astype(np.float64)) * self._scale

@@ -24,6 +24,9 @@ class LoadOptions:
         pads: Whether smaller images are padded bottom and right (ImageSegData) or refused.
         label: Where label maps come from, None for no maps.
         ignore_label: What fills label maps outside an image, and all of them with "NONE".
+        smooth_labels: Whether label maps are resized bilinearly, as the DeepLab forks do it, or to the nearest pixel.
+        mirrors_first: Whether the crop is drawn for the mirrored image.
+        padding_means: Whether there are mean values, which padding is made of.
     """
 
     size: tuple[int, int] | None
@@ -32,6 +35,9 @@ class LoadOptions:
     pads: bool
     label: Literal["PIXEL", "IMAGE", "NONE"] | None
     ignore_label: int
+    smooth_labels: bool = True
+    mirrors_first: bool = False
+    padding_means: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,11 +136,18 @@ def _load(options: LoadOptions, job: LoadJob) -> LoadedImage:
     rows, columns = options.crop
     if not options.pads and (height < rows or width < columns):
         raise ValueError(f"{job.image}: {height} x {width} pixels are fewer than the crop's {rows} x {columns}")
+    if not options.padding_means and (height < rows or width < columns):
+        raise ValueError(
+            f"{job.image}: {height} x {width} pixels are padded to the crop's {rows} x {columns} with mean values, and "
+            "there are none; give mean_value, 0 for padding with zeros"
+        )
     spare = max(height - rows, 0), max(width - columns, 0)
     if job.offsets is None:
         top, left = spare[0] // 2, spare[1] // 2
     else:
         top, left = (drawn % (room + 1) for drawn, room in zip(job.offsets, spare, strict=True))
+    if options.mirrors_first and job.mirror:
+        left = spare[1] - left
     window = slice(top, top + rows), slice(left, left + columns)
     # A view would carry the whole image from the worker to the parent.
     cut = np.ascontiguousarray(image[window])
@@ -150,7 +163,7 @@ def _label(options: LoadOptions, job: LoadJob, image: Pixels) -> Pixels | None:
         assert isinstance(job.label, Path)
         label = read_label_map(_regular(job.label))
         if options.size is not None:
-            label = _resized(label, options.size, cv2.INTER_LINEAR)
+            label = _resized(label, options.size, cv2.INTER_LINEAR if options.smooth_labels else cv2.INTER_NEAREST)
         if label.shape != image.shape[:2]:
             raise ValueError(
                 f"{job.label}: {label.shape[0]} x {label.shape[1]} pixels, its image {job.image} has "

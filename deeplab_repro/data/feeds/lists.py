@@ -1,4 +1,4 @@
-"""List files of Caffe's data layers: one image and its label a line."""
+"""Files that Caffe's data layers name: lists of one image and its label a line, and mean images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deeplab_repro.files.lists import read_pairs
+from prototxt_import import NetSpec, read_mean
 from prototxt_import.paths import named_file
 
 
@@ -85,6 +89,23 @@ def list_digest(name: str, source: str, trusted: Iterable[str] = ()) -> str:
     """
     lines = "\n".join(" ".join(words) for _, words in read_pairs(named_file(name, source, trusted), 1))
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+
+
+def read_mean_image(name: str, spec: NetSpec) -> NDArray[np.float32]:
+    """The mean image that a data layer of a net names.
+
+    Args:
+        name: The file, as written.
+        spec: The net.
+
+    Returns:
+        float32 [C, H, W].
+
+    Raises:
+        CaffeFormatError: The file is missing, lies elsewhere, or is no mean.
+    """
+    mean = np.asarray(read_mean(named_file(name, spec.source, spec.variables.values())), np.float32)
+    return mean.reshape(mean.shape[-3:])
 
 
 def check_same_list(name: str, state: Mapping[str, Any], digest: str, count: int) -> None:

@@ -135,6 +135,26 @@ def test_mirrored_padding_lies_left(pictures):
     assert seen == {False, True}
 
 
+def test_padding_takes_mean_values_one_or_three(pictures):
+    (pictures.folder / "list.txt").write_text("im3.png lab3.png\n")
+    image = pictures.images[3].transpose(2, 0, 1).astype(np.float32)
+    for means in ((7,), (1, 2, 3), (0,)):
+        given = " ".join(f"mean_value: {value}" for value in means)
+        with open_feeds(pictures.net(f"{given} crop_size: 70", "label_type: PIXEL", "TEST")) as feeds:
+            batch = feeds.next()
+        np.testing.assert_array_equal(batch["data"][0, :, :20], image - np.float32(means)[:, None, None])
+        assert not batch["data"][0, :, 20:].any()
+        assert (batch["label"][0, 0, 20:] == 255).all()
+    with (
+        open_feeds(pictures.net("crop_size: 70", "label_type: PIXEL", "TEST")) as feeds,
+        pytest.raises(ValueError, match=r"list.txt:1: .*20 x 70 pixels are padded .* give mean_value"),
+    ):
+        feeds.next()
+    # Nothing to pad, nothing to give.
+    with open_feeds(pictures.net("crop_size: 20", "label_type: PIXEL", "TEST")) as feeds:
+        assert feeds.next()["data"].shape == (1, 3, 20, 20)
+
+
 def test_palette_labels_are_indices_not_their_colours_grey(pictures):
     from deeplab_repro.files.palette import save_label_png
 
@@ -152,6 +172,26 @@ def test_image_data_subtracts_a_mean_image_and_gives_integers(pictures):
         assert batch["label"].tolist() == [7.0]
         np.testing.assert_array_equal(batch["data"][0].permute(1, 2, 0), pictures.images[0] * np.float32(0.5))
         assert feeds.next()["label"].tolist() == [3.0]
+
+
+def test_labels_have_four_axes_in_v1(pictures):
+    (pictures.folder / "list.txt").write_text("im0.png 7\nim1.png 3\n")
+    (pictures.folder / "v1.prototxt").write_text(
+        'layers { name: "d" type: IMAGE_DATA top: "data" top: "label" image_data_param { source: "list.txt" '
+        "batch_size: 2 new_height: 8 new_width: 8 } }"
+    )
+    spec = read_net(pictures.folder / "v1.prototxt", dialect="v1")
+    assert spec.blobs["label"] == (2, 1, 1, 1)
+    with open_feeds(spec) as feeds:
+        label = feeds.next()["label"]
+    assert label.shape == (2, 1, 1, 1)
+    assert label.flatten().tolist() == [7, 3]
+
+
+@pytest.mark.parametrize("label_type", ["PIXEL", "NONE"])
+def test_image_data_has_no_label_maps(pictures, label_type):
+    with pytest.raises(CaffeFormatError, match=rf"layer 'd' \(ImageData\): label_type is {label_type}.*ImageSegData"):
+        pictures.net("", f"label_type: {label_type}", kind="ImageData")
 
 
 def test_one_error_names_list_line_and_file(pictures):
@@ -275,6 +315,41 @@ def test_memory_data_gives_rows_in_turn():
         assert [feeds.next()["y"].tolist() for _ in range(3)] == [[0, 1], [2, 3], [0, 1]]
     with pytest.raises(ValueError, match="multiple of batch_size 2"):
         open_feeds(spec, arrays={"x": rows["x"][:3], "y": rows["y"][:3]})
+
+
+def test_hdf5_rows_have_four_axes_in_v1(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("0.h5", "w") as file:
+        file["data"], file["label"] = np.zeros((2, 3, 4, 5), np.float32), np.float32([6, 7])
+        file["flat"] = np.zeros((2, 3), np.float32)
+    Path("list.txt").write_text("0.h5\n")
+    text = (
+        'layers { name: "d" type: HDF5_DATA top: "data" top: "label" top: "flat" '
+        'hdf5_data_param { source: "list.txt" batch_size: 2 } }'
+    )
+    with open_feeds(parse_net(text, dialect="v1")) as feeds:
+        batch = feeds.next()
+    assert {name: tuple(one.shape) for name, one in batch.items()} == {
+        "data": (2, 3, 4, 5),
+        "label": (2, 1, 1, 1),
+        "flat": (2, 3, 1, 1),
+    }
+
+
+def test_memory_data_gives_the_third_top_of_v1():
+    text = (
+        'layers { name: "m" type: MEMORY_DATA top: "x" top: "y" top: "size" '
+        "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 } }"
+    )
+    rows = {"x": np.arange(4), "y": np.arange(4), "size": np.arange(8).reshape(4, 2)}
+    with open_feeds(parse_net(text, dialect="v1"), arrays=rows) as feeds:
+        first, second = feeds.next(), feeds.next()
+    assert first["y"].shape == (2, 1, 1, 1)
+    assert first["size"].shape == (2, 1, 1, 2)
+    assert second["size"].flatten().tolist() == [4, 5, 6, 7]
+    del rows["size"]
+    with pytest.raises(ValueError, match="needs arrays for 'size'"):
+        open_feeds(parse_net(text, dialect="v1"), arrays=rows)
 
 
 def test_dummy_data_keeps_constants_and_draws_the_rest_anew():
