@@ -106,7 +106,9 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     """
     assert scale is None or 0 < scale <= 1, "`scale` needs to be in (0,1]"
     scores = log_probabilities(np.asarray(sm), clip, None if clip is None else 1.0, scale, dim=0)
-    return -scores.reshape([sm.shape[0], -1]).astype(np.float32)
+    energies = -scores.reshape([sm.shape[0], -1]).astype(np.float32)
+    # There a scale brings an array in another order into C order, which `setUnaryEnergy` wants.
+    return energies if scale is None else np.ascontiguousarray(energies)
 
 
 def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray[np.float32]:

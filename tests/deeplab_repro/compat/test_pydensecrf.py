@@ -112,6 +112,7 @@ def test_defaults_are_the_same(theirs, their_utils) -> None:
     agree(script(ours, our_utils), script(theirs, their_utils))
 
 
+@pytest.mark.filterwarnings("ignore:create_pairwise_bilateral. no value of the image exceeds 1")
 def test_any_features_in_any_dimension(theirs, their_utils) -> None:
     def script(dcrf, utils):
         shape = (8, 9, 10)
@@ -176,6 +177,105 @@ def test_no_kernels_or_iterations_give_the_softmax(theirs) -> None:
         crf = dcrf.DenseCRF(8, 3)
         crf.setUnaryEnergy(energy)
         np.testing.assert_allclose(np.array(crf.inference(count)), np.exp(-energy) / np.exp(-energy).sum(0), rtol=1e-5)
+
+
+def add_gaussian(dcrf, crf, std):
+    crf.addPairwiseGaussian(std, 3)
+
+
+def add_close(dcrf, crf, std):
+    crf.addPairwiseBilateral(std, 13, photo(), 5)
+
+
+def add_alike(dcrf, crf, std):
+    crf.addPairwiseBilateral(20, std, photo(), 5)
+
+
+def of_one_kernel(dcrf, utils, add, std):
+    crf = dcrf.DenseCRF2D(WIDTH, HEIGHT, LABELS)
+    crf.setUnaryEnergy(utils.unary_from_softmax(probabilities()))
+    add(dcrf, crf, std)
+    return crf.inference(3)
+
+
+@pytest.mark.parametrize("std", [0.05, 1e-4, -3, np.inf])
+@pytest.mark.parametrize("add", [add_gaussian, add_close, add_alike])
+def test_deviations_near_zero_below_it_and_without_end_are_taken_as_there(theirs, their_utils, add, std) -> None:
+    agree(of_one_kernel(ours, our_utils, add, std), of_one_kernel(theirs, their_utils, add, std))
+
+
+@pytest.mark.parametrize("add", [add_gaussian, add_close, add_alike])
+def test_a_tiny_deviation_leaves_each_pixel_alone(add) -> None:
+    """Without a neighbour the normalised filter gives a pixel its own marginals."""
+    weight = 3 if add is add_gaussian else 5
+    energy = our_utils.unary_from_softmax(probabilities())
+    q = np.exp(-energy) / np.exp(-energy).sum(0)
+    for _ in range(3):
+        q = np.exp(weight * q - energy)
+        q /= q.sum(0)
+    got = of_one_kernel(ours, our_utils, add, 1e-4)
+    if add is add_alike:
+        # Pixels of one colour lie in one place but for their position.
+        assert np.abs(got - q).mean() < 0.1
+    else:
+        np.testing.assert_allclose(got, q, atol=1e-5)
+
+
+@pytest.mark.parametrize("std", [1e-9, 0, np.nan])
+@pytest.mark.parametrize("add", [add_gaussian, add_close, add_alike])
+def test_deviations_at_which_pydensecrf_dies_are_refused(add, std) -> None:
+    """There the process ends with a signal: the int16 keys of a lattice of such features point anywhere."""
+    with pytest.raises(RuntimeError, match="a standard deviation near 0"):
+        of_one_kernel(ours, our_utils, add, std)
+
+
+@pytest.mark.parametrize("columns", [64, 65, 100])
+def test_features_of_many_columns(theirs, their_utils, columns) -> None:
+    def script(dcrf):
+        random = np.random.default_rng(columns)
+        crf = dcrf.DenseCRF(60, 3)
+        crf.setUnaryEnergy(random.random((3, 60)).astype(np.float32))
+        features = (0.05 * random.normal(size=(columns, 60))).astype(np.float32)
+        crf.addPairwiseEnergy(features, 3, dcrf.DIAG_KERNEL, dcrf.NORMALIZE_AFTER)
+        return crf.inference(3)
+
+    agree(script(ours), script(theirs))
+
+
+def test_unaries_in_numbers() -> None:
+    """Clipped at 1e-5, so that no energy exceeds 11.5; labels share what the given one leaves, 0 is unknown."""
+    sure = our_utils.unary_from_softmax(np.array([[1.0], [0.0]]))
+    np.testing.assert_allclose(sure, [[0], [-np.log(1e-5)]], atol=1e-6)
+    mixed = our_utils.unary_from_softmax(np.array([[1.0], [0.0]]), scale=0.8, clip=None)
+    np.testing.assert_allclose(mixed, -np.log([[0.9], [0.1]]), rtol=1e-6)
+    labels = np.array([0, 1, 3])
+    drawn = np.exp(-our_utils.unary_from_labels(labels, 3, 0.7))
+    np.testing.assert_allclose(drawn.T, [[1 / 3] * 3, [0.7, 0.15, 0.15], [0.15, 0.15, 0.7]], rtol=1e-6)
+    plain = np.exp(-our_utils.unary_from_labels(np.array([0, 2]), 3, 0.7, zero_unsure=False))
+    np.testing.assert_allclose(plain.T, [[0.7, 0.15, 0.15], [0.15, 0.15, 0.7]], rtol=1e-6)
+
+
+def test_a_scale_brings_energies_into_order() -> None:
+    transposed = probabilities().reshape(LABELS, -1).T.copy().T
+    assert our_utils.unary_from_softmax(transposed, scale=0.9).flags.c_contiguous
+    assert not our_utils.unary_from_softmax(transposed).flags.c_contiguous
+
+
+def test_the_kind_of_kernel_changes_nothing() -> None:
+    results = []
+    for kernel in ours.KernelType:
+        crf = ours.DenseCRF2D(WIDTH, HEIGHT, LABELS)
+        crf.setUnaryEnergy(our_utils.unary_from_softmax(probabilities()))
+        crf.addPairwiseBilateral(20, 13, photo(), 5, kernel=kernel)
+        results.append(crf.inference(2))
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_of_equal_marginals_the_first_label_wins() -> None:
+    crf = ours.DenseCRF2D(4, 3, 5)
+    crf.setUnaryEnergy(np.zeros((5, 12), np.float32))
+    assert not crf.map(2).any()
 
 
 CALLS = {
