@@ -38,6 +38,27 @@ def test_the_programs_defaults_are_those_of_the_facts(program: str) -> None:
     assert found.iterations == 10
 
 
+@pytest.mark.parametrize(
+    ("name", "gaussian", "bilateral"),
+    [
+        ("prog_refine_pascal_v4", (3, 3), (5, 70, 5)),
+        ("v1_deeplab", (3, 3), (5, 50, 10)),
+        ("v1_msc", (3, 3), (3, 95, 3)),
+        ("v1_coco", (3, 3), (5, 67, 3)),
+        ("v1_largefov", (3, 3), (4, 121, 5)),
+        ("run_densecrf", (3, 3), (4, 49, 5)),
+        ("v2_vgg16", (2, 2), (4, 65, 3)),
+        ("v2_resnet101", (3, 1), (4, 67, 3)),
+    ],
+)
+def test_numbers_of_the_originals(name, gaussian, bilateral) -> None:
+    """Weight and deviation over positions; weight, deviation over positions and over colours; ten iterations."""
+    params = CRFParams.preset(name)
+    assert (params.gaussian_weight, params.gaussian_xy_std) == gaussian
+    assert (params.bilateral_weight, params.bilateral_xy_std, params.bilateral_rgb_std) == bilateral
+    assert params.iterations == 10
+
+
 def test_preset_fills_every_parameter() -> None:
     params = CRFParams.preset("v2_resnet101")
     assert (params.bilateral_weight, params.bilateral_xy_std, params.bilateral_rgb_std) == (4, 67, 3)

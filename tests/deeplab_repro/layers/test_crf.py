@@ -3,6 +3,60 @@ from __future__ import annotations
 import pytest
 import torch
 
+from deeplab_repro import CRFParams, DenseCRF
+
+
+def crf_bottoms(rng, labels: int = 3, height: int = 6, width: int = 8):
+    dims = torch.tensor([float(height), float(width)]).reshape(1, 1, 1, 2)
+    return torch.randn(1, labels, height, width, generator=rng), dims, torch.randn(1, 3, height, width, generator=rng)
+
+
+def test_repeated_fields_of_the_crf_are_several_kernels(run, rng):
+    scores, dims, image = crf_bottoms(rng)
+    once = run("DenseCRF", scores, dims, image, pos_xy_stds=(2.0,), pos_weights=(3.0,))
+    twice = run("DenseCRF", scores, dims, image, pos_xy_stds=(2.0, 2.0), pos_weights=(1.0, 2.0))
+    torch.testing.assert_close(twice, once)
+    bilateral = {"bi_xy_stds": (5.0,), "bi_rgb_stds": (1.0,), "bi_weights": (2.0,)}
+    assert not torch.allclose(run("DenseCRF", scores, dims, image, **bilateral), once)
+
+
+def test_the_crf_is_the_module_of_the_same_name(run, rng):
+    """Unary -bottom, always divided after the filter, ten iterations by default, self message included."""
+    scores, dims, image = crf_bottoms(rng)  # 48 points: no zero features fill up the lattice
+    options = {"pos_xy_stds": (2.0,), "pos_weights": (3.0,)}
+    options |= {"bi_xy_stds": (5.0,), "bi_rgb_stds": (1.5,), "bi_weights": (2.0,)}
+    crf = DenseCRF(CRFParams(10, 3, 2, 2, 5, 1.5, "after"))
+    crf.warns = False
+    want = crf(image[0].permute(1, 2, 0), scores[0])
+    torch.testing.assert_close(run("DenseCRF", scores, dims, image, **options)[0], want)
+    softmax = run("DenseCRF", scores.log_softmax(1), dims, image, unary="softmax", **options)
+    torch.testing.assert_close(softmax[0], want)
+
+
+def test_logarithms_of_the_crf_end_at_the_least_float(run, rng):
+    """The forks' exponential is 0 from e^-20 on; the marginals of the module go on below."""
+    scores, dims, image = crf_bottoms(rng)
+    scores[:, 0] = -30
+    options = {"pos_xy_stds": (2.0,), "pos_weights": (1.0,), "max_iter": 2}
+    logs = run("DenseCRF", scores, dims, image, output_probability=False, **options)
+    torch.testing.assert_close(logs[:, 0], torch.full((1, 6, 8), torch.finfo(torch.float32).tiny).log())
+    torch.testing.assert_close(logs[:, 1:].exp(), run("DenseCRF", scores, dims, image, **options)[:, 1:])
+    crf = DenseCRF(CRFParams(2, 1, 2, 0))
+    crf.warns = False
+    assert bool((crf(image[0].permute(1, 2, 0), scores[0])[0] > 0).all())
+
+
+def test_only_the_true_size_is_refined_and_no_gradient_is_sent(run, rng):
+    scores, _, image = crf_bottoms(rng)
+    scores.requires_grad_()
+    options = {"bi_xy_stds": (5.0,), "bi_rgb_stds": (1.0,), "bi_weights": (2.0,)}
+    top = run("DenseCRF", scores, torch.tensor([[[[4.0, 5.0]]]]), image, **options)
+    part = run("DenseCRF", scores[..., :4, :5], torch.tensor([[[[9.0, 9.0]]]]), image[..., :4, :5], **options)
+    assert torch.equal(top[..., :4, :5], part)
+    assert not top[..., 4:, :].any()
+    assert not top[..., 5:].any()
+    assert not top.requires_grad
+
 
 def test_bias_of_listed_channels_counts_every_entry_but_the_ignored(run):
     label = torch.tensor([0.0, 3.0, 3.0, 2.0, -1.0]).reshape(1, 5, 1, 1)

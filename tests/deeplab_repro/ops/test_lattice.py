@@ -198,3 +198,59 @@ def test_tables_that_point_outside_are_refused() -> None:
     broken = lattice._replace(vertices=lattice.vertices + 1000)
     with pytest.raises(RuntimeError, match="tables point outside"):
         ops.lattice_filter(torch.randn(6, 1), broken)
+
+
+@pytest.mark.parametrize("case", [one for one in CASES if one["kind"] == "raw_filter"], ids=lambda case: case["file"])
+def test_vertices_are_those_of_the_recorded_library(case: dict) -> None:
+    """Ties of rounding and of ranks included, which add vertices without mass.
+
+    Where the number of points is no multiple of four, the library's also holds the simplex of all-zero features."""
+    features = np.load(RECORDED / case["file"])["features"]
+    if filled := -len(features) % 4:
+        features = np.concatenate([features, np.zeros((filled, features.shape[1]), np.float32)])
+    assert PermutohedralLattice(torch.tensor(features)).vertex_count == case["lattice_vertices"]
+
+
+def test_the_filter_depends_on_place_and_order_of_the_features() -> None:
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(200, 3, dtype=torch.float64, generator=generator)
+    values = torch.rand(200, 1, dtype=torch.float64, generator=generator)
+    out = PermutohedralLattice(features).filter(values)
+    for other in (features + 0.3, features.flip(1)):
+        moved = PermutohedralLattice(other).filter(values)
+        assert not torch.allclose(moved, out, rtol=1e-3)
+        assert (moved / out).log().abs().mean() < 0.3
+
+
+def test_blur_in_order_and_in_reverse_differ() -> None:
+    features = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    lattice, values = PermutohedralLattice(features), torch.eye(60, dtype=torch.float64)
+    matrix = lattice.filter(values)
+    assert not torch.allclose(matrix, matrix.T, rtol=1e-3)
+    torch.testing.assert_close(lattice.filter(values, reverse=True), matrix.T)
+
+
+def plane(size: int, std: float) -> torch.Tensor:
+    y, x = torch.meshgrid(*[torch.arange(size, dtype=torch.float64)] * 2, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], 1) / std
+
+
+def test_gain_on_a_dense_plane_is_that_of_the_reference() -> None:
+    """0.882 of the exact Gaussian sum inside, 0.77 in the corner at the origin."""
+    features = plane(60, 3)
+    out = PermutohedralLattice(features).filter(torch.ones(3600, 1, dtype=torch.float64)).reshape(60, 60)
+    line = torch.exp(-(torch.cdist(features[:60, :1], features[:60, :1]) ** 2) / 2).sum(1)
+    gain = out / torch.outer(line, line)
+    assert gain[20:40, 20:40].mean().item() == pytest.approx(0.882, abs=1e-3)
+    assert gain[0, 0].item() == pytest.approx(0.77, abs=5e-3)
+
+
+@pytest.mark.parametrize("std", [1.0, 3.0, 7.3])
+def test_an_impulse_spreads_by_its_deviation_over_a_compact_support(std: float) -> None:
+    values = torch.zeros(6561, 1, dtype=torch.float64)
+    values[3280] = 1
+    out = PermutohedralLattice(plane(81, std)).filter(values)[:, 0]
+    offsets = (plane(81, std) - plane(81, std)[3280]).double()
+    deviations = ((out[:, None] * offsets.square()).sum(0) / out.sum()).sqrt()
+    assert bool(((deviations > 0.95) & (deviations < 1.05)).all())
+    assert offsets[out > 0].norm(dim=1).max() < 3.7
