@@ -118,10 +118,95 @@ def test_another_forks_schema_reads_without_an_error_and_wrongly():
         ("bvlc", "LossParameter", "normalization", 3),
         ("enet", "LossParameter", "normalization", 5),
         ("segnet", "DropoutParameter", "sample_weights_test", 2),
+        ("enet", "LayerParameter", "bn_param", 45),
+        ("pspnet", "LayerParameter", "interp_param", 143),
+        ("pspnet", "LayerParameter", "seg_accuracy_param", 144),
+        ("pspnet", "LayerParameter", "mat_write_param", 145),
+        ("pspnet", "LayerParameter", "dense_crf_param", 146),
+        ("pspnet", "LayerParameter", "domain_transform_param", 147),
+        ("pspnet", "LayerParameter", "adaptive_bias_channel_param", 148),
+        ("pspnet", "LayerParameter", "bias_channel_param", 149),
+        ("pspnet", "LayerParameter", "unique_label_param", 150),
+        ("pspnet", "LayerParameter", "mat_read_param", 151),
+        ("bvlc", "LayerParameter", "embed_param", 137),
+        ("bvlc", "LayerParameter", "tile_param", 138),
+        ("bvlc", "LayerParameter", "crop_param", 144),
+        ("bvlc", "LayerParameter", "swish_param", 147),
+        ("bvlc", "LayerParameter", "clip_param", 148),
+        ("enet", "LayerParameter", "crop_param", 144),
+        ("enet", "LayerParameter", "input_param", 143),
+        ("hed", "LayerParameter", "embed_param", 137),
+        ("crfrnn", "LayerParameter", "tile_param", 138),
     ],
 )
 def test_colliding_fields_have_each_forks_own_number(dialect, message, field, expected):
     assert number(dialect, message, field) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message", "fields"),
+    [
+        (
+            "crfrnn",
+            "MultiStageMeanfieldParameter",
+            "compatibility_mode 1=0 threshold 2=2 theta_alpha 3=10 theta_beta 4=10 theta_gamma 5=10 num_iterations 6=1 "
+            "spatial_filter_weight 7=1 bilateral_filter_weight 8=1 forced_spatial_filter_weight 9 "
+            "forced_bilateral_filter_weight 10 spatial_filter_weights_str 19= bilateral_filter_weights_str 20= "
+            "force_cpu 29=0",
+        ),
+        ("pspnet", "BNParameter", "slope_filler 1 bias_filler 2 momentum 3=0.9 eps 4=1e-5 frozen 5=0 engine 6=0"),
+        ("segnet", "BNParameter", "scale_filler 1 shift_filler 2 bn_mode 3=0"),
+        ("enet", "BNParameter", "scale_filler 1 shift_filler 2 bn_mode 3=0"),
+        (
+            "segnet",
+            "UpsampleParameter",
+            "scale 1=2 scale_h 2 scale_w 3 pad_out_h 4=0 pad_out_w 5=0 upsample_h 6 upsample_w 7",
+        ),
+        ("segnet", "LossParameter", "ignore_label 1 normalize 2=1 weight_by_label_freqs 3=0 class_weighting 4"),
+        (
+            "enet",
+            "LossParameter",
+            "ignore_label 1 normalize 2=1 weight_by_label_freqs 3=0 class_weighting 4 normalization 5=1",
+        ),
+        ("bvlc", "LossParameter", "ignore_label 1 normalization 3=1 normalize 2"),
+        ("pspnet", "LossParameter", "ignore_label 1 normalization 3=1 normalize 2"),
+        ("segnet", "DropoutParameter", "dropout_ratio 1=0.5 sample_weights_test 2=0"),
+        (
+            "enet",
+            "DenseImageDataParameter",
+            "source 1 batch_size 2 rand_skip 3 shuffle 4 new_height 5 new_width 6 is_color 7=1 mean_file 8 "
+            "root_folder 9 mirror 10 crop_width 11 crop_height 12",
+        ),
+        ("bvlc", "InfogainLossParameter", "source 1 axis 2=1"),
+        ("bvlc", "AccuracyParameter", "top_k 1=1 axis 2=1 ignore_label 3"),
+        ("v2", "DomainTransformParameter", "num_iter 1=3 spatial_sigma 2=50 range_sigma 3=5 min_weight 4=0"),
+    ],
+)
+def test_numbers_and_defaults_of_the_forks_messages(dialect, message, fields):
+    """A field's name, its number, and after `=` its default, enums and booleans as numbers."""
+    descriptor = schema.message(dialect, message).DESCRIPTOR.fields_by_name
+    words = fields.split()
+    for name, told in zip(words[::2], words[1::2], strict=True):
+        number, equals, default = told.partition("=")
+        assert descriptor[name].number == int(number), name
+        if isinstance(descriptor[name].default_value, str):
+            assert descriptor[name].default_value == default, name
+        elif equals:
+            assert float(descriptor[name].default_value) == pytest.approx(float(default), rel=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("dialect", "absent"),
+    [
+        ("hed", "crop_param input_param batch_norm_param scale_param bias_param elu_param bn_param"),
+        ("crfrnn", "crop_param input_param batch_norm_param scale_param bias_param elu_param bn_param"),
+        ("segnet", "crop_param input_param batch_norm_param scale_param bias_param elu_param tile_param embed_param"),
+        ("bvlc", "bn_param upsample_param dense_image_data_param multi_stage_meanfield_param interp_param"),
+    ],
+)
+def test_messages_that_a_fork_does_not_have(dialect, absent):
+    fields = schema.message(dialect, "LayerParameter").DESCRIPTOR.fields_by_name
+    assert [name for name in absent.split() if name in fields] == []
 
 
 def test_enum_value_39_means_another_layer_in_each_fork():

@@ -48,6 +48,72 @@ def test_gradient_in_test_is_that_of_the_forward_pass(rng):
     assert torch.autograd.gradcheck(lambda x: net(x=x)["y"], x)
 
 
+def test_moving_statistics_keep_their_share_of_the_old(rng):
+    """momentum is what is kept; mean and biased variance run over items and positions."""
+    net = bn("momentum: 0.7 eps: 0.01")
+    slope, bias, mean, variance = net.params["bn"]
+    with torch.no_grad():
+        for blob in (slope, bias, mean, variance):
+            blob.copy_(torch.rand(blob.shape, generator=rng) + 0.5)
+    old = mean.clone().flatten(), variance.clone().flatten()
+    x = torch.randn(2, 3, 5, 7, generator=rng) * 3 + 1
+    batch = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+    y = net(x=x)["y"]
+    row = [one.reshape(1, 3, 1, 1) for one in batch]
+    torch.testing.assert_close(y, slope * (x - row[0]) / (row[1] + 0.01).sqrt() + bias)
+    torch.testing.assert_close(mean.flatten(), 0.7 * old[0] + 0.3 * batch[0])
+    torch.testing.assert_close(variance.flatten(), 0.7 * old[1] + 0.3 * batch[1])
+
+
+@pytest.mark.parametrize("fields", ["slope_filler { value: 1 }", "scale_filler { value: 1 }", "bn_mode: INFERENCE"])
+def test_gradients_of_the_blobs_accumulate(fields, rng):
+    """SegNet's layer overwrites them, so that with iter_size only the last sub-batch counts."""
+    net = bn(fields)
+    x = torch.randn(2, 3, 5, 7, generator=rng)
+    net(x=x)["y"].square().sum().backward()
+    once = [blob.grad.clone() for blob in net.params["bn"][:2]]
+    net(x=x)["y"].square().sum().backward()
+    for blob, before in zip(net.params["bn"], once, strict=False):
+        torch.testing.assert_close(blob.grad, 2 * before)
+
+
+@pytest.mark.parametrize("fields", ["frozen: true", "bn_mode: LEARN", "bn_mode: INFERENCE", "momentum: 0.9"])
+def test_in_place_it_gives_what_it_gives_elsewhere(fields, rng):
+    """SegNet's layer in place under INFERENCE takes the gradient of the scale from its output."""
+    apart = 'layer { name: "r" type: "Power" bottom: "x" top: "r" } '
+    apart += f'layer {{ name: "bn" type: "BN" bottom: "r" top: "TOP" bn_param {{ {fields} }} }}'
+    x, results = torch.randn(2, 3, 5, 7, generator=rng), []
+    for top in ("y", "r"):
+        net = CaffeNet(parse_net(HEAD + apart.replace("TOP", top), phase="TRAIN"))
+        with torch.no_grad():
+            net.params["bn"][0].fill_(1.5)
+        fed = x.clone().requires_grad_()
+        y = net(x=fed)[top]
+        y.square().sum().backward()
+        slope = net.params["bn"][0].grad
+        results.append([y.detach(), fed.grad, *([] if slope is None else [slope])])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_test_models_hold_the_batchs_statistics_in_scale_and_shift(rng):
+    """g / sqrt(v + 1e-9) and b - g m / sqrt(v + 1e-9) make of LEARN what INFERENCE computes."""
+    tops = 'top: "y" top: "m" top: "v"'
+    learn = CaffeNet(
+        parse_net(f'{HEAD}layer {{ name: "bn" type: "BN" bottom: "x" {tops} bn_param {{ bn_mode: LEARN }} }}')
+    )
+    inference = bn("bn_mode: INFERENCE", "TEST")
+    x = torch.randn(2, 3, 5, 7, generator=rng)
+    with torch.no_grad():
+        for blob in learn.params["bn"]:
+            blob.copy_(torch.rand(blob.shape, generator=rng) + 0.5)
+        blobs = learn(x=x, blobs="all")
+        scale = learn.params["bn"][0] / (blobs["v"] + 1e-9).sqrt()
+        inference.params["bn"][0].copy_(scale)
+        inference.params["bn"][1].copy_(learn.params["bn"][1] - scale * blobs["m"])
+    torch.testing.assert_close(inference(x=x)["y"], blobs["y"])
+
+
 @pytest.mark.parametrize("fields", ["slope_filler { value: 1 }", "scale_filler { value: 1 }"])
 def test_batch_of_one_value_per_channel(fields):
     head = 'input: "x" input_shape { dim: 1 dim: 3 dim: 1 dim: 1 }\n'

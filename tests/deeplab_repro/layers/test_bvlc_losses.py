@@ -51,6 +51,29 @@ def test_ties(dialect, share):
     assert net(x=x, l=torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2))["a"].item() == share
 
 
+@pytest.mark.parametrize(("dialect", "zero"), [("bvlc", True), ("v2", False), ("segnet", False), ("crfrnn", False)])
+def test_accuracy_of_nothing_counted(dialect, zero):
+    """0 in BVLC since 2017 and in CRF-RNN's newer branch, 0/0 before."""
+    layer = 'layer { name: "a" type: "Accuracy" bottom: "x" bottom: "l" top: "a" accuracy_param { ignore_label: 2 } }'
+    net = CaffeNet(parse_net(HEAD + layer, dialect=dialect))
+    share = net(x=torch.zeros(1, 3, 1, 2), l=torch.full((1, 1, 1, 2), 2.0))["a"].item()
+    assert share == 0 if zero else share != share
+
+
+def test_the_matrix_may_have_legacy_dimensions_and_nothing_counted_is_divided_by_one(tmp_path):
+    from prototxt_import.binary.model_writer import encode_blob
+
+    matrix = np.eye(3, dtype=np.float32).reshape(1, 1, 3, 3)
+    (tmp_path / "H.binaryproto").write_bytes(b"".join(encode_blob(matrix, "v1")))
+    text = HEAD + 'layer { name: "loss" type: "InfogainLoss" bottom: "x" bottom: "l" loss_param { ignore_label: 255 } '
+    text += 'infogain_loss_param { axis: 1 source: "H.binaryproto" } }'
+    net = CaffeNet(parse_net(text, source=str(tmp_path / "n.prototxt")))
+    x = torch.tensor([0.0, 1, 2, 3, 4, 5]).reshape(1, 3, 1, 2)
+    label = torch.tensor([0.0, 255]).reshape(1, 1, 1, 2)
+    torch.testing.assert_close(net(x=x, l=label).loss, -x.log_softmax(1)[0, 0, 0, 0])
+    assert net(x=x, l=torch.full((1, 1, 1, 2), 255.0)).loss == 0
+
+
 def test_a_matrix_of_another_size_names_the_layer(tmp_path):
     from prototxt_import.binary.model_writer import encode_blob
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeplab_repro import CaffeNet, load_caffe
+from deeplab_repro import CaffeNet, load_caffe, ops
+from deeplab_repro.crf.features import bilateral_features, position_features
 from prototxt_import import parse_net
 from tests.deeplab_repro.layers.recorded import check_recorded
 
@@ -76,6 +77,69 @@ def test_image_takes_no_gradient(rng):
     y = CaffeNet(parse_net(text()))(**x)["y"]
     y.sum().backward()
     assert x["img"].grad is None
+
+
+def test_an_iteration_by_its_formula(rng):
+    """result = U - M (Ws S + Wb B) of the softmax before, rows of the matrices being the label that is computed."""
+    net = CaffeNet(parse_net(text(fields="num_iterations: 2"))).double()
+    blobs = net.params["inference1"]
+    with torch.no_grad():
+        for blob in blobs:
+            blob.copy_(torch.randn(blob.shape, generator=rng, dtype=torch.float64))
+    x = draw(rng)
+    spatial = position_features(5, 6, 3.0, dtype=torch.float64, device=torch.device("cpu"))
+    bilateral = bilateral_features(x["img"].permute(0, 2, 3, 1), 8.0, 20.0)[0]
+    zeros = torch.zeros(2, 5, dtype=torch.float64)  # 30 points, filled up to a multiple of four
+    lattices = [ops.lattice_build(torch.cat([one, zeros[:, : one.shape[1]]])) for one in (spatial, bilateral)]
+
+    def filtered(q, lattice):
+        raw = ops.lattice_filter(torch.cat([q.T, torch.zeros(2, 3, dtype=torch.float64)]), lattice)[:30]
+        ones = torch.ones(32, 1, dtype=torch.float64)
+        ones[30:] = 0
+        return (raw / ops.lattice_filter(ones, lattice)[:30]).T
+
+    ws, wb, m = (blob[0, 0] for blob in blobs)
+    result = x["q"][0].flatten(1)
+    for _ in range(2):
+        q = result.softmax(0)
+        result = x["u"][0].flatten(1) - m @ (ws @ filtered(q, lattices[0]) + wb @ filtered(q, lattices[1]))
+    torch.testing.assert_close(net(**x)["y"][0].flatten(1), result)
+
+
+def test_gradients_of_the_blobs_accumulate(rng):
+    """The fork overwrites them, so that with iter_size only the last sub-batch counts."""
+    net = CaffeNet(parse_net(text()))
+    x = draw(rng, dtype=torch.float32)
+    net(**x)["y"].square().sum().backward()
+    once = [blob.grad.clone() for blob in net.params["inference1"]]
+    net(**x)["y"].square().sum().backward()
+    for blob, before in zip(net.params["inference1"], once, strict=True):
+        torch.testing.assert_close(blob.grad, 2 * before)
+
+
+def test_fields_that_the_fork_reads_nowhere_change_nothing(rng):
+    plain = CaffeNet(parse_net(text()))
+    told = "num_iterations: 2 threshold: 9 compatibility_mode: POTTS forced_spatial_filter_weight: 4 "
+    told += "forced_bilateral_filter_weight: 5 force_cpu: true"
+    other = CaffeNet(parse_net(text(fields=told)))
+    other.load_state_dict(plain.state_dict())
+    x = draw(rng, dtype=torch.float32)
+    assert torch.equal(plain(**x)["y"], other(**x)["y"])
+
+
+def test_other_sizes_than_the_files_are_taken(rng):
+    """The fork keeps the lattice of the size that it was set up with."""
+    net = CaffeNet(parse_net(text()))
+    u = torch.randn(2, 3, 7, 9, generator=rng)
+    assert net(u=u, q=u, img=torch.randn(2, 3, 7, 9, generator=rng))["y"].shape == (2, 3, 7, 9)
+
+
+def test_kernels_begin_with_the_numbers_of_the_strings():
+    told = 'num_iterations: 2 spatial_filter_weights_str: "3 1 2 9" bilateral_filter_weights_str: "5 4 0.5"'
+    spatial, bilateral, compatibility = CaffeNet(parse_net(text(fields=told))).params["inference1"]
+    assert torch.equal(spatial[0, 0], torch.diag(torch.tensor([3.0, 1, 2])))
+    assert torch.equal(bilateral[0, 0], torch.diag(torch.tensor([5, 4, 0.5])))
+    assert torch.equal(compatibility[0, 0], -torch.eye(3))
 
 
 def test_kernels_begin_with_the_filter_weights_or_the_files_beside_the_net(tmp_path):

@@ -81,3 +81,12 @@ def test_crop_takes_the_second_bottoms_size(run, rng):
     x, like = torch.randn(2, 4, 9, 8, generator=rng), torch.zeros(2, 3, 5, 4)
     assert torch.equal(run("Crop", x, like, axis=2, offset=(2, 3)), x[:, :, 2:7, 3:7])
     assert torch.equal(run("Crop", x, like, axis=1, offset=(1,)), x[:, 1:4, 1:6, 1:5])
+
+
+def test_gradient_of_a_crop_is_zero_outside_and_none_at_the_second_bottom(run, rng):
+    x, like = torch.randn(1, 2, 6, 7, generator=rng).requires_grad_(), torch.zeros(1, 1, 3, 4, requires_grad=True)
+    run("Crop", x, like, axis=2, offset=(1, 2)).sum().backward()
+    wanted = torch.zeros(1, 2, 6, 7)
+    wanted[..., 1:4, 2:6] = 1
+    assert torch.equal(x.grad, wanted)
+    assert like.grad is None

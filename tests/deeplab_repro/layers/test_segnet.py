@@ -58,6 +58,27 @@ def test_overlapping_pools_against_a_plain_loop(rng):
     assert torch.equal(blobs["u"].flatten(2), wanted)
 
 
+def test_the_top_follows_the_bottoms_size(rng):
+    """The fork keeps the size of the first pass."""
+    net = CaffeNet(
+        parse_net(
+            'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }'
+            'layer { name: "p" type: "Pooling" bottom: "x" top: "p" top: "m" '
+            "pooling_param { kernel_size: 2 stride: 2 } }"
+            'layer { name: "u" type: "Upsample" bottom: "p" bottom: "m" top: "u" }'
+        )
+    )
+    for height, width in ((8, 8), (6, 10)):
+        assert net(x=torch.randn(2, 3, height, width, generator=rng))["u"].shape == (2, 3, height, width)
+
+
+def test_no_gradient_goes_to_the_mask(run):
+    x = torch.ones(1, 1, 2, 2, requires_grad=True)
+    mask = torch.tensor([[[[0.0, 2.0], [9.0, 11.0]]]], requires_grad=True)
+    run("Upsample", x, mask).sum().backward()
+    assert mask.grad is None
+
+
 def test_mask_outside_the_top_names_layer_and_position(run):
     with pytest.raises(
         ValueError, match=r"layer 'it' \(Upsample\): the mask names position 99, outside a top of 4 x 4"

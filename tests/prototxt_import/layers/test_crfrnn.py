@@ -58,6 +58,16 @@ def test_layers_in_place_and_an_earlier_crop_lie_on_the_way():
     assert [layer.name for layer in spec.layers][-2:] == ["crop", "crop#2"]
 
 
+def test_the_first_bottom_of_a_layer_and_the_first_layer_of_a_blob_are_followed():
+    join = 'layer { name: "j" type: "Concat" bottom: "%s" bottom: "%s" top: "j" }\n'
+    wide, wider = conv("c", "data", pad=3, num_output=2), conv("d", "data", pad=3, num_output=2)
+    shrunk = wider + crop("d", "c", "cut").replace("top: 'cut'", "top: 'e'")
+    assert offset(wide + shrunk + join % ("c", "e") + crop("j", "data")) == (2, 2)
+    # A pooling keeps to (k - 1) / 2 - pad, though its output is rounded up.
+    up = pool("p", "data", 3) + conv("d", "p", "Deconvolution", kernel_size=7, stride=2, pad=0)
+    assert offset(up + crop("d", "data")) == (2, 2)
+
+
 def test_what_does_not_belong_together_is_refused():
     two = 'input: "other" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
     message = refusal(DATA + two + conv("c", "data", pad=3) + crop("c", "other"))
