@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,13 +75,14 @@ def run(
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.layers.data import open_sinks
-    from deeplab_repro.net.load import load_caffe
     from deeplab_repro.train.masks import DropoutMasks
 
     check_output_file(output)
     if seed is not None:
         torch.manual_seed(seed)
-    loaded = load_caffe(net, weights, phase=parse_phase(phase), **parse_net_options(variables, dialect, stage, level))
+    given = tuple(pair.partition("=")[0] for pair in inputs or [])
+    state = {"phase": parse_phase(phase), **parse_net_options(variables, dialect, stage, level)}
+    loaded = _load(net, weights, state, given, seed)
     print_notes(loaded.spec.notes)
     chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
     where = pick_device(device)
@@ -107,6 +108,25 @@ def run(
     write_npz(joined, output)
     for name, values in joined.items():
         print(f"{name} {shape_text(values.shape)}")
+
+
+def _load(
+    file: Path, weights: Path | None, state: dict[str, Any], given: tuple[str, ...], seed: int | None
+) -> CaffeNet:
+    """The net; where only the data tell the shapes of its parameters, by a look at the first batch."""
+    from deeplab_repro.data.feeds.feeds import open_feeds
+    from deeplab_repro.net.load import load_caffe
+    from deeplab_repro.net.network import CaffeNet
+    from deeplab_repro.train.nets import sized
+    from prototxt_import import read_net
+
+    if file.suffix == ".safetensors":
+        return load_caffe(file, weights, **state)
+    spec = read_net(file, weights=weights, **state)
+    if any(layer.params and layer.name not in spec.param_shapes for layer in spec.layers):
+        with open_feeds(spec, seed, given=given) as feeds:
+            spec = sized(spec, feeds)
+    return CaffeNet(spec)
 
 
 def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray]:
