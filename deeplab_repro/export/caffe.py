@@ -11,14 +11,12 @@ import torch
 
 from deeplab_repro.files.atomic import check_output_file, output_folder, write_text
 from deeplab_repro.net.network import CaffeNet
-from prototxt_import import NetSpec, net_text, write_net, write_weights
+from prototxt_import import NetSpec, net_text, schema, write_net, write_weights
 from prototxt_import.prototxt.writer import lacking, nearest_dialect
 from prototxt_import.values import Array
 
 # The form in which a net of each dialect is written.
-_FORMATS = {"v0": "v1"} | {
-    name: name for name in ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
-}
+_FORMATS = {"v0": "v1"} | {name: name for name in schema.FORKS}
 
 
 class Exported(NamedTuple):

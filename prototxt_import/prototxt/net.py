@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prototxt_import import schema
 from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers import Context
 from prototxt_import.layers.messages import plain
@@ -21,7 +22,7 @@ from prototxt_import.spec import NetSpec, finish, fit
 from prototxt_import.values import Array, Shape
 from prototxt_import.wiring import check_shape, problem
 
-DIALECTS = ("v0", "v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
+DIALECTS = ("v0", *schema.FORKS)
 # A layer's message as LayerParameter, and the line it begins on where that is known.
 Placed = tuple[Any, int | None]
 

@@ -14,13 +14,12 @@ from google.protobuf import text_format
 from prototxt_import import schema
 from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers import lookup
-from prototxt_import.layers.base import LayerType
+from prototxt_import.layers.table import LayerType
 from prototxt_import.prototxt.families import rules_comment
 from prototxt_import.spec import NetSpec
 from prototxt_import.values import LayerSpec, ParamSpec
 from prototxt_import.wiring import default_loss_weights, default_param, problem
 
-_WRITABLE = ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
 # How a person writes a layer; what is not named follows in the schema's order.
 _FIRST = ("name", "type", "bottom", "top", "loss_weight", "propagate_down", "param", "blobs_lr", "weight_decay")
 
@@ -190,7 +189,7 @@ def nearest_dialect(spec: NetSpec, first: str) -> str:
         ''
     """
     # V1 text is the farthest from all others; the siblings come in the order of their releases.
-    for dialect in dict.fromkeys((first, "v2", "x2", "bvlc", *_WRITABLE[4:], "v1")):
+    for dialect in dict.fromkeys((first, "v2", "x2", "bvlc", *schema.FORKS[4:], "v1")):
         blobs = (shape for shapes in spec.param_shapes.values() for shape in shapes)
         if dialect == "v1" and any(len(shape) > 4 for shape in blobs):
             continue
@@ -269,8 +268,8 @@ def check_dialect(dialect: str) -> None:
     Raises:
         CaffeFormatError: They cannot.
     """
-    if dialect not in _WRITABLE:
-        raise complain(f"cannot write dialect {dialect!r}; known are {', '.join(_WRITABLE)}")
+    if dialect not in schema.FORKS:
+        raise complain(f"cannot write dialect {dialect!r}; known are {', '.join(schema.FORKS)}")
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:

@@ -13,10 +13,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from prototxt_import.schema.own import UNNUMBERED, OwnField, OwnMessage, add
 
-__all__ = ["DIALECTS", "OwnField", "OwnMessage", "extend", "is_numbered", "message"]
+__all__ = ["DIALECTS", "FORKS", "OwnField", "OwnMessage", "extend", "is_numbered", "message"]
 
 # The forks whose numbers are known, and "text", the union of their names.
-DIALECTS = ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn", "text")
+FORKS = ("v1", "v2", "x2", "bvlc", "hed", "segnet", "enet", "pspnet", "crfrnn")
+DIALECTS = (*FORKS, "text")
 
 _own: list[OwnMessage] = []
 
