@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from prototxt_import.errors import complain, nearest
-from prototxt_import.layers.base import lookup, required
+from prototxt_import.layers.base import required
+from prototxt_import.layers.table import lookup
 from prototxt_import.spec import NetSpec, finish
 from prototxt_import.values import LayerSpec, ParamSpec, Shape
 from prototxt_import.wiring import default_loss_weights, default_param

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prototxt_import.errors import CaffeFormatError, complain, nearest
-from prototxt_import.layers.base import LayerType, lookup
 from prototxt_import.layers.shapes import MAX_COUNT, count
+from prototxt_import.layers.table import LayerType, lookup
 from prototxt_import.values import LayerSpec, ParamSpec, Shape
 
 

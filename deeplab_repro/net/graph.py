@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deeplab_repro.layers import CaffeLayer
 from deeplab_repro.net.blobs import Blobs
 from prototxt_import import LayerSpec, NetSpec
-from prototxt_import.layers.base import is_source
+from prototxt_import.layers import is_source
 
 Shape = tuple[int, ...]
 

@@ -15,7 +15,7 @@ from deeplab_repro.layers.base import CaffeLayer
 from deeplab_repro.net.graph import Graph
 from deeplab_repro.net.prepared import PreparedNet, prepare
 from prototxt_import import NetSpec
-from prototxt_import.layers.base import is_source
+from prototxt_import.layers import is_source
 
 # The largest published nets have 140 million; a file of a few bytes can ask for any number.
 MAX_PARAMETERS = 2**30

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deeplab_repro.net.graph import Graph
 from prototxt_import import LayerSpec, NetSpec
-from prototxt_import.layers.base import is_source, lookup
+from prototxt_import.layers import is_source, lookup
 
 
 def own_size(spec: NetSpec, image: str, scores: str, padded: tuple[int, int]) -> tuple[int, int] | None:

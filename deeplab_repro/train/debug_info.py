@@ -16,7 +16,7 @@ from deeplab_repro.layers import CaffeLayer
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.train.optimizer import Learnable
 from prototxt_import import LayerSpec
-from prototxt_import.layers.base import is_source
+from prototxt_import.layers import is_source
 
 # A layer and the place of one of its bottoms or learnable blobs.
 _Place = tuple[str, int]

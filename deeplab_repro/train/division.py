@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.layers.shares import Share, shared_batch
 from prototxt_import import NetSpec, SolverSpec
-from prototxt_import.layers.base import is_source
+from prototxt_import.layers import is_source
 
 Shapes = Mapping[str, tuple[int, ...]]
 

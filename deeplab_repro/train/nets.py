@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import LayerSpec, NetSpec, SolverSpec, parse_net, read_net, read_weights
 from prototxt_import.binary.weights import with_weights
-from prototxt_import.layers.base import is_source
+from prototxt_import.layers import is_source
 from prototxt_import.paths import named_file
 from prototxt_import.prototxt.solver import InlineNet, NetState
 from prototxt_import.values import Array

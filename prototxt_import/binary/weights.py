@@ -266,12 +266,12 @@ def read_blob(wire: Wire, message: WireField) -> Array:
             if len(shape) > MAX_AXES:
                 raise wire.error(field.at, f"a blob has more than {MAX_AXES} axes")
         elif field.number in (5, 6, 8, 9):
-            item, kind = ("<f4", FIXED32) if field.number < 7 else ("<f8", FIXED64)
+            dtype, kind = ("<f4", FIXED32) if field.number < 7 else ("<f8", FIXED64)
             wire.expect(field, BYTES, kind)
             if field.kind == BYTES:
-                values = wire.array(field.start, field.stop, item)
+                values = wire.array(field.start, field.stop, dtype)
             else:
-                values, at = wire.run(field, message.stop, item)
+                values, at = wire.run(field, message.stop, dtype)
             if field.number in parts:
                 parts[field.number].append(values)
     pieces = [values for values in parts[8] if values.size] or parts[5] or [np.zeros(0, "<f4")]

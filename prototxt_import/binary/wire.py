@@ -202,13 +202,13 @@ class Wire:
         self.expect(field, VARINT)
         return field.value - (1 << 64) if field.value >= 1 << 63 else field.value
 
-    def array(self, start: int, stop: int, item: str) -> Array:
+    def array(self, start: int, stop: int, dtype: str) -> Array:
         """A view of packed numbers.
 
         Args:
             start: Where they begin.
             stop: Where they end.
-            item: "<f4" or "<f8".
+            dtype: "<f4" or "<f8".
 
         Returns:
             A read-only array.
@@ -216,12 +216,12 @@ class Wire:
         Raises:
             CaffeFormatError: The bytes are no whole number of them.
         """
-        width = np.dtype(item).itemsize
+        width = np.dtype(dtype).itemsize
         if (stop - start) % width:
             raise self.error(start, f"{stop - start} bytes are no whole number of {width}-byte values")
-        return np.frombuffer(self.buffer, item, (stop - start) // width, start)
+        return np.frombuffer(self.buffer, dtype, (stop - start) // width, start)
 
-    def run(self, field: WireField, stop: int, item: str) -> tuple[Array, int]:
+    def run(self, field: WireField, stop: int, dtype: str) -> tuple[Array, int]:
         """The numbers in a run of unpacked fields.
 
         Old files spend a key on every number; walking those one by one would take minutes.
@@ -229,16 +229,16 @@ class Wire:
         Args:
             field: The run's first field.
             stop: Where the message ends.
-            item: "<f4" or "<f8".
+            dtype: "<f4" or "<f8".
 
         Returns:
             (a copy of the numbers, the offset behind the run).
         """
-        width = np.dtype(item).itemsize
+        width = np.dtype(dtype).itemsize
         key = self.buffer[field.at : field.start]
         stride = len(key) + width
         if self.buffer[field.stop : field.stop + len(key)] != key or field.stop + stride > stop:
-            return np.frombuffer(self.buffer, item, 1, field.start), field.stop
+            return np.frombuffer(self.buffer, dtype, 1, field.start), field.stop
         pattern = np.frombuffer(key, np.uint8)
         room = (stop - field.at) // stride
         length, look = 1, 64
@@ -252,7 +252,7 @@ class Wire:
                 break
             length += look
         records = np.frombuffer(self.buffer, np.uint8, length * stride, field.at).reshape(-1, stride)
-        values = np.ascontiguousarray(records[:, len(key) :]).view(item).reshape(-1)
+        values = np.ascontiguousarray(records[:, len(key) :]).view(dtype).reshape(-1)
         return values, field.at + length * stride
 
 

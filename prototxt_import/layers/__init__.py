@@ -1,4 +1,4 @@
-"""Layer types, one file per family; importing this package fills the table (see layers.base for adding one)."""
+"""Layer types, one file per family; importing this package fills the table (how to add one: see layers.base)."""
 
 from prototxt_import.layers import (
     activation,
@@ -20,9 +20,10 @@ from prototxt_import.layers import (
     score,
     segnet,
 )
-from prototxt_import.layers.base import Context, LayerType, Options, layer_types, lookup, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.own import layer_type
 from prototxt_import.layers.python import PythonLayerOptions
+from prototxt_import.layers.table import LayerType, is_source, layer_types, lookup, register
 
 __all__ = [
     "Context",
@@ -38,6 +39,7 @@ __all__ = [
     "data",
     "domain_transform",
     "enet",
+    "is_source",
     "layer_type",
     "layer_types",
     "lookup",

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import canonical
+from prototxt_import.layers.table import register
 from prototxt_import.values import Filler, Shape
 
 _FOUR = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.messages import filler, put
 from prototxt_import.layers.shapes import Reach, canonical, check_padded, count, pair, spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Filler, Shape
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import HERE, Reach, spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 _FIELDS = {

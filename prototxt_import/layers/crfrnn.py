@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, lookup, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.conv import WindowOptions
 from prototxt_import.layers.messages import plain
 from prototxt_import.layers.pool import PoolingOptions
 from prototxt_import.layers.resize import CropOptions
 from prototxt_import.layers.shapes import spatial
+from prototxt_import.layers.table import lookup, register
 from prototxt_import.values import LayerSpec, Shape
 
 _REQUIRED = ("theta_alpha", "theta_beta", "theta_gamma", "num_iterations")

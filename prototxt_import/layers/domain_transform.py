@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prototxt_import.layers.base import Options, register
+from prototxt_import.layers.base import Options
 from prototxt_import.layers.shapes import spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.python import parameters, put_python
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

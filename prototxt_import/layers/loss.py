@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.labels import ignored, labels_fit, one_label_an_item, put_ignored
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import canonical, count
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 # Forks whose SigmoidCrossEntropyLoss reads no loss_param: sum / N, whatever it says.

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import Reach, across_channels, canonical, count
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

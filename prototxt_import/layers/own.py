@@ -19,7 +19,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from prototxt_import import schema
-from prototxt_import.layers.base import Options, lookup, register
+from prototxt_import.layers.base import Options
+from prototxt_import.layers.table import lookup, register
 from prototxt_import.values import Filler
 
 T = TypeVar("T", bound=Options)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.messages import optional_filler, plain, put
+from prototxt_import.layers.table import register
 from prototxt_import.values import Filler, Shape
 
 _ONE = Filler(value=1.0)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.conv import window_pair
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import Reach, check_padded, count, pair, spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from prototxt_import.layers.base import Context, Options, lookup, register, required
+from prototxt_import.layers.base import Context, Options, required
 from prototxt_import.layers.messages import put
+from prototxt_import.layers.table import lookup, register
 from prototxt_import.values import Shape
 
 P = TypeVar("P", bound="PythonLayerOptions")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.messages import put
 from prototxt_import.layers.shapes import Reach, canonical, spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

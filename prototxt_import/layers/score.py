@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.labels import ignored, labels_fit, one_label_an_item, put_ignored
 from prototxt_import.layers.messages import put
 from prototxt_import.layers.shapes import HERE, Reach, across_channels, canonical, count, spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from prototxt_import.layers.base import Context, Options, register
+from prototxt_import.layers.base import Context, Options
 from prototxt_import.layers.conv import window_pair
 from prototxt_import.layers.data import DataOptions, TransformOptions
 from prototxt_import.layers.messages import plain, put
 from prototxt_import.layers.shapes import pair, spatial
+from prototxt_import.layers.table import register
 from prototxt_import.values import Shape
 
 

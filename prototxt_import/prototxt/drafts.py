@@ -9,9 +9,9 @@ from typing import Any
 
 from prototxt_import.errors import complain
 from prototxt_import.layers import Context, lookup
-from prototxt_import.layers.base import LayerType
 from prototxt_import.layers.messages import plain
 from prototxt_import.layers.python import python_type
+from prototxt_import.layers.table import LayerType
 from prototxt_import.prototxt.families import LATE_FORKS
 from prototxt_import.values import LayerSpec, ParamSpec
 from prototxt_import.wiring import default_loss_weights, default_param

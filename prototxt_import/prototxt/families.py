@@ -10,10 +10,11 @@ from typing import Any
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.layers.base import Context, lookup
+from prototxt_import.layers.base import Context
 from prototxt_import.layers.crfrnn import aligned
 from prototxt_import.layers.loss import InfogainLossOptions
 from prototxt_import.layers.resize import CropOptions
+from prototxt_import.layers.table import lookup
 from prototxt_import.spec import NetSpec
 from prototxt_import.values import LayerSpec
 from prototxt_import.wiring import problem

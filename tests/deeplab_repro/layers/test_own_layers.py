@@ -14,7 +14,7 @@ from deeplab_repro.layers import base as modules
 from deeplab_repro.net.densify import densify
 from deeplab_repro.net.plain import plain_net
 from prototxt_import import CaffeFormatError, Filler, Options, layer, layer_type, make_net, schema
-from prototxt_import.layers import base
+from prototxt_import.layers import table
 from tests.paths import SHARED
 
 MODEL = SHARED / "caffemodels" / "waifu2x_upresnet10"
@@ -24,7 +24,7 @@ NEEDS_MODEL = pytest.mark.skipif(not MODEL.is_dir(), reason="needs ../shared/caf
 @pytest.fixture(autouse=True)
 def _own_tables(monkeypatch):
     """Registrations end with the test."""
-    monkeypatch.setattr(base, "_types", dict(base._types))
+    monkeypatch.setattr(table, "_types", dict(table._types))
     monkeypatch.setattr(schema, "_own", [])
     monkeypatch.setattr(modules, "_MODULES", dict(modules._MODULES))
     yield

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from prototxt_import import layer, parse_net
-from prototxt_import.layers import Options, base, layer_types, register
+from prototxt_import.layers import Options, layer_types, register, table
 
 
 def test_own_types_can_be_registered():
@@ -23,7 +23,7 @@ def test_own_types_can_be_registered():
         with pytest.raises(ValueError, match="registered already"):
             register("Twice")(TwiceOptions)
     finally:
-        del base._types["Twice"]
+        del table._types["Twice"]
 
 
 def test_no_two_types_share_an_old_name():

@@ -25,7 +25,7 @@ from prototxt_import import (
     write_net,
     write_weights,
 )
-from prototxt_import.layers import base
+from prototxt_import.layers import table
 
 HEAD = 'input: "x" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
 
@@ -33,7 +33,7 @@ HEAD = 'input: "x" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
 @pytest.fixture(autouse=True)
 def _own_tables(monkeypatch):
     """Registrations end with the test."""
-    monkeypatch.setattr(base, "_types", dict(base._types))
+    monkeypatch.setattr(table, "_types", dict(table._types))
     monkeypatch.setattr(schema, "_own", [])
     yield
     monkeypatch.undo()
@@ -131,8 +131,8 @@ def test_taken_names_and_strange_attributes_are_refused():
     with pytest.raises(ValueError, match=r"Odd.table is <class 'dict'>; a field is int"):
         layer_type("Odd", field="odd_param")(Odd)
     assert schema._own == []
-    assert base.lookup("Odd") is None
-    assert base.lookup("Blend") is None
+    assert table.lookup("Odd") is None
+    assert table.lookup("Blend") is None
 
 
 def test_unknown_types_are_listed_at_once_with_all_their_layers():
