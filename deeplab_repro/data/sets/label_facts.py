@@ -115,13 +115,12 @@ def read_raw(path: Path) -> tuple[str, NDArray[np.integer]]:
             if mode in ("RGB", "RGBA", "CMYK", "YCbCr", "PA"):
                 pixels = np.array(picture.convert("RGB"))
             else:
+                # One bit becomes 0 and 255, as OpenCV and so the other readers have it.
                 pixels = np.array(picture.convert("L") if mode in ("1", "LA") else picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"no picture that can be read: {error}") from error
-    if mode == "1":
-        pixels = (pixels > 0).astype(np.uint8)
     if pixels.ndim == 3:
         if (pixels == pixels[..., :1]).all():
             return "grey-rgb", pixels[..., 0]
