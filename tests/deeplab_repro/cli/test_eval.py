@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from deeplab_repro.data.scenes.scenes import draw_scene
-from deeplab_repro.files.images import write_image
+from deeplab_repro.files.images import turned, write_image
 from deeplab_repro.files.palette import save_label_png
+from tests.deeplab_repro.files.turned_photos import write_turned
 
 
 def test_weights_that_changed_under_their_name_are_other_settings(toy, deeplab, refused, tmp_path, monkeypatch):
@@ -187,3 +188,34 @@ def test_the_table_shows_percentages_of_both_stages_and_of_every_class(scored_sc
     for name in stages["network"]["per_class"]:
         (line,) = [line for line in result.stdout.splitlines() if line.split()[:1] == [name]]
         assert line.split()[1:] == [f"{100 * stage['per_class'][name]:.2f}" for stage in columns]
+
+
+def voc_of(root, photos, labels, suffix):
+    """A folder in VOC's layout with label maps of these arrays; the photographs are written by `photos`."""
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / name).mkdir(parents=True)
+    for orientation, array in labels.items():
+        photos(orientation, root / "JPEGImages" / f"o{orientation}{suffix}")
+        save_label_png(array, root / "SegmentationClass" / f"o{orientation}.png")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("".join(f"o{number}\n" for number in labels))
+    return root
+
+
+def test_photographs_that_exif_turns_are_scored_as_they_are_seen(toy, deeplab, refused, tmp_path):
+    pixels, labels = draw_scene(0, 33, 47)
+    labels %= 5
+    upright = {number: turned(labels, number) for number in range(2, 9)}
+    shown = {}
+
+    def lying(number, path):
+        shown[number] = write_turned(pixels, number, path)
+
+    first = voc_of(tmp_path / "turned", lying, upright, ".jpg")
+    second = voc_of(tmp_path / "upright", lambda number, path: write_image(shown[number], path), upright, ".png")
+    words = ("--classes", 5, "--model", toy.prototxt, "--weights", toy.caffemodel, "--device", "cpu", "--json", "-")
+    answers = [json.loads(deeplab("eval", root, *words).stdout) for root in (first, second)]
+    assert answers[0]["images"] == 7
+    assert answers[0]["stages"] == answers[1]["stages"]
+    # Truth drawn on the pixels as they lie: a quarter turn exchanges the sides.
+    save_label_png(labels, first / "SegmentationClass" / "o6.png")
+    refused("o6.png", "eval", first, *words)

@@ -9,6 +9,7 @@ from PIL import Image
 from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.files.images import read_image, write_image
 from deeplab_repro.predict.segmenter import Segmenter
+from tests.deeplab_repro.files.turned_photos import write_both
 
 
 def _model(toy):
@@ -86,3 +87,20 @@ def test_what_segment_refuses(tmp_path, toy, photo, refused):
 def test_no_images_in_a_folder(tmp_path, toy, refused):
     (tmp_path / "empty").mkdir()
     refused("no images", "segment", tmp_path / "empty", *_model(toy), "-o", tmp_path / "out")
+
+
+def test_photographs_are_segmented_as_exif_turns_them(tmp_path, toy, photo, deeplab):
+    (tmp_path / "in").mkdir()
+    shapes = {}
+    for orientation in range(2, 9):
+        files = (tmp_path / "in" / f"{kind}{orientation}" for kind in ("turned", "upright"))
+        turned_file, upright_file = (file.with_suffix(end) for file, end in zip(files, (".jpg", ".png"), strict=True))
+        shapes[orientation] = write_both(photo.pixels, orientation, turned_file, upright_file).shape[:2]
+    result = deeplab("segment", tmp_path / "in", *_model(toy), "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for orientation, shape in shapes.items():
+        labels, upright = (
+            np.asarray(Image.open(tmp_path / "out" / f"{kind}{orientation}.png")) for kind in ("turned", "upright")
+        )
+        assert labels.shape == shape == ((37, 50) if orientation < 5 else (50, 37))
+        np.testing.assert_array_equal(labels, upright)

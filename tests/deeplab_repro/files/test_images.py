@@ -7,9 +7,20 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from deeplab_repro.files.images import find_images, read_image, read_label_map, read_labels, write_image
+from deeplab_repro.files.images import (
+    exif_orientation,
+    find_images,
+    read_bgr,
+    read_image,
+    read_label_map,
+    read_labels,
+    turned,
+    write_image,
+)
 from deeplab_repro.files.palette import save_label_png
+from tests.deeplab_repro.files.turned_photos import write_turned
 
 
 @pytest.fixture
@@ -133,3 +144,19 @@ def test_label_maps_are_indices_of_a_palette_and_values_of_grey(tmp_path):
     cv2.imwrite(str(tmp_path / "deep.png"), labels.astype(np.uint16))
     with pytest.raises(ValueError, match=r"deep\.png: labels are 8-bit pictures, this one holds uint16"):
         read_label_map(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_photographs_are_turned_by_exif_in_colour_and_in_grey_and_labels_are_not(tmp_path, orientation):
+    pixels = np.random.default_rng(orientation).integers(0, 256, (7, 11, 3), np.uint8)
+    shown = write_turned(pixels, orientation, tmp_path / "a.jpg")
+    assert exif_orientation(tmp_path / "a.jpg") == orientation
+    assert shown.shape == ((7, 11, 3) if orientation < 5 else (11, 7, 3))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), shown)
+    stored = cv2.imread(str(tmp_path / "a.jpg"), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    np.testing.assert_array_equal(read_bgr(tmp_path / "a.jpg", cv2.IMREAD_GRAYSCALE), turned(stored, orientation))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "labels.png", exif=exif)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "labels.png"), pixels[..., 0])
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.png"), pixels[..., 0])
