@@ -1,4 +1,4 @@
-"""Bounds of time and memory for files that are small and ask for much."""
+"""Bounds of work and memory for files that are small and ask for much."""
 
 from __future__ import annotations
 
@@ -7,14 +7,27 @@ import tracemalloc
 from contextlib import contextmanager
 
 MIB = 2**20
+_PASSES = 1_000_000
+
+
+def _loop_seconds() -> float:
+    """Processor seconds of a million passes of an empty loop: what a step of Python costs here and now."""
+    begin = time.thread_time()
+    for _ in range(_PASSES):
+        pass
+    return time.thread_time() - begin
 
 
 @contextmanager
-def quick(seconds=10.0):
-    """Fails where the block takes longer: every case here is made to take minutes if anything is done twice over."""
-    begin = time.perf_counter()
+def quick(steps=400_000_000):
+    """Fails where the block takes more processor time than an empty loop of so many steps.
+
+    Every case here is made to take minutes if anything is done twice over. Processor time of this thread, beside a loop
+    timed right after it, does not depend on what else the machine does."""
+    begin = time.thread_time()
     yield
-    assert time.perf_counter() - begin < seconds
+    taken = time.thread_time() - begin
+    assert taken < steps / _PASSES * max(_loop_seconds() for _ in range(3))
 
 
 @contextmanager

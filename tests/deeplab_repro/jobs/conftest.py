@@ -19,9 +19,11 @@ def job():
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
+        # On a busy machine one may take long to load; one that never comes is waited for as long.
+        arrival = "3" if None in bodies else "200"
         ranks = [
             subprocess.Popen(
-                [sys.executable, ONE_JOB, str(rank), str(port), body],
+                [sys.executable, ONE_JOB, str(rank), str(port), arrival, body],
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
@@ -31,10 +33,10 @@ def job():
             if body is not None
         ]
         try:
-            ended = [(each.communicate(timeout=60)[1], each.returncode) for each in ranks]
+            ended = [(process.communicate(timeout=240)[1], process.returncode) for process in ranks]
             return [(code, text.strip().split("\n")[-1]) for text, code in ended]
         finally:
-            for each in ranks:
-                each.kill()
+            for process in ranks:
+                process.kill()
 
     return run

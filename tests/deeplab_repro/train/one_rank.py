@@ -13,7 +13,7 @@ from deeplab_repro.jobs import lifeline  # noqa: E402
 from deeplab_repro.train.optimizer import Optimizer  # noqa: E402
 
 if name == "STOP":
-    lifeline.BEAT, lifeline.GRACE = 0.2, 1.0
+    lifeline.BEAT, lifeline.GRACE = 0.2, 4.0
 step = Optimizer.step
 
 

@@ -40,7 +40,7 @@ def job(tiny):
         try:
             ended = []
             for each in ranks:
-                _, text = each.communicate(timeout=120)
+                _, text = each.communicate(timeout=240)
                 ended.append((each.returncode, text))
                 if stop_at is not None:
                     ranks[1].kill()
