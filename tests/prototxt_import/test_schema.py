@@ -137,6 +137,11 @@ def test_another_forks_schema_reads_without_an_error_and_wrongly():
         ("enet", "LayerParameter", "input_param", 143),
         ("hed", "LayerParameter", "embed_param", 137),
         ("crfrnn", "LayerParameter", "tile_param", 138),
+        ("crfrnn", "V1LayerParameter", "convolution_param", 10),
+        ("crfrnn", "V1LayerParameter", "dropout_param", 12),
+        ("crfrnn", "V1LayerParameter", "pooling_param", 19),
+        ("crfrnn", "V1LayerParameter", "eltwise_param", 24),
+        ("crfrnn", "V1LayerParameter", "loss_param", 42),
     ],
 )
 def test_colliding_fields_have_each_forks_own_number(dialect, message, field, expected):
@@ -224,6 +229,7 @@ def test_enum_values_40_and_42_mean_other_layers_in_each_fork():
 
     assert names("v1") == ["SEG_ACCURACY", "PADDING"]
     assert names("crfrnn") == ["CROP", "MULTI_STAGE_MEANFIELD"]
+    assert 41 not in schema.message("crfrnn", "V1LayerParameter").LayerType.values()
     assert names("segnet") == ["CROP", "UNPOOLING"]  # DeconvNet's
     for dialect in ("bvlc", "pspnet", "enet"):
         assert 40 not in schema.message(dialect, "V1LayerParameter").LayerType.values()

@@ -46,18 +46,6 @@ def test_logarithms_of_the_crf_end_at_the_least_float(run, rng):
     assert bool((crf(image[0].permute(1, 2, 0), scores[0])[0] > 0).all())
 
 
-def test_only_the_true_size_is_refined_and_no_gradient_is_sent(run, rng):
-    scores, _, image = crf_bottoms(rng)
-    scores.requires_grad_()
-    options = {"bi_xy_stds": (5.0,), "bi_rgb_stds": (1.0,), "bi_weights": (2.0,)}
-    top = run("DenseCRF", scores, torch.tensor([[[[4.0, 5.0]]]]), image, **options)
-    part = run("DenseCRF", scores[..., :4, :5], torch.tensor([[[[9.0, 9.0]]]]), image[..., :4, :5], **options)
-    assert torch.equal(top[..., :4, :5], part)
-    assert not top[..., 4:, :].any()
-    assert not top[..., 5:].any()
-    assert not top.requires_grad
-
-
 def test_bias_of_listed_channels_counts_every_entry_but_the_ignored(run):
     label = torch.tensor([0.0, 3.0, 3.0, 2.0, -1.0]).reshape(1, 5, 1, 1)
     scores = torch.zeros(1, 4, 2, 2, requires_grad=True)
