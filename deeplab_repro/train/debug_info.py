@@ -25,8 +25,16 @@ _Place = tuple[str, int]
 class DebugInfo:
     """Listens to the layers of a net and says Caffe's lines about them; the results stay the same, bit for bit.
 
-    say: gets each line. always: listen to every forward pass, as for a test net; else to those inside `forward`.
-    Blobs go by the names of the file: Caffe's Split layers, and lines about them, do not occur."""
+    Blobs go by the names of the file: Caffe's Split layers, and lines about them, do not occur.
+
+    Args:
+        net: The net.
+        say: Gets each line.
+        always: Whether every forward pass is listened to, as for a test net; else those inside `forward`.
+
+    Source:
+        Caffe's Net::ForwardDebugInfo, BackwardDebugInfo and UpdateDebugInfo (net.cpp).
+    """
 
     def __init__(self, net: CaffeNet, say: Callable[[str], None], always: bool = False) -> None:
         self._net, self._say, self._listening = net, say, always
@@ -91,7 +99,11 @@ class DebugInfo:
             self._say(f"    [Forward] Layer {layer.name}, param blob {name} data: {_mean(blob):g}")
 
     def backward(self, learnables: Sequence[Learnable]) -> None:
-        """Say what the backward pass just done left: diffs of a blob in the order in which layers add to them."""
+        """Say what the backward pass just done left: diffs of a blob in the order in which layers add to them.
+
+        Args:
+            learnables: The net's learnable blobs.
+        """
         to_come: dict[int, Tensor] = {}
         for (name, index), part in self._parts.items():
             key = id(self._net.params[name][index])
@@ -117,7 +129,12 @@ class DebugInfo:
         )
 
     def update(self, learnable: Learnable, change: Tensor | None) -> None:
-        """Say what is about to be subtracted from a blob; None for nothing."""
+        """Say what is about to be subtracted from a blob.
+
+        Args:
+            learnable: The blob.
+            change: What is subtracted, None for nothing.
+        """
         name = _display_name(self._net.module_of(learnable.layer).layer, learnable.index)
         data, diff = _mean(learnable.blob), 0.0 if change is None else _mean(change)
         self._say(f"    [Update] Layer {learnable.layer}, param {name} data: {data:g}; diff: {diff:g}")

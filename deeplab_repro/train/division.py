@@ -19,16 +19,32 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Division:
-    """by_rows: whether the ranks share each batch; else they share the passes of an iteration."""
+    """What each process does of an iteration.
+
+    Args:
+        ranks: This process among those of the job.
+        by_rows: Whether the ranks share each batch; else they share the passes of an iteration.
+    """
 
     ranks: Ranks
     by_rows: bool
 
     @classmethod
     def of(cls, spec: NetSpec, solver: SolverSpec, ranks: Ranks) -> Division:
-        """What suits a train net: by rows where every batch can be divided.
+        """Choose what suits a train net: by rows where every batch can be divided.
 
-        Raises ValueError where neither batches nor passes can be, and for statistics of batches by several ranks."""
+        Args:
+            spec: The net.
+            solver: Its solver.
+            ranks: This process among those of the job.
+
+        Returns:
+            The division.
+
+        Raises:
+            ValueError: Neither batches nor passes can be divided, or a layer takes statistics of batches that several
+                ranks share.
+        """
         _check_statistics(spec, ranks.world)
         sizes = [getattr(layer.options, "batch_size", 1) for layer in spec.layers if is_source(layer)]
         if all(size % ranks.world == 0 for size in sizes):
@@ -51,11 +67,26 @@ class Division:
         return (self.ranks.rank, self.ranks.world) if self.by_rows else (0, 1)
 
     def mine(self, index: int, passes: int) -> bool:
-        """Whether this process does pass `index` of an iteration."""
+        """Whether this process does a pass.
+
+        Args:
+            index: Of the pass in its iteration.
+            passes: Of an iteration.
+
+        Returns:
+            The answer.
+        """
         return self.by_rows or (passes - 1 - index) % self.ranks.world == self.ranks.rank
 
     def whole(self, batch: Mapping[str, Tensor]) -> tuple[Shapes, slice]:
-        """Shapes of the whole batch, and which rows of it this process holds."""
+        """What a batch is a part of.
+
+        Args:
+            batch: This process's blobs by name.
+
+        Returns:
+            Shapes of the whole batch's blobs, and which rows of them this process holds.
+        """
         if not self.in_parts:
             return {name: tuple(value.shape) for name, value in batch.items()}, slice(None)
         rank, world = self.share
@@ -64,7 +95,14 @@ class Division:
         return shapes, slice(rank * count, (rank + 1) * count)
 
     def losses(self, net: nn.Module) -> AbstractContextManager[None]:
-        """Losses of `net` in the block are divided by the whole batch's count."""
+        """In the block losses are divided by the whole batch's count.
+
+        Args:
+            net: The net whose losses those are.
+
+        Returns:
+            The context manager.
+        """
         return shared_batch(net, self._counted) if self.in_parts else nullcontext()
 
     @cached_property
@@ -76,7 +114,7 @@ class Division:
 def _check_statistics(spec: NetSpec, world: int) -> None:
     for layer in spec.layers:
         if world > 1 and layer.options.from_batch(spec.phase):
-            remedy = {"BatchNorm": "set use_global_stats: true, or "}.get(layer.type, "")
+            remedy = "set use_global_stats: true, or " if hasattr(layer.options, "use_global_stats") else ""
             raise ValueError(
                 f"{spec.source}: layer {layer.name!r} ({layer.type}): takes its statistics from the batches, of which "
                 f"{world} processes would each see a part; {remedy}train in one process"

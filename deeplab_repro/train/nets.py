@@ -22,20 +22,47 @@ if TYPE_CHECKING:
 
 
 def train_spec(solver: SolverSpec, variables: Mapping[str, str], dialect: str = "auto") -> NetSpec:
-    """The TRAIN net of a solver. Raises CaffeFormatError, or ValueError where the solver names none or two."""
+    """Read the TRAIN net of a solver.
+
+    Args:
+        solver: The solver.
+        variables: Values of the ${NAME}s in the net's file.
+        dialect: The fork that the net is for.
+
+    Returns:
+        The net; sizes that the data decide are unknown.
+
+    Raises:
+        CaffeFormatError: The file cannot be read.
+        ValueError: The solver names none or two, or nothing feeds the net.
+    """
     fields = ("train_net_param", "train_net", "net_param", "net")
     given = {name: getattr(solver, name) for name in fields if getattr(solver, name)}
     if len(given) != 1:
-        what = f"gives {' and '.join(given)}; one of them is enough" if given else "names no net; give train_net or net"
-        raise ValueError(f"{solver.source}: {what}")
+        fault = (
+            f"gives {' and '.join(given)}; one of them is enough" if given else "names no net; give train_net or net"
+        )
+        raise ValueError(f"{solver.source}: {fault}")
     [net] = given.values()
     return _read(net, solver, "TRAIN", solver.train_state, variables, dialect)
 
 
 def test_specs(solver: SolverSpec, variables: Mapping[str, str], dialect: str = "auto") -> list[NetSpec]:  # noqa: PT028
-    """The TEST nets of a solver, one per test_iter: its test_net_param, its test_net files, then `net` for the rest.
+    """Read the TEST nets of a solver: its test_net_param, its test_net files, then `net` for the rest.
 
-    Raises ValueError where test_iter, test_interval and the nets do not belong together, as Caffe checks."""
+    Args:
+        solver: The solver.
+        variables: Values of the ${NAME}s in the nets' files.
+        dialect: The fork that the nets are for.
+
+    Returns:
+        One net per test_iter.
+
+    Raises:
+        CaffeFormatError: A file cannot be read.
+        ValueError: test_iter, test_interval and the nets do not belong together, as Caffe checks, or nothing feeds a
+            net.
+    """
     count = len(solver.test_iter)
     if solver.test_interval < 0 or any(passes < 1 for passes in solver.test_iter):
         raise ValueError(f"{solver.source}: test_interval and test_iter must be positive")
@@ -65,13 +92,21 @@ def _read(
     fed = {top for layer in spec.layers if is_source(layer) for top in layer.tops}
     inputs = [name for name in spec.inputs if name not in fed]
     if inputs or not fed:
-        what = f"its input {inputs[0]!r} comes from no data layer" if inputs else "it has no data layer"
-        raise ValueError(f"{where}: {what} in phase {phase}; a solver's nets need layers that read files")
+        fault = f"its input {inputs[0]!r} comes from no data layer" if inputs else "it has no data layer"
+        raise ValueError(f"{where}: {fault} in phase {phase}; a solver's nets need layers that read files")
     return spec
 
 
 def sized(spec: NetSpec, feeds: Feeds) -> NetSpec:
-    """The spec with every shape known: where the data decide, by a look at the first batch, which stays to be read."""
+    """Settle every shape: where the data decide, by a look at the first batch, which stays to be read.
+
+    Args:
+        spec: The net.
+        feeds: Its data layers.
+
+    Returns:
+        The net with every shape known.
+    """
     if all(layer.name in spec.param_shapes for layer in spec.layers if layer.params) and all(
         top in spec.blobs for layer in spec.layers if is_source(layer) for top in layer.tops
     ):
@@ -83,7 +118,18 @@ def sized(spec: NetSpec, feeds: Feeds) -> NetSpec:
 
 
 def with_models(spec: NetSpec, files: Sequence[Path]) -> NetSpec:
-    """The spec with the blobs of models, matched by layer name; a later file's take the place of an earlier one's."""
+    """Give a net the blobs of models, matched by layer name.
+
+    Args:
+        spec: The net.
+        files: The models; a later one's blobs take the place of an earlier one's.
+
+    Returns:
+        The net with weights.
+
+    Raises:
+        CaffeFormatError: A file is no model, or its blobs do not fit.
+    """
     stored: dict[str, Sequence[Array]] = {}
     for file in files:
         stored.update(read_weights(file))
@@ -91,9 +137,15 @@ def with_models(spec: NetSpec, files: Sequence[Path]) -> NetSpec:
 
 
 def share_parameters(trained: CaffeNet, tested: CaffeNet) -> None:
-    """Let `tested` use the very blobs of `trained`, layer by name, as Caffe's test nets do; others keep their own.
+    """Let a test net use the very blobs of the trained net, layer by name, as Caffe's do; others keep their own.
 
-    Raises ValueError where a layer of that name has other blobs."""
+    Args:
+        trained: The net that is trained.
+        tested: The test net, which is changed.
+
+    Raises:
+        ValueError: A layer of one name has blobs of other shapes.
+    """
     for name, blobs in tested.params.items():
         theirs = trained.params.get(name)
         if not blobs or theirs is None:
@@ -110,7 +162,15 @@ def share_parameters(trained: CaffeNet, tested: CaffeNet) -> None:
 
 
 def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """The batch where the net is; maps channels last, in which convolutions train a fifth faster."""
+    """Move a batch to where the net is; maps channels last, in which convolutions train a fifth faster.
+
+    Args:
+        batch: Blobs by name.
+        device: The net's.
+
+    Returns:
+        The blobs there.
+    """
     moved = {}
     for name, value in batch.items():
         layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
@@ -119,18 +179,25 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Te
 
 
 def weight_notes(spec: NetSpec) -> list[str]:
-    """Sentences about what a text was taken for, layers without stored weights, stored weights without a layer, and
-    draws that differ."""
+    """What is worth knowing of a train net's beginning.
+
+    Args:
+        spec: The net with its weights.
+
+    Returns:
+        Sentences about what a text was taken for, layers without stored weights, stored weights without a layer, and
+        draws that differ.
+    """
     notes = list(spec.notes)
     if spec.missing_weights or not spec.weights:
         drawn = spec.missing_weights or [layer.name for layer in spec.layers if layer.params]
         notes.append(
             f"drawn by fillers, from this program's generator: {_names(drawn)} (Caffe would draw other numbers)"
         )
-        blank = [layer.name for layer in spec.layers if layer.name in drawn and _is_blank_norm(layer)]
+        blank = [layer.name for layer in spec.layers if layer.name in drawn and _is_blank(layer, spec.phase)]
         if blank:
             notes.append(f"BatchNorm layers without statistics divide by almost nothing: {_names(blank)}")
-    if any(layer.type == "Dropout" for layer in spec.layers) and any(map(_draws, spec.layers)):
+    if any(layer.options.dropped() is not None for layer in spec.layers) and any(map(_draws, spec.layers)):
         notes.append(
             "dropout masks, and in v1 crops and mirrors, differ from what Caffe draws from the same seed: its fillers "
             "draw before them, even where stored weights follow"
@@ -146,8 +213,9 @@ def _draws(layer: LayerSpec) -> bool:
     return any(filler is not None and filler.type not in ("constant", "bilinear") for filler in fillers)
 
 
-def _is_blank_norm(layer: LayerSpec) -> bool:
-    return layer.type == "BatchNorm" and layer.options.use_global_stats
+def _is_blank(layer: LayerSpec, phase: str) -> bool:
+    """Whether the layer divides by what the fillers left blank."""
+    return bool(layer.options.neutral_blobs()) and not layer.options.from_batch(phase)
 
 
 def _names(names: Sequence[str], most: int = 8) -> str:

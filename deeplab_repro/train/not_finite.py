@@ -20,9 +20,17 @@ class NotFinite(RuntimeError):
 def blame(
     net: CaffeNet, iteration: int, loss: float, suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None
 ) -> NotFinite:
-    """The error that names the first cause: weights, data, or a layer, found by running the net once more.
+    """Find the first cause, weights, data, or a layer, by running the net once more.
 
-    suspect: the batch and dropout masks that gave the loss; None where that was another process."""
+    Args:
+        net: The net.
+        iteration: The iteration, counted from 0.
+        loss: Its loss.
+        suspect: The batch and dropout masks that gave the loss; None where that was another process.
+
+    Returns:
+        The error that names iteration and cause, to be raised.
+    """
     where = f"iteration {iteration}: the loss is {loss}"
     for name, blobs in net.params.items():
         if not all(bool(torch.isfinite(blob).all()) for blob in blobs):

@@ -17,7 +17,15 @@ from prototxt_import import SolverSpec, SolverState
 
 @dataclass(frozen=True)
 class Learnable:
-    """One blob in the order of first appearance; layers that share it by name have one entry, the first's."""
+    """One learnable blob; of layers that share it by name, the first has it.
+
+    Args:
+        layer: The layer's name.
+        index: Of the blob in the layer.
+        blob: The blob.
+        lr_mult: Factor on the rate.
+        decay_mult: Factor on the weight decay.
+    """
 
     layer: str
     index: int
@@ -30,7 +38,14 @@ Watch = Callable[[Learnable, Tensor | None], None]
 
 
 def learnables(net: CaffeNet) -> list[Learnable]:
-    """Every learnable blob once, in the order of a solver state's history; frozen ones and BatchNorm's included."""
+    """List every learnable blob once, frozen ones and BatchNorm's included.
+
+    Args:
+        net: The net.
+
+    Returns:
+        The blobs in the order of first appearance, which is that of a solver state's history.
+    """
     by_blob: dict[int, Learnable] = {}
     for layer in net.spec.layers:
         for index, (param, blob) in enumerate(zip(layer.params, net.params.get(layer.name, ()), strict=True)):
@@ -41,7 +56,18 @@ def learnables(net: CaffeNet) -> list[Learnable]:
 class Optimizer:
     """Caffe's SGDSolver and its children: clip, divide by iter_size, decay, update.
 
-    Gradients are read from the blobs' `grad`. Raises ValueError for solver values that make no sense."""
+    Gradients are read from the blobs' `grad`.
+
+    Args:
+        net: The net whose blobs move.
+        solver: The solver.
+
+    Raises:
+        ValueError: A value of the solver makes no sense.
+
+    Source:
+        Caffe's SGDSolver::ApplyUpdate (sgd_solver.cpp).
+    """
 
     def __init__(self, net: CaffeNet, solver: SolverSpec) -> None:
         self.solver = solver
@@ -57,9 +83,15 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, iteration: int, watch: Watch | None = None) -> float:
-        """Move every blob by its gradient, gone afterwards; the learning rate of the iteration, counted from 0.
+        """Move every blob by its gradient, which is gone afterwards.
 
-        watch: told before each move what is subtracted, None for nothing."""
+        Args:
+            iteration: Counted from 0.
+            watch: Told before each move what is subtracted, None for nothing.
+
+        Returns:
+            The learning rate of the iteration.
+        """
         rate = self.schedule.rate(iteration)
         solver = self.solver
         self._clip()
@@ -102,7 +134,11 @@ class Optimizer:
             torch._foreach_mul_(grads, limit / norm)
 
     def history(self) -> tuple[np.ndarray, ...]:
-        """The histories as a solver state has them: for each slot of the rule one array per blob, float32."""
+        """The histories as a solver state has them.
+
+        Returns:
+            For each slot of the rule one array per blob, float32.
+        """
         blank = [np.zeros(learnable.blob.shape, np.float32) for learnable in self.learnables]
         return tuple(
             blank[at] if held is None else held[slot].detach().cpu().numpy()
@@ -113,7 +149,12 @@ class Optimizer:
     def restore(self, state: SolverState) -> None:
         """Take over history and current_step of a solver state.
 
-        Raises ValueError where the histories are not those of this net and solver type."""
+        Args:
+            state: The state.
+
+        Raises:
+            ValueError: The histories are not those of this net and solver type.
+        """
         wanted = self.rule.slots * len(self.learnables)
         if len(state.history) != wanted:
             raise ValueError(

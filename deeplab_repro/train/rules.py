@@ -16,8 +16,17 @@ RMS_DECAY = 0.99
 
 
 class Rule(ABC):
-    """How one blob moves. `slots`: histories per blob; `lazy`: without a rate and with empty histories nothing changes,
-    so a frozen blob needs neither history nor work."""
+    """How one blob moves.
+
+    A class says `slots`, the histories per blob, and whether it is `lazy`: without a rate and with empty histories
+    nothing changes, so that a frozen blob needs neither history nor work.
+
+    Args:
+        solver: The solver that gives momentum, delta and decay.
+
+    Source:
+        Caffe's sgd_solvers.hpp and the *_solver.cpp beside it.
+    """
 
     slots = 1
     lazy = False
@@ -29,9 +38,15 @@ class Rule(ABC):
 
     @abstractmethod
     def update(self, blob: Tensor, diff: Tensor, history: Sequence[Tensor], rate: float, iteration: int) -> None:
-        """Change `blob` and its `slots` histories in place, by the regularised gradient `diff`, which is scratch.
+        """Change a blob and its histories in place.
 
-        rate: the blob's own, lr_mult included; iteration counts from 0."""
+        Args:
+            blob: The blob.
+            diff: Its regularised gradient, which is scratch.
+            history: Its `slots` histories.
+            rate: The blob's own, lr_mult included.
+            iteration: Counted from 0.
+        """
 
 
 class SGD(Rule):
@@ -109,7 +124,15 @@ _RULES: dict[str, type[Rule]] = {rule.__name__: rule for rule in (SGD, Nesterov,
 
 
 def check_finite(solver: SolverSpec, *fields: str) -> None:
-    """Raise ValueError for a field of a solver file that is NaN or infinite."""
+    """Make sure that fields of a solver file are numbers.
+
+    Args:
+        solver: The solver.
+        fields: Their names.
+
+    Raises:
+        ValueError: One is NaN or infinite.
+    """
     for field in fields:
         value = getattr(solver, field)
         if not math.isfinite(value):
@@ -117,7 +140,17 @@ def check_finite(solver: SolverSpec, *fields: str) -> None:
 
 
 def make_rule(solver: SolverSpec) -> Rule:
-    """The rule of a solver file; ValueError for values its type cannot work with, as Caffe checks them."""
+    """Choose the rule of a solver file.
+
+    Args:
+        solver: The solver.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: The type cannot work with a value, as Caffe checks them.
+    """
     check_finite(solver, "weight_decay", "delta")
     if math.isnan(solver.clip_gradients):
         raise ValueError(f"{solver.source}: clip_gradients must be a number, is nan")
@@ -133,8 +166,20 @@ def make_rule(solver: SolverSpec) -> Rule:
 
 
 def regularize(kind: str, blob: Tensor, diff: Tensor, decay: float) -> None:
-    """Add the gradient of the weight decay to `diff`: "L2" decay w, "L1" decay sign(w), and v1's "L2sqrt" w over its
-    norm, held at 1e-6. Raises ValueError for another kind."""
+    """Add the gradient of the weight decay.
+
+    Args:
+        kind: "L2" for decay w, "L1" for decay sign(w), v1's "L2sqrt" for decay w over its norm, held at 1e-6.
+        blob: w.
+        diff: What it is added to, in place.
+        decay: The blob's own, decay_mult included.
+
+    Raises:
+        ValueError: The kind is another one.
+
+    Source:
+        Caffe's SGDSolver::Regularize (sgd_solver.cpp), of the v1 fork for "L2sqrt".
+    """
     if kind == "L2":
         diff.add_(blob, alpha=decay)
     elif kind == "L1":

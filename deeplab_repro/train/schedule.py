@@ -47,8 +47,14 @@ class Schedule:
             raise ValueError(f"{solver.source}: lr_policy step needs a positive stepsize, has {solver.stepsize}")
 
     def rate(self, iteration: int) -> float:
-        """The rate of `iteration`, counted from 0; call it once for each in order, since multistep takes at most one
-        step a call."""
+        """The rate of an iteration. Call it once for each in order, since multistep takes at most one step a call.
+
+        Args:
+            iteration: Counted from 0.
+
+        Returns:
+            The rate, a value of single precision.
+        """
         s = self._solver
         base, gamma, power = (np.float32(value) for value in (s.base_lr, s.gamma, s.power))
         at = np.float32(iteration)
@@ -74,7 +80,14 @@ class Schedule:
 
 
 def rate_notes(solver: SolverSpec) -> list[str]:
-    """Sentences about rates that Caffe takes without a word and that nobody is likely to want."""
+    """Tell rates that Caffe takes without a word and that nobody is likely to want.
+
+    Args:
+        solver: The solver.
+
+    Returns:
+        Sentences.
+    """
     notes = []
     if solver.base_lr <= 0:
         notes.append(

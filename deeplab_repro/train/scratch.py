@@ -21,8 +21,19 @@ _POLICIES = {"poly": "power: 0.9\n", "step": "gamma: 0.1\nstepsize: {third}\n"}
 def solver_text(policy: str, base_lr: float, max_iter: int, seed: int, mode: str = "GPU") -> str:
     """A solver whose net is train.prototxt beside it, with a snapshot `train` every 100 iterations.
 
-    policy: "poly", of v2's power 0.9, or "step", which divides the rate by ten at each third, as v1's 2000 of 6000.
-    mode: solver_mode, "GPU" or "CPU". Raises ValueError for another policy."""
+    Args:
+        policy: "poly", of v2's power 0.9, or "step", which divides the rate by ten at each third, as v1's 2000 of 6000.
+        base_lr: The first rate.
+        max_iter: Updates in all.
+        seed: random_seed.
+        mode: solver_mode, "GPU" or "CPU".
+
+    Returns:
+        The solver prototxt's text.
+
+    Raises:
+        ValueError: The policy is another one.
+    """
     if policy not in _POLICIES:
         raise ValueError(f"policy must be one of {', '.join(_POLICIES)}, got {policy!r}")
     return (
@@ -34,10 +45,22 @@ def solver_text(policy: str, base_lr: float, max_iter: int, seed: int, mode: str
 
 
 def train(solver: str | os.PathLike[str], folder: Path, device: str = "auto", quiet: bool = True) -> Path:
-    """Run a solver of solver_text by the command line, or go on with it; the model it ends with.
+    """Run a solver of `solver_text` by the command line, or go on with it.
 
-    folder: gets the snapshots, the log train.jsonl and its curve loss.png; lists that are not beside the nets are
-    looked up there. quiet: no display lines. Raises CalledProcessError when the training fails."""
+    Args:
+        solver: The solver's file.
+        folder: Gets the snapshots, the log train.jsonl and its curve loss.png; lists that are not beside the nets are
+            looked up there.
+        device: As of --device.
+        quiet: Whether display lines are left out.
+
+    Returns:
+        The model it ends with.
+
+    Raises:
+        CalledProcessError: The training fails.
+        FileNotFoundError: It leaves no snapshot.
+    """
     command = [sys.executable, "-m", "deeplab_repro", "train", os.path.abspath(solver), "--snapshot", "latest"]
     command += ["--log", LOG, "--report", "loss.png", "--device", device]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL if quiet else None)
@@ -48,5 +71,17 @@ def train(solver: str | os.PathLike[str], folder: Path, device: str = "auto", qu
 
 
 def folded(prototxt: str | os.PathLike[str], model: str | os.PathLike[str]) -> NetSpec:
-    """Graph and weights of a trained model in its TEST net, without the normalisation. Errors as of plain_net."""
+    """Fold a trained model's normalisation into its convolutions.
+
+    Args:
+        prototxt: The TEST net.
+        model: Its weights.
+
+    Returns:
+        Graph and weights of the plain net.
+
+    Raises:
+        CaffeFormatError: A file cannot be read.
+        ValueError: As of `plain_net`.
+    """
     return plain_net(CaffeNet(read_net(prototxt, model)))

@@ -17,12 +17,24 @@ AMP = {"bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Settings:
-    """weights: models to start from, later ones over earlier ones. snapshot: a solver state to go on from; "latest" is
-    the newest of the prefix, or a fresh start where there is none. max_iter: updates after which to stop, the schedule
-    staying the solver's. snapshot_prefix: in place of the solver's, relative to the current folder. variables: values
-    of ${NAME}s in the prototxts. dialect: the fork that the nets are for.
-    amp: "bf16" runs the net under autocast, weights and updates staying float32.
-    compile: through torch.compile. checkpoint_activations: compute activations again instead of keeping them."""
+    """What a run does that its solver file does not say.
+
+    Args:
+        weights: Models to start from, later ones over earlier ones.
+        snapshot: A solver state to go on from; "latest" is the newest of the prefix, or a fresh start where there is
+            none.
+        max_iter: Updates after which to stop, the schedule staying the solver's.
+        snapshot_prefix: In place of the solver's, relative to the current folder.
+        variables: Values of ${NAME}s in the prototxts.
+        dialect: The fork that the nets are for.
+        device: Where the net runs.
+        amp: "bf16" runs the net under autocast, weights and updates staying float32.
+        compile: Whether the net goes through torch.compile.
+        checkpoint_activations: Whether activations are computed again instead of kept.
+
+    Raises:
+        ValueError: A value is unknown, or two exclude each other.
+    """
 
     weights: tuple[Path, ...] = ()
     snapshot: str | None = None
@@ -46,7 +58,18 @@ class Settings:
             raise ValueError("--snapshot: brings its own model; leave --weights out")
 
     def prefix_for(self, solver: SolverSpec) -> str:
-        """What snapshots' names begin with; ValueError without one, FileNotFoundError where its folder is missing."""
+        """What snapshots' names begin with.
+
+        Args:
+            solver: The solver.
+
+        Returns:
+            The prefix.
+
+        Raises:
+            ValueError: There is none.
+            FileNotFoundError: Its folder is missing.
+        """
         prefix = self.snapshot_prefix or solver.snapshot_prefix
         if not prefix:
             raise ValueError(f"{solver.source}: has no snapshot_prefix; add one, or give --snapshot-prefix")
@@ -56,7 +79,17 @@ class Settings:
         return prefix
 
     def stop_for(self, solver: SolverSpec) -> int:
-        """After how many updates to stop; ValueError where nobody says, or the schedule ends before."""
+        """After how many updates to stop.
+
+        Args:
+            solver: The solver.
+
+        Returns:
+            The number of updates.
+
+        Raises:
+            ValueError: Nobody says, or the schedule ends before.
+        """
         if solver.max_iter < 1 and self.max_iter is None:
             raise ValueError(f"{solver.source}: has no max_iter; add one, or give --max-iter")
         stop = solver.max_iter if self.max_iter is None else self.max_iter
@@ -67,7 +100,14 @@ class Settings:
         return stop
 
     def notes_on(self, solver: SolverSpec) -> list[str]:
-        """Sentences about what is done otherwise than the solver or the command may lead to expect."""
+        """Tell what is done otherwise than the solver or the command may lead to expect.
+
+        Args:
+            solver: The solver.
+
+        Returns:
+            Sentences.
+        """
         notes = []
         if self.compile and solver.debug_info:
             notes.append("debug_info is set: the net is not compiled")

@@ -11,8 +11,8 @@ from typing import Any
 class Signals:
     """In the block SIGINT and SIGTERM set `stop`, SIGHUP sets `save`; a second one acts as it always does.
 
-    Handlers belong to the main thread: elsewhere the block changes nothing. `received` is the signal that asked to
-    stop."""
+    Handlers belong to the main thread: elsewhere the block changes nothing. `received` is what asked to stop.
+    """
 
     def __init__(self) -> None:
         self.stop = self.save = False

@@ -31,7 +31,13 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of one snapshot."""
+    """The files of one snapshot.
+
+    Args:
+        model: Caffe's model.
+        state: Caffe's solver state.
+        resume: What Caffe forgets: the place in the data, generators, losses.
+    """
 
     model: Path
     state: Path
@@ -40,15 +46,33 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Saved:
-    """A snapshot that was read: its solver state, the model that belongs to it, and our own record, if there is one."""
+    """A snapshot that was read.
+
+    Args:
+        state: The solver state.
+        model: The model that belongs to it.
+        extras: What the .resume beside them holds; None where there is none.
+    """
 
     state: SolverState
     model: Path
-    record: Mapping[str, Any] | None
+    extras: Mapping[str, Any] | None
 
 
 def snapshot_files(prefix: str, iteration: int, kind: str = "BINARYPROTO") -> Snapshot:
-    """Names as Caffe gives them, N the updates done; `kind` is snapshot_format. ValueError for an unknown kind."""
+    """Name the files of a snapshot as Caffe does.
+
+    Args:
+        prefix: What their names begin with.
+        iteration: The updates done.
+        kind: The solver's snapshot_format, "BINARYPROTO" or "HDF5".
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: The kind is another one.
+    """
     if kind not in _FORMATS:
         raise ValueError(f"snapshot_format {kind!r} is unknown; known are {', '.join(_FORMATS)}")
     stem = f"{prefix}_iter_{iteration}"
@@ -57,21 +81,30 @@ def snapshot_files(prefix: str, iteration: int, kind: str = "BINARYPROTO") -> Sn
     )
 
 
-def write_snapshot(files: Snapshot, net: CaffeNet, state: SolverState, record: Mapping[str, Any]) -> None:
+def write_snapshot(files: Snapshot, net: CaffeNet, state: SolverState, extras: Mapping[str, Any]) -> None:
     """Write the three files; the solver state appears last, so that one that is there is complete.
 
-    record: what our own resume needs; numbers, strings, lists, arrays and tensors by name.
-    A layer that no fork beside the others has is kept by its name (`snapshot_notes`).
-    Raises CaffeFormatError or OSError where they cannot be written; whole files of an older snapshot may then remain,
-    never half ones."""
+    A layer that no fork beside the others has is kept by its name (`snapshot_notes`). Where it fails, whole files of an
+    older snapshot may remain, never half ones.
+
+    Args:
+        files: The files.
+        net: The net.
+        state: The solver's state.
+        extras: What the .resume is to hold; numbers, strings, lists, arrays and tensors by name.
+
+    Raises:
+        CaffeFormatError: No dialect has a place for a blob.
+        OSError: A file cannot be written.
+    """
     dialect = _dialect(net.spec)
     check_output_file(files.state)
     write_weights(net_arrays(net), net.spec, files.model, dialect, by_name=True)
-    # Hidden until the record is there: a state without it would restart the data.
+    # Hidden until the .resume is there: a state without it would restart the data.
     with replacing(files.state) as hidden:
         write_solverstate(state, hidden, dialect)
         digests = {"model": _digest(files.model), "state": _digest(hidden)}
-        text = json.dumps(_encode({"version": _VERSION, "iteration": state.iter, "digests": digests, **record}))
+        text = json.dumps(_encode({"version": _VERSION, "iteration": state.iter, "digests": digests, **extras}))
         write_text(files.resume, text + "\n")
 
 
@@ -82,9 +115,19 @@ def _dialect(spec: NetSpec) -> str:
 
 
 def snapshot_notes(files: Snapshot, spec: NetSpec) -> list[str]:
-    """Sentences about what a net's snapshots lose; raises what writing them would, before a night of training.
+    """Tell what a net's snapshots lose; raises what writing them would, before a night of training.
 
-    Raises CaffeFormatError or OSError where they cannot be written."""
+    Args:
+        files: Where they will be written.
+        spec: The net.
+
+    Returns:
+        Sentences.
+
+    Raises:
+        CaffeFormatError: No dialect has a place for a blob.
+        OSError: The files cannot be written.
+    """
     check_output_file(files.state)
     dialect = _dialect(spec)
     check_weights(spec, files.model, dialect, by_name=True)
@@ -96,17 +139,26 @@ def snapshot_notes(files: Snapshot, spec: NetSpec) -> list[str]:
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> Saved:
-    """A solver state, ours or Caffe's, with the model it names and the record beside it.
+    """Read a solver state, ours or Caffe's, with the model it names and the .resume beside it.
 
-    The model is looked up beside the state, then as the state spells it. Raises CaffeFormatError where a file is
-    missing, damaged, or the record belongs to other files."""
+    The model is looked up beside the state, then as the state spells it.
+
+    Args:
+        path: The solver state.
+
+    Returns:
+        The snapshot; the model is named, not read.
+
+    Raises:
+        CaffeFormatError: A file is missing or damaged, or the .resume belongs to other files.
+    """
     source = Path(path)
     state = read_solverstate(source)
     model = _model_of(state, source)
     resume = source.with_name(re.sub(r"\.solverstate(\.h5)?$", ".resume", source.name))
     if resume == source or not resume.is_file():
         return Saved(state, model, None)
-    return Saved(state, model, _read_record(resume, source, model, state))
+    return Saved(state, model, _read_extras(resume, source, model, state))
 
 
 def _model_of(state: SolverState, source: Path) -> Path:
@@ -116,27 +168,34 @@ def _model_of(state: SolverState, source: Path) -> Path:
     return beside if beside.is_file() else named_file(state.learned_net, str(source))
 
 
-def _read_record(resume: Path, source: Path, model: Path, state: SolverState) -> Mapping[str, Any]:
+def _read_extras(resume: Path, source: Path, model: Path, state: SolverState) -> Mapping[str, Any]:
     try:
-        record = _decode(json.loads(resume.read_text(encoding="ascii")))
-        version, digests = record["version"], record["digests"]
+        extras = _decode(json.loads(resume.read_text(encoding="ascii")))
+        version, digests = extras["version"], extras["digests"]
     except (ValueError, KeyError, TypeError) as error:
         raise CaffeFormatError(f"{resume}: is no record of a training run: {error}") from error
     if version != _VERSION:
         raise CaffeFormatError(f"{resume}: has version {version}, this program knows {_VERSION}")
-    if record.get("iteration") != state.iter or digests != {"model": _digest(model), "state": _digest(source)}:
+    if extras.get("iteration") != state.iter or digests != {"model": _digest(model), "state": _digest(source)}:
         raise CaffeFormatError(
             f"{resume}: belongs to other files than {source.name} and {model.name}; "
             "remove it to go on from these with the data restarted, as Caffe does"
         )
-    return dict(record)
+    return dict(extras)
 
 
 def read_latest(prefix: str) -> tuple[Saved | None, list[str]]:
-    """The snapshot of the most updates under a prefix that can be read, None where there is none at all; with a
-    sentence for each that cannot.
+    """Read the snapshot of the most updates under a prefix that can be read.
 
-    Raises CaffeFormatError where none of those there can be read."""
+    Args:
+        prefix: What the files' names begin with.
+
+    Returns:
+        The snapshot, None where there is none at all, and a sentence for each that cannot be read.
+
+    Raises:
+        CaffeFormatError: None of those there can be read.
+    """
     failed: list[str] = []
     for path in snapshots(prefix):
         try:
@@ -149,12 +208,26 @@ def read_latest(prefix: str) -> tuple[Saved | None, list[str]]:
 
 
 def latest_snapshot(prefix: str) -> Path | None:
-    """The solver state of the most updates under a prefix; None where there is none."""
+    """Find the solver state of the most updates under a prefix.
+
+    Args:
+        prefix: What the files' names begin with.
+
+    Returns:
+        Its file; None where there is none.
+    """
     return next(iter(snapshots(prefix)), None)
 
 
 def snapshots(prefix: str) -> list[Path]:
-    """The solver states under a prefix, the one of the most updates first."""
+    """Find the solver states under a prefix.
+
+    Args:
+        prefix: What the files' names begin with.
+
+    Returns:
+        Their files, the one of the most updates first.
+    """
     states = []
     base = Path(prefix)
     if base.parent.is_dir():

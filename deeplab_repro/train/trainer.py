@@ -53,7 +53,19 @@ class Trainer:
 
     Reads the nets, opens their data layers, loads weights or a snapshot; `run` then trains. Close it afterwards, or use
     it as a context manager.
-    Raises CaffeFormatError and ValueError for files and values that make no sense, OSError for unreadable files."""
+
+    Args:
+        solver: The solver.
+        settings: What its file does not say.
+        ranks: This process among those of the job.
+        watchers: Who is told what happens.
+        workers: Threads that read images ahead.
+
+    Raises:
+        CaffeFormatError: A file makes no sense.
+        ValueError: A value of solver or settings makes no sense.
+        OSError: A file cannot be read.
+    """
 
     def __init__(
         self,
@@ -135,16 +147,16 @@ class Trainer:
             saved = None if snapshot is None else read_snapshot(snapshot)
         updates = self.ranks.gather(None if saved is None else saved.state.iter)
         if len(set(updates)) > 1:
-            found = ", ".join("no snapshot" if done is None else f"one of {done} updates" for done in updates)
+            theirs = ", ".join("no snapshot" if done is None else f"one of {done} updates" for done in updates)
             raise ValueError(
-                f"{self.prefix}: the processes find different snapshots, in order {found}; let them share the folder, "
+                f"{self.prefix}: the processes find different snapshots, in order {theirs}; let them share the folder, "
                 "or copy the files to each machine"
             )
         return saved
 
     def _agreed_seed(self, saved: Saved | None) -> int:
-        if saved is not None and saved.record is not None:
-            return int(saved.record["seed"])
+        if saved is not None and saved.extras is not None:
+            return int(saved.extras["seed"])
         own = self.solver.random_seed if self.solver.random_seed >= 0 else secrets.randbits(32)
         if self.ranks.world == 1:
             return own
@@ -164,25 +176,32 @@ class Trainer:
     def _restore(self, saved: Saved) -> None:
         self.optimizer.restore(saved.state)
         self.updates = saved.state.iter
-        if saved.record is None:
+        if saved.extras is None:
             self._notes.append(f"{saved.state.source} has no .resume beside it: the data start again, as in Caffe")
             return
-        record = saved.record
-        if len(record["tests"]) != len(self._tests):
+        extras = saved.extras
+        if len(extras["tests"]) != len(self._tests):
             raise ValueError(
-                f"{saved.state.source}: was written with {len(record['tests'])} test nets, the solver has "
+                f"{saved.state.source}: was written with {len(extras['tests'])} test nets, the solver has "
                 f"{len(self._tests)}; remove its .resume to go on with the data restarted"
             )
-        for test, state in zip(self._tests, record["tests"], strict=True):
+        for test, state in zip(self._tests, extras["tests"], strict=True):
             test.feeds.load_state_dict(state)
         # Last: the test nets' layers hold the same generator.
-        self._feeds.load_state_dict(record["data"])
-        self._losses.extend(record["losses"])
+        self._feeds.load_state_dict(extras["data"])
+        self._losses.extend(extras["losses"])
 
     def run(self) -> list[Snapshot]:
-        """Train to the end, or until told to stop by a signal; the snapshots written.
+        """Train to the end, or until told to stop by a signal.
 
-        Raises NotFinite naming iteration and layer, LostRank after a snapshot where another process is gone."""
+        Returns:
+            The snapshots written.
+
+        Raises:
+            NotFinite: The loss is NaN or infinite; the message names iteration and layer.
+            LostRank: Another process is gone; a snapshot is written before.
+            ValueError: All updates are done already, or nothing leads to a loss.
+        """
         first, solver = self.updates, self.solver
         if first >= self.stop_at and self.settings.snapshot == "latest":
             # A script that is started again passes over what is done.
@@ -193,7 +212,7 @@ class Trainer:
         self._tell("started", self._start(first))
         with Signals() as signals, self.ranks.rescued(self._last_words):
             while self.updates < self.stop_at:
-                before = self._at_rest = self._record() if self.ranks.world > 1 else {}
+                before = self._at_rest = self._extras() if self.ranks.world > 1 else {}
                 try:
                     self._test_if_due()
                     stop, save = self._iterate(signals)
@@ -324,19 +343,23 @@ class Trainer:
             self._tell("tested", self.updates, index, test.run())
 
     def save(self) -> Snapshot:
-        """Write a snapshot of the present state; the first rank's word for all."""
+        """Write a snapshot of the present state; the first rank does so for all.
+
+        Returns:
+            Its files.
+        """
         files = snapshot_files(self.prefix, self.updates, self.solver.snapshot_format)
         if self.ranks.first:
-            self._write(files, self._record())
+            self._write(files, self._extras())
             self._tell("saved", files)
         return files
 
-    def _write(self, files: Snapshot, record: Mapping[str, Any]) -> None:
+    def _write(self, files: Snapshot, extras: Mapping[str, Any]) -> None:
         history = self.optimizer.history()
         state = SolverState(self.updates, str(files.model), self.optimizer.schedule.current_step, history)
-        write_snapshot(files, self.net, state, record)
+        write_snapshot(files, self.net, state, extras)
 
-    def _record(self) -> dict[str, Any]:
+    def _extras(self) -> dict[str, Any]:
         return {
             "seed": self.seed,
             "data": self._feeds.state_dict(),
@@ -356,9 +379,9 @@ class Trainer:
                 return ""
             return self._saved_for(self._at_rest)
 
-    def _saved_for(self, record: Mapping[str, Any]) -> str:
+    def _saved_for(self, extras: Mapping[str, Any]) -> str:
         files = snapshot_files(self.prefix, self.updates, self.solver.snapshot_format)
-        self._write(files, record)
+        self._write(files, extras)
         return f"{self.updates} updates are done and saved, go on with --snapshot {files.state}"
 
     def _tell(self, event: str, *facts: Any) -> None:

@@ -15,11 +15,23 @@ from prototxt_import import NetSpec
 class ValidationNet:
     """A net in phase TEST that uses the trained net's blobs; its data go on from one test phase to the next.
 
-    rng: the process generator, which its data layers share with the trained net's. The ranks share the passes, unless
-    a SegAccuracy layer sums up over all of them. compute_loss (the solver's
-    test_compute_loss): the weighted loss counts as an output, too, "test loss".
-    Errors as for the trained net; ValueError for fewer passes than
-    ranks."""
+    The ranks share the passes, unless a SegAccuracy layer sums up over all of them.
+
+    Args:
+        spec: The test net.
+        trained: The net that is trained.
+        rng: The process generator, which its data layers share with the trained net's.
+        passes: Of a test phase, the solver's test_iter.
+        seed: Of fillers for layers that the trained net lacks.
+        device: Where the net runs.
+        ranks: This process among those of the job.
+        workers: Threads that read images ahead.
+        compute_loss: The solver's test_compute_loss: whether the weighted loss counts as an output, too, "test loss".
+
+    Raises:
+        CaffeFormatError: A list is missing, or an option is one that Caffe refuses.
+        ValueError: There are fewer passes than ranks, or a layer has other blobs than the trained net's.
+    """
 
     def __init__(
         self,
@@ -48,7 +60,11 @@ class ValidationNet:
 
     @torch.no_grad()
     def run(self) -> dict[str, list[float]]:
-        """The mean over test_iter passes of every number of every output, by blob."""
+        """Run a test phase.
+
+        Returns:
+            The mean over its passes of every number of every output, by blob.
+        """
         sums: dict[str, torch.Tensor] = {}
         for index in range(self._passes):
             if self._shared and index % self._ranks.world != self._ranks.rank:

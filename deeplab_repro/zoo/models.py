@@ -33,8 +33,7 @@ def build(
     Args:
         name: One of `zoo.names`.
         weights: A .caffemodel or .caffemodel.h5, matched by layer name, or a .pth of a port (see ports); layers it
-            lacks,
-            and all layers without it, are drawn from their fillers.
+            lacks, and all layers without it, are drawn from their fillers.
         num_classes: As `zoo.spec` takes it.
         dataset: As `zoo.spec` takes it.
         phase: As `zoo.spec` takes it.
@@ -85,18 +84,17 @@ def fresh_net(spec: NetSpec) -> CaffeNet:
     """
     net = CaffeNet(spec)
     for layer in spec.layers:
-        if layer.type == "BatchNorm" and layer.name not in spec.weights:
-            _, variance, factor = net.params[layer.name]
+        if layer.name not in spec.weights:
             with torch.no_grad():
-                variance.fill_(1)
-                factor.fill_(1)
+                for index, value in layer.options.neutral_blobs().items():
+                    net.params[layer.name][index].fill_(value)
     return net
 
 
-def _entry(name: str) -> Callable[..., CaffeNet]:
+def _builder(name: str) -> Callable[..., CaffeNet]:
     row = zoo.variant(name)
 
-    def entry(
+    def build_variant(
         weights: str | os.PathLike[str] | None = None,
         num_classes: int | None = None,
         dataset: str = "voc12",
@@ -106,13 +104,13 @@ def _entry(name: str) -> Callable[..., CaffeNet]:
     ) -> CaffeNet:
         return build(name, weights, num_classes, dataset, phase, init, **facts)
 
-    entry.__name__ = entry.__qualname__ = name
+    build_variant.__name__ = build_variant.__qualname__ = name
     count = f", {row.parameters:,} parameters with 21 classes" if row.parameters else ""
-    entry.__doc__ = _ENTRY_DOC.format(title=row.title + count, name=name)
-    return entry
+    build_variant.__doc__ = _DOC.format(title=row.title + count, name=name)
+    return build_variant
 
 
-_ENTRY_DOC = """{title}.
+_DOC = """{title}.
 
 Args:
     weights: As for `build`, like all that follow.
@@ -136,4 +134,4 @@ Example:
 """
 
 
-globals().update({name: _entry(name) for name in __all__})
+globals().update({name: _builder(name) for name in __all__})

@@ -10,6 +10,7 @@ from deeplab_repro.zoo.resnet101 import resnet101_spec
 from deeplab_repro.zoo.vgg16 import vgg16_spec
 from prototxt_import import NetSpec
 from prototxt_import.errors import nearest
+from prototxt_import.layers.table import is_class_loss
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,7 @@ def spec(
         name: One of `names`.
         num_classes: Outputs of the score layer, by default the classes of `dataset`.
         dataset: Ends the score layer's name (fc8_voc12, fc1_context); one of DATASETS, or any name where `num_classes`
-            is
-            given.
+            is given.
         phase: "TEST" or "TRAIN".
         facts: What `vgg16_spec` and `resnet101_spec` take beside: width, size, batch, classifier, for the VGG nets
             dialect.
@@ -252,7 +252,7 @@ def score_blob(net: NetSpec) -> str:
         'fc8_voc12'
     """
     for layer in net.layers:
-        if layer.type == "SoftmaxWithLoss":
+        if is_class_loss(layer):
             return layer.bottoms[0]
     for layer in reversed(net.layers):
         if layer.type == "Interp" and layer.options.zoom_factor == 8:

@@ -141,6 +141,9 @@ class DropoutOptions(Options):
     def idle_in_test(self) -> bool:
         return not self.sample_in_test
 
+    def dropped(self) -> float:
+        return self.ratio
+
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:
             raise ValueError(f"dropout_ratio is {self.ratio}; it must be in [0, 1)")

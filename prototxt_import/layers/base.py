@@ -21,7 +21,7 @@ type names."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -243,6 +243,22 @@ class Options:
             The answer.
         """
         return False
+
+    def dropped(self) -> float | None:
+        """The share of elements that training drops by a mask, drawn from Caffe's process generator, one output each.
+
+        Returns:
+            The share; None for types without such a mask.
+        """
+        return None
+
+    def neutral_blobs(self) -> Mapping[int, float]:
+        """What blobs hold for the layer to change nothing, where fillers would make it divide by next to nothing.
+
+        Returns:
+            One value for all numbers of a blob, by the blob's index.
+        """
+        return {}
 
     def fixed_blobs(self) -> frozenset[int]:
         """The learnable blobs that training never moves, whatever multipliers the file gives them.

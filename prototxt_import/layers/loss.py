@@ -34,6 +34,7 @@ def _normalization(source: Any, default: str) -> str:
     bottoms=(2, 2),
     tops=(0, 2),
     loss=True,
+    class_loss=True,
 )
 @dataclass(frozen=True)
 class SoftmaxWithLossOptions(Options):

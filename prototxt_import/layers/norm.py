@@ -51,6 +51,9 @@ class BatchNormOptions(Options):
     def per_channel(self, params: Sequence[Shape]) -> bool:
         return self.use_global_stats
 
+    def neutral_blobs(self) -> dict[int, float]:
+        return {1: 1.0, 2: 1.0}
+
 
 def _operand(bottoms: Sequence[Shape], axis: int, num_axes: int) -> Shape:
     """Shape of the learned or given operand that is broadcast over bottoms[0] from `axis` on."""

@@ -30,6 +30,7 @@ class LayerType:
         affine: Whether it is, with one bottom, a fixed factor and summand per channel where `Options.per_channel`
             holds; what they are tells the module that runs it (deeplab_repro.layers.CaffeLayer.channel_map).
         train_only: Whether it is the identity in phase TEST, unless the options say otherwise (`Options.idle_in_test`).
+        class_loss: Whether it is a loss of scores, its first bottom, by class labels, its second.
         scorer: Whether it judges scores by labels, as Accuracy does.
         decides: Whether it makes an answer of scores, as ArgMax and Softmax do.
         only_sizes: The bottoms, by index, of which the shape counts and no value.
@@ -52,6 +53,7 @@ class LayerType:
     pointwise: bool = False
     affine: bool = False
     train_only: bool = False
+    class_loss: bool = False
     scorer: bool = False
     decides: bool = False
     only_sizes: tuple[int, ...] = ()
@@ -99,6 +101,19 @@ def lookup(name: str) -> LayerType | None:
         The row, or None where no such type is registered.
     """
     return _types.get(name)
+
+
+def is_class_loss(layer: LayerSpec) -> bool:
+    """Whether a layer is a loss of scores, its first bottom, by class labels, its second.
+
+    Args:
+        layer: Any layer.
+
+    Returns:
+        The answer; False for types that the table lacks.
+    """
+    row = lookup(layer.type)
+    return row is not None and row.class_loss
 
 
 def is_source(layer: LayerSpec) -> bool:

@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 
 class Console(Watcher):
-    """Display lines on standard output as often as the solver asks, quiet: none; a bar on standard error, a terminal's
-    alone, with speed, loss and time to finish."""
+    """Display lines on standard output, as often as the solver asks.
+
+    On a terminal, standard error shows a bar with speed, loss and time to finish.
+
+    Args:
+        quiet: Whether the display lines are left out.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console as RichConsole

@@ -22,11 +22,17 @@ SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
 
 class Curve(Watcher):
-    """Writes the loss curve at every snapshot and at the end, to .png, .svg, .pdf or .html, which also has the facts of
-    the run, the test nets' outputs and the last sample pictures.
+    """Writes the loss curve at every snapshot and at the end.
 
-    log: the JsonLog file of the run; one that goes on takes the iterations before from it. Raises ValueError for
-    another suffix."""
+    Args:
+        path: A .png, .svg, .pdf or .html file; the latter also has the facts of the run, the test nets' outputs and the
+            last sample pictures.
+        log: The JsonLog file of the run; one that goes on takes the iterations before from it.
+
+    Raises:
+        ValueError: The suffix is another one.
+        OSError: The file cannot be written.
+    """
 
     def __init__(self, path: str | os.PathLike[str], log: str | os.PathLike[str] | None = None) -> None:
         self._path = Path(path)

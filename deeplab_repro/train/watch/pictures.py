@@ -15,19 +15,29 @@ from torch import Tensor
 from deeplab_repro.files.palette import colorize
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.predict.preprocessing import spec_preprocessing
+from prototxt_import.layers.table import is_class_loss
 
 
 @torch.no_grad()
 def sample_pictures(net: CaffeNet, batch: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    """The first item of a batch as RGB uint8 [H, W, 3] by caption: the image, and colours of labels and prediction.
+    """Draw the first item of a batch: the image, and colours of labels and prediction.
 
-    Labels and scores are those of the net's first SoftmaxWithLoss over maps, nearest resized to the image; without such
-    a loss, or a 3-channel input, there are none. The pass for it leaves BatchNorm's statistics as they were."""
+    Labels and scores are those of the net's first loss by class labels, nearest resized to the image. The pass for them
+    leaves BatchNorm's statistics as they were.
+
+    Args:
+        net: The net.
+        batch: Its inputs by blob.
+        masks: Dropout masks by layer.
+
+    Returns:
+        RGB uint8 [H, W, 3] by caption; nothing without such a loss over maps, or a 3-channel input.
+    """
     image = next((value for value in batch.values() if value.dim() == 4 and value.shape[1] == 3), None)
-    layer = next((layer for layer in net.spec.layers if layer.type == "SoftmaxWithLoss"), None)
-    if image is None or layer is None:
+    loss = next((layer for layer in net.spec.layers if is_class_loss(layer)), None)
+    if image is None or loss is None:
         return {}
-    scores_name, label_name = layer.bottoms
+    scores_name, label_name = loss.bottoms
     with _statistics_kept(net):
         blobs = net(**batch, masks=masks, blobs=[name for name in (scores_name, label_name) if name not in batch])
     scores, label = ({**batch, **blobs}[name][0].float().cpu() for name in (scores_name, label_name))

@@ -23,7 +23,19 @@ Values = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Start:
-    """A run before its first iteration. notes: sentences worth knowing, such as which layers fillers drew."""
+    """A run before its first iteration.
+
+    Args:
+        solver: The solver's file.
+        net: The net's name.
+        first: The first iteration, counted from 0.
+        stop: The updates after which it ends.
+        seed: Of the process generator.
+        device: Where the net runs.
+        processes: How many there are.
+        parameters: Learnable numbers of the net.
+        notes: Sentences worth knowing, such as which layers fillers drew.
+    """
 
     solver: str
     net: str
@@ -38,8 +50,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an iteration gave. number: counted from 0. loss: the mean over its passes; smoothed: over the last
-    average_loss iterations; outputs: by blob, empty where nobody asked; seconds: it took."""
+    """What an iteration gave.
+
+    Args:
+        number: Counted from 0.
+        loss: The mean over its passes.
+        smoothed: The mean over the last average_loss iterations.
+        rate: The learning rate.
+        seconds: It took.
+        displayed: Whether the solver asks to show it.
+        outputs: Numbers by blob, empty where nobody asked.
+    """
 
     number: int
     loss: float
@@ -56,29 +77,64 @@ class Watcher:
     wants_pictures = False
 
     def started(self, start: Start) -> None:
-        """Before the first iteration."""
+        """Told before the first iteration.
+
+        Args:
+            start: What is begun.
+        """
 
     def iterated(self, iteration: Iteration) -> None:
-        """After each iteration."""
+        """Told after each iteration.
+
+        Args:
+            iteration: What it gave.
+        """
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
-        """After a test phase of test net `index`: the mean of each output over its passes."""
+        """Told after a test phase.
+
+        Args:
+            updates: Done so far.
+            index: Of the test net.
+            outputs: The mean of each output over its passes, by blob.
+        """
 
     def pictured(self, updates: int, pictures: Mapping[str, NDArray[Any]]) -> None:
-        """RGB uint8 [H, W, 3] pictures of one training example, by caption."""
+        """Shown a training example.
+
+        Args:
+            updates: Done so far.
+            pictures: RGB uint8 [H, W, 3] by caption.
+        """
 
     def debugged(self, line: str) -> None:
-        """Each line that the solver's debug_info asks for."""
+        """Told each line that the solver's debug_info asks for.
+
+        Args:
+            line: The line.
+        """
 
     def saved(self, files: Snapshot) -> None:
-        """After a snapshot."""
+        """Told after a snapshot.
+
+        Args:
+            files: The snapshot's.
+        """
 
     def closed(self) -> None:
-        """At the end, whatever it was."""
+        """Told at the end, whatever it was."""
 
 
 def logged_before(path: Path, first: int) -> list[dict[str, Any]]:
-    """The rows of a JsonLog that tell of what came before iteration `first`; none where there is no file."""
+    """Read the rows of a JsonLog that tell of what came before an iteration.
+
+    Args:
+        path: The log.
+        first: The iteration.
+
+    Returns:
+        The rows; none where there is no file.
+    """
     kept = []
     for _, row in read_rows(path):
         with suppress(TypeError):
@@ -90,7 +146,14 @@ def logged_before(path: Path, first: int) -> list[dict[str, Any]]:
 class JsonLog(Watcher):
     """One JSON line an iteration, {"iteration": i, "loss": x, "lr": r, ...}; others for start and tests.
 
-    A run that goes on from iteration n keeps the lines before n of a log that is there. Each line is flushed."""
+    A run that goes on from iteration n keeps the lines before n of a log that is there. Each line is flushed.
+
+    Args:
+        path: The log.
+
+    Raises:
+        OSError: It cannot be written.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         check_output_file(path)
@@ -133,7 +196,14 @@ class JsonLog(Watcher):
 
 
 class TensorBoard(Watcher):
-    """Scalars and sample pictures for TensorBoard, in a folder; needs the package tensorboard (ImportError)."""
+    """Scalars and sample pictures for TensorBoard.
+
+    Args:
+        folder: Where they are written.
+
+    Raises:
+        ImportError: The package tensorboard is not there.
+    """
 
     wants_pictures = True
 
