@@ -77,11 +77,12 @@ BOTTOMS = {
     "AdaptiveBiasChannel": [(2, 4, 4, 4), (2, 4, 1, 1)],
     "ContrastiveLoss": [(2, 4, 1, 1), (2, 4, 1, 1), (2, 1, 1, 1)],
     "DenseCRF": [(1, 2, 5, 6), (1, 1, 1, 2), (1, 3, 5, 6)],
-    "DomainTransform": [(2, 4, 4, 4), (2, 1, 4, 4)],
+    "DomainTransform": [(2, 4, 4, 4), (2, 1, 4, 4), (2, 1, 1, 2)],
     "Embed": [(3,)],
     "Filter": [(2, 4), (2, 1, 1, 1)],
     "HingeLoss": [(2, 4), (2,)],
     "InfogainLoss": [(2, 4), (2,), (1, 1, 4, 4)],
+    "LabelCRF": [(1, 4, 5, 6), (1, 3, 5, 6)],
     "MultiStageMeanfield": [(1, 2, 5, 6), (1, 2, 5, 6), (1, 3, 5, 6)],
     "MultinomialLogisticLoss": [(2, 4), (2,)],
     "SegAccuracy": [(2, 4, 4, 4), (2, 1, 4, 4)],
@@ -110,7 +111,8 @@ FAMILIES = [
     ("ParseNet", "text", "Normalize"),
     ("DT-EdgeNet", "v2", "DomainTransform"),
     ("Attention to Scale", "v2", "SpatialProduct"),
-    ("SEC, CCNN (deploy)", "bvlc", "stock layers"),
+    ("SEC (deploy)", "v2", "hole in `layer` blocks"),
+    ("CCNN (deploy)", "crfrnn", "Crop aligned, its own DenseCRF (LabelCRF here)"),
 ]
 
 
