@@ -10,9 +10,17 @@ if TYPE_CHECKING:
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """The device of --device; 'auto' is CUDA where this build and this machine have it.
+    """Choose a device.
 
-    Raises ValueError for CUDA without either, or an unknown name."""
+    Args:
+        name: As of --device; "auto" is CUDA where this build and this machine have it.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: The name is unknown, or is CUDA where this build or this machine lacks it.
+    """
     import torch
 
     if str(name) == "auto":
@@ -37,7 +45,14 @@ def _built_with_cuda() -> bool:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The device of this process: with torchrun on CUDA each takes its own."""
+    """Choose the device of this process: with torchrun on CUDA each takes its own.
+
+    Args:
+        device: The device of the job.
+
+    Returns:
+        This process's.
+    """
     import torch
 
     if device.type != "cuda" or "LOCAL_RANK" not in os.environ:

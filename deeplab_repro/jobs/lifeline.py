@@ -28,12 +28,15 @@ _FAILED, _DONE, _LEFT = "failed", "done", "left"
 class Lifeline:
     """From here to `close` a thread gives signs of life on the job's store and listens for those of the next rank.
 
-    store: a connection of its own, since one that waits serves nobody else. Once any rank has failed or fallen silent,
-    `reason` says which and why and the main thread gets an interrupt; where that does not end it, as in a collective
-    that never returns, the process is ended with one line on standard error.
+    Once any rank has failed or fallen silent, `reason` says which and why and the main thread gets an interrupt; where
+    that does not end it, as in a collective that never returns, the process is ended with one line on standard error.
+    `rescue` is what then saves its work first, from another thread, and says so; an empty text for nothing.
 
-    rescue: where the process can be ended that way, what saves its work first, from another thread, and says so; an
-    empty text for nothing."""
+    Args:
+        store: A connection of its own, since one that waits serves nobody else.
+        rank: Of this process.
+        world: How many there are.
+    """
 
     def __init__(self, store: Store, rank: int, world: int) -> None:
         self.reason = ""
@@ -95,16 +98,23 @@ class Lifeline:
         return said[0] if said else f"; a snapshot was not written within {RESCUE:g} s"
 
     def cause(self) -> str:
-        """Which rank is lost and why, where a collective has failed; empty where nobody seems to be.
+        """Ask which rank is lost, where a collective has failed. From here on the main thread is left alone: it knows.
 
-        Returns within seconds. From here on the main thread is left alone: it knows."""
+        Returns:
+            Which and why, within seconds; empty where nobody seems to be lost.
+        """
         with self._lock:
             self._known, self._patience = True, SUSPECT
         self._over.wait(BEAT * (SUSPECT + 3))
         return self.reason
 
     def fail(self, store: Store, error: BaseException) -> None:
-        """Tell the other ranks that this one ends with an error; only the job's first is told."""
+        """Tell the other ranks that this one ends with an error; only the job's first is told.
+
+        Args:
+            store: The job's store.
+            error: The error.
+        """
         with self._lock:
             self._known = True
         said = "was interrupted" if isinstance(error, KeyboardInterrupt) else "failed: " + " ".join(str(error).split())
@@ -117,7 +127,11 @@ class Lifeline:
         store.compare_set(_FAILED, "", text)
 
     def finish(self, store: Store) -> None:
-        """Wait until every rank has done its part: one that ends earlier would pass for lost."""
+        """Wait until every rank has done its part: one that ends earlier would pass for lost.
+
+        Args:
+            store: The job's store.
+        """
         store.add(_DONE, 1)
         while store.add(_DONE, 0) < self._world:
             time.sleep(BEAT / 10)
@@ -135,5 +149,12 @@ class Lifeline:
 
 
 def lost(reason: str) -> str:
-    """What a rank says that ends because of another."""
+    """What a rank says that ends because of another.
+
+    Args:
+        reason: Which, and why.
+
+    Returns:
+        The sentence.
+    """
     return f"lost another process of the job: {reason}"

@@ -12,7 +12,11 @@ from contextlib import contextmanager
 
 
 def rank_label() -> str:
-    """How an error begins in a job of several processes, "rank I of N: " as torchrun numbers them; empty alone."""
+    """How an error begins in a job of several processes.
+
+    Returns:
+        "rank I of N: " as torchrun numbers them; empty alone.
+    """
     world = os.environ.get("WORLD_SIZE", "1")
     return "" if world == "1" else f"rank {os.environ.get('RANK', '?')} of {world}: "
 
@@ -21,7 +25,10 @@ def rank_label() -> str:
 def worker_pool(processes: int, torch_threads: bool = True) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes; leaving the block drops work not yet begun.
 
-    torch_threads: whether they share this process's torch threads; without, they load no torch of their own accord."""
+    Args:
+        processes: How many.
+        torch_threads: Whether they share this process's torch threads; without, they load no torch of their own accord.
+    """
     threads = 0
     if torch_threads:
         import torch

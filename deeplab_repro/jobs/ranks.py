@@ -29,10 +29,14 @@ class LostRank(RuntimeError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world`; a job of one process talks to nobody.
+    """This process among those of a job; a job of one process talks to nobody.
 
-    lifeline: of the job this process has joined, which knows why a collective fails. It rides here, on the object that
-    every caller of a collective has anyway, so that the module keeps no state of a job."""
+    Args:
+        rank: Its number.
+        world: How many there are.
+        lifeline: Of the job this process has joined, which knows why a collective fails. It rides here, on the object
+            that every caller of a collective has anyway, so that the module keeps no state of a job.
+    """
 
     rank: int = 0
     world: int = 1
@@ -44,9 +48,17 @@ class Ranks:
         return self.rank == 0
 
     def total(self, value: Tensor) -> Tensor:
-        """The sum over all ranks of a tensor of one shape, [...] of any number type, without gradient.
+        """Add up a tensor over all ranks.
 
-        Raises LostRank where a process does not answer."""
+        Args:
+            value: [...] of any number type, of one shape on all.
+
+        Returns:
+            The sum, without gradient.
+
+        Raises:
+            LostRank: A process does not answer.
+        """
         if self.world == 1:
             return value
         result = value.detach().clone()
@@ -55,7 +67,17 @@ class Ranks:
         return result
 
     def gather(self, part: Any) -> list[Any]:
-        """What every rank has, in their order; picklable, for a few facts. LostRank as in `total`."""
+        """Collect a few facts of all ranks.
+
+        Args:
+            part: This one's; anything that can be pickled.
+
+        Returns:
+            What every rank has, in their order.
+
+        Raises:
+            LostRank: A process does not answer.
+        """
         parts = [part] * self.world
         if self.world > 1:
             with self._told():
@@ -63,7 +85,14 @@ class Ranks:
         return parts
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all ranks; LostRank as in `total`."""
+        """Replace tensors by their sums over all ranks.
+
+        Args:
+            tensors: Of the same shapes and order on all.
+
+        Raises:
+            LostRank: A process does not answer.
+        """
         if self.world == 1:
             return
         bucket: list[Tensor] = []
@@ -79,8 +108,11 @@ class Ranks:
 
     @contextmanager
     def rescued(self, save: Callable[[], str]) -> Iterator[None]:
-        """In the block, what `save` does, from another thread, before this process is ended because it is stuck in a
-        collective; it returns what to say of it."""
+        """In the block, work is saved before this process is ended because it is stuck in a collective.
+
+        Args:
+            save: Does so, from another thread, and returns what to say of it.
+        """
         if self.lifeline is None:
             yield
             return
@@ -91,7 +123,14 @@ class Ranks:
             self.lifeline.rescue = None
 
     def follow(self, tensors: Sequence[Tensor]) -> None:
-        """Take over rank 0's tensors; LostRank as in `total`."""
+        """Take over rank 0's tensors.
+
+        Args:
+            tensors: Of the same shapes and order on all, changed in place.
+
+        Raises:
+            LostRank: A process does not answer.
+        """
         if self.world > 1:
             with self._told():
                 for tensor in tensors:
@@ -113,7 +152,14 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
     nccl on CUDA, gloo on the CPU. The block ends for all ranks together: when every one is through it, or, within a
     minute, when one has failed or is gone; two where this one is stuck and has something to save.
-    Raises LostRank where that is another, or one does not come, and ValueError for half an environment."""
+
+    Args:
+        device: Where this process's tensors are.
+
+    Raises:
+        LostRank: Another process has failed or is gone, or does not come.
+        ValueError: The environment is only half there.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield Ranks()
         return

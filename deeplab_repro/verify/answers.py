@@ -22,9 +22,16 @@ VERDICTS = (REPRODUCED, DIFFERS, MEASURED, NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU,
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one record. ours: in the record's unit; machine: of a measured one; detail: why, or how.
+    """What became of one record.
 
-    per_class: of scores, IoU of each class in percent, None for one that occurs nowhere."""
+    Args:
+        record: The record.
+        verdict: One of VERDICTS.
+        ours: Our value in the record's unit, None without one.
+        detail: Why, or how.
+        machine: Where it was measured, empty for what is not.
+        per_class: Of scores, IoU of each class in percent, None for one that occurs nowhere.
+    """
 
     record: Record
     verdict: str
@@ -34,7 +41,11 @@ class Answer:
     per_class: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The row of `verify --json`."""
+        """The row of `verify --json`.
+
+        Returns:
+            Facts by name, as JSON has them.
+        """
         record = self.record
         row: dict[str, Any] = {
             "id": record.id,
@@ -63,7 +74,17 @@ class Answer:
 
 
 def fact_answer(record: Record) -> Answer:
-    """Of a record that the net's description answers."""
+    """Answer a record that the net's description answers.
+
+    Args:
+        record: The record.
+
+    Returns:
+        The answer.
+
+    Raises:
+        ValueError: Nobody computes the record's quantity.
+    """
     from deeplab_repro.verify.facts import compute
 
     ours = compute(record)
@@ -73,7 +94,19 @@ def fact_answer(record: Record) -> Answer:
 
 
 def timing_answer(record: Record, stopwatch: Stopwatch, wanted: bool) -> Answer:
-    """Of a speed; not measured where that is not wanted, nor on a CPU where only a GPU's figure compares."""
+    """Answer a speed; nothing is measured on a CPU where only a GPU's figure compares.
+
+    Args:
+        record: The record.
+        stopwatch: What measures.
+        wanted: Whether it is to be measured.
+
+    Returns:
+        The answer.
+
+    Raises:
+        ValueError: Nobody measures the record's quantity.
+    """
     from deeplab_repro.verify.timing import NotEnoughMemory, machine
 
     if record.check == "gpu" and stopwatch.device.type != "cuda":
@@ -90,7 +123,19 @@ def timing_answer(record: Record, stopwatch: Stopwatch, wanted: bool) -> Answer:
 def score_answer(
     record: Record, published: Published, catalog: Catalog, store: Store, data: Iterable[str], scored: Scored | None
 ) -> Answer:
-    """Of a score on a data set. data: the data sets at hand; scored: what evaluating its weights gave, if it was."""
+    """Answer a score on a data set.
+
+    Args:
+        record: The record.
+        published: All that is published.
+        catalog: What the weight files are.
+        store: The weight files.
+        data: The data sets at hand.
+        scored: What evaluating its weights gave, None where that was not done.
+
+    Returns:
+        The answer.
+    """
     if store.find(record.weights) is None:
         return Answer(record, NEEDS_WEIGHTS, detail=_way_to(catalog.entry(record.weights)))
     if record.dataset not in data or scored is None:
@@ -117,13 +162,27 @@ def _way_to(entry: Entry) -> str:
 
 
 def counts(answers: Iterable[Answer]) -> dict[str, int]:
-    """How many answers have each verdict, in the order of VERDICTS, those that occur."""
-    found = Counter(answer.verdict for answer in answers)
-    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+    """Count the verdicts.
+
+    Args:
+        answers: The answers.
+
+    Returns:
+        How many answers have each verdict that occurs, in the order of VERDICTS.
+    """
+    number_of = Counter(answer.verdict for answer in answers)
+    return {verdict: number_of[verdict] for verdict in VERDICTS if number_of[verdict]}
 
 
 def grouped(answers: Iterable[Answer]) -> Mapping[str, Mapping[str, list[Answer]]]:
-    """Answers by paper's title and table, each in order of first appearance."""
+    """Group answers.
+
+    Args:
+        answers: The answers.
+
+    Returns:
+        Answers by the paper's title and table, each in order of first appearance.
+    """
     groups: dict[str, dict[str, list[Answer]]] = {}
     for answer in answers:
         paper = PAPERS.get(answer.record.paper, answer.record.paper)
@@ -132,7 +191,14 @@ def grouped(answers: Iterable[Answer]) -> Mapping[str, Mapping[str, list[Answer]
 
 
 def folded(answers: Sequence[Answer]) -> list[list[Answer]]:
-    """Answers with those of one series and verdict together, for people to read."""
+    """Put answers of one series and verdict together, for people to read.
+
+    Args:
+        answers: The answers.
+
+    Returns:
+        Groups of consecutive answers.
+    """
     lines: list[list[Answer]] = []
     for answer in answers:
         last = lines[-1][-1] if lines else None

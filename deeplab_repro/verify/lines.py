@@ -25,7 +25,19 @@ _METRICS = {
 
 
 class Line(NamedTuple):
-    """What is shown of an answer, or of a series of them; note: what the record says besides."""
+    """What is shown of an answer, or of a series of them.
+
+    Args:
+        id: Of the record, or of the series.
+        model: The net.
+        options: What else tells the record from others.
+        metric: What is measured.
+        published: The published number, with its unit.
+        ours: Ours, with its unit, empty for none.
+        verdict: One of VERDICTS.
+        detail: Why, or how.
+        note: What the record says besides.
+    """
 
     id: str
     model: str
@@ -39,7 +51,14 @@ class Line(NamedTuple):
 
 
 def summary(line: Sequence[Answer]) -> Line:
-    """One line for an answer, or for consecutive ones of a series with one verdict."""
+    """Say an answer in one line.
+
+    Args:
+        line: The answer, or consecutive ones of a series with one verdict.
+
+    Returns:
+        The line.
+    """
     first, last = line[0], line[-1]
     record = first.record
     detail = "; ".join(filter(None, (first.detail, _conflict(first))))
@@ -62,7 +81,14 @@ def summary(line: Sequence[Answer]) -> Line:
 
 
 def number(value: float) -> str:
-    """Up to six digits: 134.347, 0.5, 39."""
+    """Write a number in up to six digits: 134.347, 0.5, 39.
+
+    Args:
+        value: The number.
+
+    Returns:
+        Its text.
+    """
     return f"{value:.6g}"
 
 

@@ -13,7 +13,14 @@ from deeplab_repro.verify.lines import summary
 
 
 def render_page(answers: Sequence[Answer]) -> str:
-    """The page as text: answers by paper and table, the points of a curve behind a line that opens."""
+    """Draw the page: answers by paper and table, the points of a curve behind a line that opens.
+
+    Args:
+        answers: The answers.
+
+    Returns:
+        HTML text.
+    """
     papers = {
         paper: {source: [_line(line) for line in folded(group)] for source, group in tables.items()}
         for paper, tables in grouped(answers).items()
@@ -30,6 +37,14 @@ def _line(line: Sequence[Answer]) -> dict[str, Any]:
 
 
 def write_page(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:
-    """Render to `path`; raises OSError when it cannot be written, and then leaves nothing behind."""
+    """Write the page; nothing is left behind where that fails.
+
+    Args:
+        answers: The answers.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     text = render_page(answers)
     write_text(path, text)

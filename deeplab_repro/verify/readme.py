@@ -25,7 +25,14 @@ _HEADS = {
 
 
 def tables(records: Sequence[Record]) -> str:
-    """What is checked here, published beside ours, and how many numbers of each paper take what to check."""
+    """Write the tables: what is checked here, published beside ours, and what checking the numbers of each paper takes.
+
+    Args:
+        records: The records.
+
+    Returns:
+        Two Markdown tables.
+    """
     answers = [fact_answer(record) for record in records if record.check == "here"]
     return f"{_checked(answers)}\n\n{_needs(records)}"
 
@@ -61,8 +68,8 @@ def _needs(records: Sequence[Record]) -> str:
 
 
 def _counts(records: Iterable[Record]) -> list[int]:
-    found = Counter(record.check for record in records)
-    return [found[check] for check in CHECKS]
+    number_of = Counter(record.check for record in records)
+    return [number_of[check] for check in CHECKS]
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -71,7 +78,18 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def updated(text: str, name: str = "README.md") -> str:
-    """The page with the part between its markers written anew. Raises ValueError where the markers are not there."""
+    """Write the part of a page between its markers anew.
+
+    Args:
+        text: The page.
+        name: Its file, for errors.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: The markers are not there, each once and in order.
+    """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f"{name}: must hold the lines {BEGIN} and {END} once, in this order")
     before, _, rest = text.partition(BEGIN)
@@ -80,7 +98,11 @@ def updated(text: str, name: str = "README.md") -> str:
 
 
 def main(paths: Sequence[str]) -> None:
-    """Rewrite the tables of each page."""
+    """Rewrite the tables of pages.
+
+    Args:
+        paths: The pages' files, README.md without any.
+    """
     for path in map(Path, paths or ["README.md"]):
         text = updated(path.read_text("utf-8"), str(path))
         write_text(path, text)

@@ -23,9 +23,11 @@ PAPERS = {
 
 @dataclass(frozen=True)
 class Record:
-    """One published number; the fields are those of weights/published.toml, which explains them.
+    """One published number.
 
-    series: id of the curve or setting it is a point of, empty for a number of its own."""
+    Its fields are those of weights/published.toml, which explains them; `series` is the id of the curve or setting that
+    it is a point of, empty for a number of its own.
+    """
 
     id: str
     paper: str
@@ -54,7 +56,14 @@ class Record:
     series: str = ""
 
     def agrees(self, ours: float) -> bool:
-        """Whether a value of ours is the published one within its tolerance."""
+        """Whether a value of ours is the published one within its tolerance.
+
+        Args:
+            ours: In the record's unit.
+
+        Returns:
+            The answer.
+        """
         return abs(ours - self.value) <= self.tolerance + 1e-9
 
     @property
@@ -65,41 +74,70 @@ class Record:
 
 @dataclass(frozen=True)
 class Published:
-    """All records in the order of the file, and how many images each split of a data set has."""
+    """All that is published.
+
+    Args:
+        records: In the order of the file.
+        images: How many images each split of a data set has, by data set and split.
+    """
 
     records: tuple[Record, ...]
     images: Mapping[str, Mapping[str, int]]
 
     def record(self, name: str) -> Record:
-        """The record of an id; KeyError where there is none."""
-        return next(record for record in self.records if record.id == name)
+        """Look a record up.
+
+        Args:
+            name: Its id.
+
+        Returns:
+            The record.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for record in self.records:
+            if record.id == name:
+                return record
+        raise KeyError(name)
 
 
 def read_published(path: str | os.PathLike[str] = PUBLISHED) -> Published:
-    """Read the records; ValueError naming file, row and field for anything unknown, missing or doubled."""
+    """Read the records.
+
+    Args:
+        path: The file; by default the one that comes with the package.
+
+    Returns:
+        The records.
+
+    Raises:
+        ValueError: Something is unknown, missing or doubled; the message names file, row and field.
+        OSError: The file cannot be read.
+    """
     data = read_toml(path)
     records: list[Record] = []
     seen: set[str] = set()
     for facts in _rows(data):
-        found = _record(facts, f"{path}: row {facts.get('id', 'without id')}")
-        if found.id in seen:
-            raise ValueError(f"{path}: row {found.id}: the id is used twice")
-        seen.add(found.id)
-        records.append(found)
-    for each in records:
-        for other in each.conflict:
+        record = _record(facts, f"{path}: row {facts.get('id', 'without id')}")
+        if record.id in seen:
+            raise ValueError(f"{path}: row {record.id}: the id is used twice")
+        seen.add(record.id)
+        records.append(record)
+    for record in records:
+        for other in record.conflict:
             if other not in seen:
-                raise ValueError(f"{path}: row {each.id}: conflict names {other!r}, which is no row")
+                raise ValueError(f"{path}: row {record.id}: conflict names {other!r}, which is no row")
     return Published(tuple(records), data.get("images", {}))
 
 
 def _record(facts: dict[str, Any], where: str) -> Record:
-    found = typed_row(Record, facts, where)
-    if found.check not in CHECKS:
-        raise ValueError(f"{where}: check is {found.check!r}, must be one of {', '.join(CHECKS)}")
-    if found.check == "data" and not found.weights:
+    record = typed_row(Record, facts, where)
+    if record.check not in CHECKS:
+        raise ValueError(f"{where}: check is {record.check!r}, must be one of {', '.join(CHECKS)}")
+    if record.check == "data" and not record.weights:
         raise ValueError(f"{where}: a score needs the name of its weights")
-    return replace(found, value=float(found.value))
+    return replace(record, value=float(record.value))
 
 
 def _rows(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

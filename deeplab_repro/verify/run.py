@@ -19,8 +19,16 @@ from deeplab_repro.verify.timing import Stopwatch
 
 @dataclass(frozen=True)
 class Setup:
-    """What is at hand. data: folder by data set; weights: folder of weight files; work: where counts are kept;
-    device: "cpu" or "cuda", with an index where there are several; timings: whether speeds are measured."""
+    """What is at hand.
+
+    Args:
+        weights: The folder of weight files.
+        data: Folders by data set.
+        work: Where counts are kept.
+        device: "cpu" or "cuda", with an index where there are several.
+        processes: How many of this machine share the images.
+        timings: Whether speeds are measured.
+    """
 
     weights: Path
     data: Mapping[str, Path] = field(default_factory=dict)
@@ -31,17 +39,27 @@ class Setup:
 
 
 def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progress) -> list[Answer]:
-    """Answer every published record, in the order of published.toml.
+    """Answer every published record.
 
-    ranks: this process among those of the job, which share the images; only the first answers.
-    Raises ValueError and OSError for data and weights that are named and cannot be used."""
+    Args:
+        setup: What is at hand.
+        ranks: This process among those of the job, which share the images.
+        progress: Shows how far it is.
+
+    Returns:
+        One answer a record, in the order of published.toml; nothing on ranks other than the first.
+
+    Raises:
+        ValueError: Data or weights that are named cannot be used.
+        OSError: A file of them cannot be read.
+    """
     published, catalog, store = read_published(), read_catalog(), Store(setup.weights)
     for dataset, folder in setup.data.items():
         if dataset not in published.images:
             raise ValueError(f"--data {dataset}: no such data set; known: {', '.join(published.images)}")
         for split in published.images[dataset]:
             scores.open_split(folder, dataset, split)
-    runs = scores.plan(published.records, catalog, store, setup.data)
+    runs = scores.runs_for(published.records, catalog, store, setup.data)
     for run, _ in runs:
         scores.count(run, setup.work, setup.device, setup.processes, (ranks.rank, ranks.world), progress)
     ranks.total(torch.zeros(1))  # waits until all are here
@@ -49,8 +67,8 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
         return []
     scored: dict[str, scores.Scored] = {}
     for run, records in runs:
-        found = scores.gather(run, setup.work, setup.device)
-        scored |= {record.id: found for record in records}
+        of_run = scores.gather(run, setup.work, setup.device)
+        scored |= {record.id: of_run for record in records}
     stopwatch = Stopwatch(torch.device(setup.device))
     timed = [record for record in published.records if record.check in ("timing", "gpu")]
     with progress("measuring") as steps:

@@ -37,14 +37,34 @@ _PERCENT = 100.0
 
 
 def no_progress(title: str) -> AbstractContextManager[Steps]:
-    """Progress that nobody sees."""
+    """Progress that nobody sees.
+
+    Args:
+        title: What would stand before the bar.
+
+    Returns:
+        The context manager of a bar that shows nothing.
+    """
     return nullcontext(lambda done, total: None)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One weight file over one split. crf: the preset whose answer is counted as well, or empty; boundaries: whether
-    the bands of 1 to 40 pixels are counted too; digest: sha256 of the file."""
+    """One weight file over one split.
+
+    Args:
+        weights: The file's name in the catalog.
+        path: The file.
+        digest: Its sha256.
+        model: The zoo's net that it is for.
+        classes: A key of zoo.DATASETS.
+        input: The side in pixels that images are padded to; 0 where that is the next 32k + 1.
+        scale: Relative size at which images are given to the net.
+        mean_bgr: Of blue, green and red, in grey levels.
+        data: The split.
+        crf: The preset whose answer is counted as well, or empty.
+        boundaries: Whether the bands of 1 to 40 pixels are counted too.
+    """
 
     weights: str
     path: Path
@@ -64,7 +84,11 @@ class Run:
         return CRFParams.preset(self.crf) if self.crf else None
 
     def facts(self) -> dict[str, Any]:
-        """What the counts depend on, as JSON has it."""
+        """What the counts depend on.
+
+        Returns:
+            Facts by name, as JSON has them.
+        """
         first = self.data.samples[0]
         return {
             "weights": self.digest,
@@ -79,22 +103,41 @@ class Run:
         }
 
     def folder(self, work: Path) -> Path:
-        """Where the counts are kept: another folder for every other question."""
+        """Where the counts are kept: another folder for every other question.
+
+        Args:
+            work: The folder of all runs.
+
+        Returns:
+            This run's.
+        """
         text = json.dumps(self.facts(), sort_keys=True)
         return work / f"{self.weights}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run found; stand_in: what tells that its weights are not the originals, or empty."""
+    """What a run found.
+
+    Args:
+        result: Its counts.
+        stand_in: What tells that its weights are not the originals, or empty.
+    """
 
     result: Result
     stand_in: str
 
     def value(self, record: Record) -> tuple[float, dict[str, float | None]]:
-        """Our value of a record, and the IoU of every class that occurs, in percent.
+        """Our value of a record.
 
-        Whole images: a class that is nowhere counts 0, as in the authors' script; bands leave such classes out."""
+        Whole images: a class that is nowhere counts 0, as in the authors' script; bands leave such classes out.
+
+        Args:
+            record: The record.
+
+        Returns:
+            The value, and the IoU of every class by name, None where it occurs nowhere; in percent.
+        """
         matrix = matrix_of(self.result.counts[REFINED if record.crf else NETWORK][record.width])
         values = {
             "mIoU": matrix.miou("zero"),
@@ -108,12 +151,24 @@ class Scored:
         return _PERCENT * values[record.metric], per_class
 
 
-def plan(
+def runs_for(
     records: Iterable[Record], catalog: Catalog, store: Store, data: Mapping[str, Path]
 ) -> list[tuple[Run, list[Record]]]:
-    """The runs that give all records whose weights and data are here, each with its records.
+    """Choose the runs that give all records whose weights and data are here.
 
-    Raises ValueError and OSError where a data folder does not hold what its list names."""
+    Args:
+        records: The records.
+        catalog: What the weight files are.
+        store: The weight files.
+        data: Folders by data set.
+
+    Returns:
+        Runs, each with its records.
+
+    Raises:
+        ValueError: A folder is no data set, or has no such list.
+        OSError: A folder does not hold what its list names.
+    """
     together: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         if record.check == "data" and record.dataset in data and store.find(record.weights) is not None:
@@ -143,24 +198,36 @@ def _run(records: Sequence[Record], catalog: Catalog, store: Store, data: Mappin
 
 
 def open_split(
-    folder: Path, dataset: str, split: str, classes: str = "", labels: str = "SegmentationClass"
+    folder: Path, name: str, split: str, classes: str = "", labels: str = "SegmentationClass"
 ) -> SegmentationDataset:
-    """A split of a data set in `folder`, or in its sub-folder of the data set's name (VOCdevkit/VOC2012).
+    """Open a split of a data set.
 
-    classes: a key of zoo.DATASETS, whose number of classes a folder that does not tell them has. labels: the folder of
-    truth in VOC's layout. Raises as `open_dataset`, and FileNotFoundError for an image or label that is not there."""
-    root = folder / dataset if (folder / dataset).is_dir() else folder
-    found = open_dataset(root, split)
-    if classes and found.num_classes != zoo.DATASETS[classes]:
-        found = open_dataset(root, split, zoo.DATASETS[classes])
-    if found.kind == "voc":
-        samples = (replace(each, label=root / labels / f"{each.name}.png") for each in found.samples)
-        found = replace(found, samples=tuple(samples))
-    for sample in found.samples:
+    Args:
+        folder: The data set's folder, or the one above it (VOCdevkit of VOC2012).
+        name: The data set's name.
+        split: The split's name.
+        classes: A key of zoo.DATASETS, whose number of classes a folder that does not tell them has.
+        labels: The folder of truth in VOC's layout.
+
+    Returns:
+        The split.
+
+    Raises:
+        ValueError: The folder is no data set, or has no such list.
+        FileNotFoundError: An image or label map is not there.
+    """
+    root = folder / name if (folder / name).is_dir() else folder
+    dataset = open_dataset(root, split)
+    if classes and dataset.num_classes != zoo.DATASETS[classes]:
+        dataset = open_dataset(root, split, zoo.DATASETS[classes])
+    if dataset.kind == "voc":
+        samples = (replace(sample, label=root / labels / f"{sample.name}.png") for sample in dataset.samples)
+        dataset = replace(dataset, samples=tuple(samples))
+    for sample in dataset.samples:
         for path in (sample.image, sample.label):
             if path is not None and not path.is_file():
                 raise FileNotFoundError(f"{path}: not there, but in the list {split}")
-    return found
+    return dataset
 
 
 class _AtSize(Segmenter):
@@ -190,10 +257,20 @@ def count(
     rank: tuple[int, int] = (0, 1),
     progress: Progress = no_progress,
 ) -> None:
-    """Count the images of a run that are not counted yet, and keep the counts in `work`.
+    """Count the images of a run that are not counted yet.
 
-    processes: how many of this machine share the work; rank: (i, n), this one's place in a job of n, which takes every
-    n-th share. Raises as `evaluate` and `fitting_net`."""
+    Args:
+        run: The run.
+        work: Where the counts are kept.
+        device: Where the net runs.
+        processes: How many of this machine share the work.
+        rank: (i, n), this one's place in a job of n, which takes every n-th share.
+        progress: Shows how far it is.
+
+    Raises:
+        ValueError: The weights do not fit the net, or a label map the classes.
+        OSError: A file cannot be read or written.
+    """
     shares = range(0, len(run.data), SHARE)[rank[0] :: rank[1]]
     with progress(f"{run.weights} on {run.data.name} {run.data.split}") as steps:
         if processes < 2 or len(shares) < 2:
@@ -209,7 +286,20 @@ def count(
 
 
 def gather(run: Run, work: Path, device: str = "cpu") -> Scored:
-    """Add up a run's counts; what is missing of them is counted here. Raises as `count`."""
+    """Add up a run's counts; what is missing of them is counted here.
+
+    Args:
+        run: The run.
+        work: Where the counts are kept.
+        device: Where the net runs.
+
+    Returns:
+        What the run found.
+
+    Raises:
+        ValueError: As of `count`.
+        OSError: As of `count`.
+    """
     results = [_share(run, work, device, start) for start in range(0, len(run.data), SHARE)]
     total = {stage: np.sum([result.counts[stage] for result in results], axis=0) for stage in results[0].counts}
     whole = replace(results[0], images=len(run.data), counts=total)

@@ -16,11 +16,23 @@ from prototxt_import.values import Array
 
 
 def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tuple[CaffeNet | None, str]:
-    """The zoo's net `model` with the weights of a file, and what tells a stand-in from the original (empty for that).
+    """Give a net of the zoo the weights of a file.
 
     A stand-in has the layers of the original and other numbers of channels, which are read off the file.
-    build: False to learn only the latter. Raises CaffeFormatError for a file that is no model, ValueError for one that
-    lacks layers or has another number of classes."""
+
+    Args:
+        path: The weight file.
+        model: The zoo's net.
+        classes: A key of zoo.DATASETS.
+        build: Whether the net is made; False to learn only what tells a stand-in.
+
+    Returns:
+        The net, or None, and what tells a stand-in from the original, empty for the original.
+
+    Raises:
+        CaffeFormatError: The file is no model.
+        ValueError: The file lacks layers or has another number of classes.
+    """
     published = zoo.spec(model, dataset=classes)
     stored = read_blobs(published, path)
     spec = with_channels(published, stored, str(path))
@@ -33,9 +45,20 @@ def fitting_net(path: Path, model: str, classes: str, build: bool = True) -> tup
 
 
 def with_channels(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: str) -> NetSpec:
-    """The net with the output channels that the convolutions' stored weights have, shapes inferred again.
+    """Give a net the output channels that its convolutions' stored weights have.
 
-    Raises ValueError for a convolution without weights, CaffeFormatError naming the first layer that does not fit."""
+    Args:
+        spec: The net.
+        stored: Weights by layer.
+        source: Their file, for errors.
+
+    Returns:
+        The net, shapes inferred again.
+
+    Raises:
+        ValueError: A convolution has no weights.
+        CaffeFormatError: A layer does not fit; the message names the first.
+    """
     by_name: dict[str, int] = {}
     layers = []
     for layer in spec.layers:
@@ -52,9 +75,9 @@ def with_channels(spec: NetSpec, stored: Mapping[str, Sequence[Array]], source: 
     return make_net(spec.name, spec.inputs, layers, spec.phase, spec.dialect)
 
 
-def _difference(found: NetSpec, published: NetSpec) -> str:
+def _difference(spec: NetSpec, published: NetSpec) -> str:
     for layer, shapes in published.param_shapes.items():
-        if found.param_shapes[layer] != shapes:
-            ours, theirs = ("x".join(map(str, each[layer][0])) for each in (found.param_shapes, published.param_shapes))
+        if spec.param_shapes[layer] != shapes:
+            ours, theirs = ("x".join(map(str, net.param_shapes[layer][0])) for net in (spec, published))
             return f"{layer} is {ours}, the original's {theirs}"
     return ""

@@ -35,13 +35,28 @@ class NotEnoughMemory(ValueError):
 
 @dataclass
 class Stopwatch:
-    """Measures what records ask for on a device, each thing once."""
+    """Measures what records ask for, each thing once.
+
+    Args:
+        device: Where it runs.
+    """
 
     device: torch.device
     _known: dict[str, float] = field(default_factory=dict)
 
     def measure(self, record: Record) -> tuple[float, str]:
-        """Our value for a timing record, in its unit, and how it was taken. Raises NotEnoughMemory."""
+        """Measure what a timing record asks for.
+
+        Args:
+            record: The record.
+
+        Returns:
+            Our value in its unit, and how it was taken.
+
+        Raises:
+            NotEnoughMemory: The machine has too little.
+            ValueError: Nobody measures the record's quantity.
+        """
         if record.quantity == "train_speed":
             return self.train_speed(record.of), "batch 1, scores 41x41, forward, backward and update"
         if record.quantity == "train_speed_ratio":
@@ -55,7 +70,17 @@ class Stopwatch:
         raise ValueError(f"{record.id}: unknown quantity {record.quantity!r}")
 
     def train_speed(self, name: str) -> float:
-        """Images a second of a training step of the zoo's net `name`."""
+        """Measure a training step.
+
+        Args:
+            name: The zoo's net.
+
+        Returns:
+            Images a second.
+
+        Raises:
+            NotEnoughMemory: The machine has too little.
+        """
         return self._once(name, lambda: 1 / training_seconds(name, self.device))
 
     def _ratio(self, record: Record) -> tuple[float, str]:
@@ -75,7 +100,14 @@ class Stopwatch:
 
 
 def machine(device: torch.device) -> str:
-    """The machine in words, for a figure measured on `device`."""
+    """Say what a figure was measured on.
+
+    Args:
+        device: Where it was measured.
+
+    Returns:
+        The machine in words.
+    """
     facts = machine_record()
     if device.type == "cuda":
         return f"{facts['gpu']}, torch {facts['torch']}"
@@ -83,12 +115,23 @@ def machine(device: torch.device) -> str:
 
 
 def training_seconds(name: str, device: torch.device) -> float:
-    """Seconds of one training step at full width, batch 1. Raises NotEnoughMemory before taking any."""
+    """Time one training step at full width, batch 1.
+
+    Args:
+        name: The zoo's net.
+        device: Where it runs.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        NotEnoughMemory: The machine has too little; raised before taking any.
+    """
     side = SIDES[name]
     parameters = zoo.variant(name).parameters or 0
     _check_memory(4 * _STEP_COPIES * parameters + _BLOBS, device)
     net = models.build(name, phase="TRAIN", size=(side, side)).to(device)
-    learned = [each for each in net.parameters() if each.requires_grad]
+    learned = [blob for blob in net.parameters() if blob.requires_grad]
     optimizer = torch.optim.SGD(learned, lr=1e-9, momentum=0.9)
 
     def step(side: int) -> None:
@@ -104,7 +147,16 @@ def training_seconds(name: str, device: torch.device) -> float:
 
 
 def inference_seconds(name: str, device: torch.device, side: int = 306) -> float:
-    """Seconds of a forward pass to the scores of the training-size net, batch 1."""
+    """Time a forward pass to the scores, batch 1.
+
+    Args:
+        name: The zoo's net.
+        device: Where it runs.
+        side: Of the image in pixels, by default that of the training.
+
+    Returns:
+        Seconds.
+    """
     net = models.build(name, phase="TRAIN", size=(side, side)).to(device)
     scores = zoo.score_blob(net.spec)
     picture = torch.randn(1, 3, side, side, device=device)
@@ -113,7 +165,15 @@ def inference_seconds(name: str, device: torch.device, side: int = 306) -> float
 
 
 def crf_seconds(preset: str, device: torch.device) -> float:
-    """Seconds of the dense CRF on a drawn scene that loads it as a photograph does, with a preset's parameters."""
+    """Time the dense CRF on a drawn scene that loads it as a photograph does.
+
+    Args:
+        preset: The parameters' preset.
+        device: Where it runs.
+
+    Returns:
+        Seconds.
+    """
     image = torch.from_numpy(benchmark_scene(1, *_CRF_SIZE, "busy")).to(device)
     height, width = _CRF_SIZE
     generator = torch.Generator().manual_seed(1)

@@ -20,7 +20,7 @@ RECORDS = read_published().records
 
 @pytest.fixture
 def runs(voc_devkit, weights_folder):
-    found = scores.plan(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc_devkit.folder})
+    found = scores.runs_for(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc_devkit.folder})
     return {run.weights: (run, group) for run, group in found}
 
 
