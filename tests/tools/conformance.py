@@ -69,20 +69,20 @@ def names_in(path: Path) -> frozenset[str]:
 
 def problems(root: Path, rows: list[Row]) -> list[str]:
     """One line for each row whose test or recording does not exist."""
-    found = []
+    wrong = []
     for row in rows:
         where = f"{PAGE}:{row.line}"
         for test in row.tests:
             file, _, name = test.partition("::")
             path = root / file
             if not path.is_file():
-                found.append(f"{where}: no file {file}")
+                wrong.append(f"{where}: no file {file}")
             elif name.partition("[")[0] not in names_in(path):
-                found.append(f"{where}: no test {name} in {file}")
+                wrong.append(f"{where}: no test {name} in {file}")
         for recording in row.recordings:
             if not (root / "tests/golden" / recording).exists():
-                found.append(f"{where}: no recording tests/golden/{recording}")
-    return found
+                wrong.append(f"{where}: no recording tests/golden/{recording}")
+    return wrong
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,11 +92,11 @@ def main(arguments: list[str] | None = None) -> int:
     rows = read_rows((root / PAGE).read_text())
     for section, count in Counter(row.section for row in rows).items():
         print(f"{section}: {count} facts")
-    found = problems(root, rows)
-    found += [f"{PAGE}:{row.line}: no test: {row.fact}" for row in rows if not row.tests]
-    if found:
-        print("\n".join(found))
-    return bool(found)
+    wrong = problems(root, rows)
+    wrong += [f"{PAGE}:{row.line}: no test: {row.fact}" for row in rows if not row.tests]
+    if wrong:
+        print("\n".join(wrong))
+    return bool(wrong)
 
 
 if __name__ == "__main__":

@@ -229,3 +229,11 @@ def test_v1_contrastive_loss_is_the_legacy_one():
     text += ' layers { name: "l" type: CONTRASTIVE_LOSS bottom: "a" bottom: "b" bottom: "s" top: "l" }'
     assert parse_net(text, dialect="v1").layers[0].options.legacy_version
     assert not parse_net(text, dialect="bvlc").layers[0].options.legacy_version
+
+
+def test_losses_of_probabilities_hold_them_off_zero(run):
+    p, label = torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([0.0, 1.0])
+    expected = -(math.log(1e-20) + math.log(0.5)) / 2
+    assert run("MultinomialLogisticLoss", p, label).item() == pytest.approx(expected)
+    gain = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 1, 2, 2)
+    assert run("InfogainLoss", p, label, gain).item() == pytest.approx(expected)

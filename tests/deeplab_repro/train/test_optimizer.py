@@ -67,7 +67,7 @@ def test_rate_and_multiplier_stand_inside_the_history(tmp_path):
 def test_frozen_blobs_have_histories_too(tmp_path, kind, slots):
     net = CaffeNet(parse_net(NET % ("0", "0"), phase="TRAIN"))
     histories = optimizer(tmp_path, f'type: "{kind}"', net).history()
-    assert [one.tolist() for one in histories] == [[[0, 0]]] * slots
+    assert [history.tolist() for history in histories] == [[[0, 0]]] * slots
 
 
 @pytest.mark.parametrize("kind", ["AdaGrad", "RMSProp"])

@@ -21,6 +21,7 @@ def test_what_is_silent_has_caffes_defaults(tmp_path):
     spec = solver(tmp_path, 'train_net: "t.prototxt" lr_policy: "poly" stepvalue: 3 stepvalue: 5')
     assert (spec.type, spec.iter_size, spec.clip_gradients, spec.rms_decay) == ("SGD", 1, -1.0, None)
     assert (spec.train_net, spec.stepvalue, spec.delta) == ("t.prototxt", (3, 5), 1e-8)
+    assert (spec.momentum2, spec.average_loss) == (0.999, 1)
 
 
 @pytest.mark.parametrize(

@@ -104,18 +104,18 @@ def test_v0_fields_of_data_layers_move_to_the_messages_of_today():
         'name: "i" type: "images" source: "l.txt" batchsize: 5 rand_skip: 2 new_height: 7 new_width: 8 '
         'shuffle_images: true scale: 0.5 mirror: true cropsize: 6 meanfile: "m"'
     ).replace('bottom: "x"', "")
-    found = parse_net(images).layers[0].options
-    assert (found.source, found.batch_size, found.rand_skip, found.shuffle) == ("l.txt", 5, 2, True)
-    assert (found.new_height, found.new_width) == (7, 8)
-    moved = found.transform
+    options = parse_net(images).layers[0].options
+    assert (options.source, options.batch_size, options.rand_skip, options.shuffle) == ("l.txt", 5, 2, True)
+    assert (options.new_height, options.new_width) == (7, 8)
+    moved = options.transform
     assert (moved.scale, moved.mirror, moved.crop_size, moved.mean_file) == (0.5, True, 6, "m")
     windows = v0(
         'name: "w" type: "window_data" source: "l" batchsize: 3 det_fg_threshold: 0.7 det_bg_threshold: 0.3 '
         'det_fg_fraction: 0.5 det_context_pad: 4 det_crop_mode: "square"'
     ).replace('bottom: "x"', 'top: "label"')
-    found = parse_net(windows).layers[0].options
-    assert (found.fg_threshold, found.bg_threshold, found.fg_fraction) == (0.7, 0.3, 0.5)
-    assert (found.context_pad, found.crop_mode) == (4, "square")
+    options = parse_net(windows).layers[0].options
+    assert (options.fg_threshold, options.bg_threshold, options.fg_fraction) == (0.7, 0.3, 0.5)
+    assert (options.context_pad, options.crop_mode) == (4, "square")
 
 
 def test_old_axes_of_concat_and_slice_count_like_the_new():

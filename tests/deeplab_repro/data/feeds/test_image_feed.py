@@ -64,8 +64,8 @@ def test_third_top_is_the_size_read_before_scaling_and_held_at_the_crop(pictures
     pictures.net(f"{MEAN} crop_size: 45 scale_factors: 0.5", "label_type: PIXEL", "TRAIN")
     path = pictures.folder / "net.prototxt"
     path.write_text(path.read_text().replace('top: "label"', 'top: "label" top: "dim"'))
-    found = [batch["dim"].flatten().tolist() for batch in batches(read_net(path, phase="TRAIN"), 5)]
-    assert found == [[min(45, side) for side in label.shape] for label in pictures.labels]
+    sizes = [batch["dim"].flatten().tolist() for batch in batches(read_net(path, phase="TRAIN"), 5)]
+    assert sizes == [[min(45, side) for side in label.shape] for label in pictures.labels]
 
 
 def test_label_type_is_image_unless_given(pictures):
@@ -113,5 +113,5 @@ def test_mat_files_without_a_list_are_numbered(tmp_path, monkeypatch):
 
 def test_without_a_seed_the_system_gives_one(pictures):
     spec = pictures.net("", "label_type: PIXEL shuffle: true")
-    with open_feeds(spec) as one, open_feeds(spec) as other:
-        assert one.rng.draw(4).tolist() != other.rng.draw(4).tolist()
+    with open_feeds(spec) as first, open_feeds(spec) as second:
+        assert first.rng.draw(4).tolist() != second.rng.draw(4).tolist()
