@@ -29,19 +29,6 @@ def test_mirror_draws_in_the_test_phase_too(pictures):
     assert seen == {False, True}
 
 
-@pytest.mark.parametrize("means", ["", "mean_value: 110", MEAN])
-def test_padding_is_zero_after_subtraction_for_any_number_of_means(pictures, means):
-    """The forks read three means there, whether they were given or not."""
-    batch = batches(pictures.net(f"{means} crop_size: 80 scale: 0.5", "label_type: PIXEL", "TEST"), 1)[0]
-    height, width = pictures.labels[0].shape
-    assert batch["data"].shape == (1, 3, 80, 80)
-    assert batch["data"][..., :height, :width].any()
-    assert not batch["data"][..., height:, :].any()
-    assert not batch["data"][..., width:].any()
-    assert (batch["label"][..., height:, :] == 255).all()
-    assert (batch["label"][..., width:] == 255).all()
-
-
 def test_root_folder_stands_before_both_names(pictures):
     inside = pictures.folder / "sub"
     inside.mkdir()
