@@ -83,4 +83,4 @@ def test_layer_gives_the_recorded_blobs_and_gradients(folder: Path):
 
 
 def test_every_golden_layer_is_here():
-    assert len(CASES) == 78
+    assert len(CASES) == 79

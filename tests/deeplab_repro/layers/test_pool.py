@@ -39,6 +39,7 @@ WINDOWS = [
     ((3, 3), (3, 3), (2, 2)),
     ((3, 2), (2, 1), (1, 0)),
     ((4, 3), (3, 2), (3, 2)),
+    ((3, 1), (2, 2), (1, 0)),  # padding on one axis drops a window on the other
 ]
 
 
