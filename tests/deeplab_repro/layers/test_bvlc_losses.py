@@ -60,6 +60,34 @@ def test_accuracy_of_nothing_counted(dialect, zero):
     assert share == 0 if zero else share != share
 
 
+@pytest.mark.parametrize(("rule", "divisor"), [("VALID", 22), ("FULL", 24), ("BATCH_SIZE", None), ("NONE", 1)])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_infogain_loss_against_a_plain_loop(run, rng, axis, rule, divisor):
+    """BATCH_SIZE divides by all axes before that of the classes."""
+    shape = [2, 3, 4]
+    shape.insert(axis, 3)
+    x = torch.randn(shape, generator=rng, dtype=torch.float64)
+    label = torch.randint(0, 3, (2, 3, 4), generator=rng).double()
+    label[0, 0, :2] = 255
+    matrix = torch.rand(3, 3, generator=rng, dtype=torch.float64)
+    options = {"axis": axis, "normalization": rule, "ignore_labels": (255,), "takes": "scores"}
+    fed = x.clone().requires_grad_()
+    loss = run(
+        "InfogainLoss", fed, label.reshape([1 if i == axis else n for i, n in enumerate(shape)]), matrix, **options
+    )
+    loss.backward()
+    z = divisor or int(np.prod(shape[:axis]))
+    rows, gradient, total = x.movedim(axis, -1), torch.zeros_like(x).movedim(axis, -1), 0.0
+    for place in np.ndindex(2, 3, 4):
+        p = rows[place].softmax(0)
+        if label[place] != 255:
+            gain = matrix[int(label[place])]
+            total -= (gain * p.log()).sum()
+            gradient[place] = p * gain.sum() - gain
+    torch.testing.assert_close(loss.detach(), total / z)
+    torch.testing.assert_close(fed.grad, gradient.movedim(-1, axis) / z)
+
+
 def test_the_matrix_may_have_legacy_dimensions_and_nothing_counted_is_divided_by_one(tmp_path):
     from prototxt_import.binary.model_writer import encode_blob
 
