@@ -162,6 +162,14 @@ def test_hole_and_own_messages_tell_the_dialect_of_a_model(shared_caffe):
         (b"SegAccuracy", 144, "v2"),
         (b"DenseCRF", 152, "x2"),
         (b"ReLU", 123, "bvlc"),
+        (b"Upsample", 137, "segnet"),
+        (b"Upsample", 147, "enet"),
+        (b"DenseImageData", 138, "segnet"),
+        (b"DenseImageData", 46, "enet"),
+        (b"BN", 152, "pspnet"),
+        (b"BN", 45, "segnet"),
+        (b"MultiStageMeanfield", 146, "crfrnn"),
+        (b"MultiStageMeanfield", 1000, "crfrnn"),
     ],
 )
 def test_the_number_of_a_forks_own_message_tells_the_dialect(tmp_path, type_name, number, dialect):
