@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+
+from deeplab_repro import CaffeNet
 from prototxt_import import Filler, layer, make_net
 
 NOISE = Filler(type="gaussian", std=0.5)
@@ -25,3 +28,28 @@ def small_spec(phase="TRAIN"):
     ]
     inputs = {"data": (1, 3, 6, 7), "label": (1, 1, 6, 7), "zero": (1, 4, 6, 7)}
     return make_net("small", inputs, layers, phase)
+
+
+def error(ours: torch.Tensor, other: torch.Tensor) -> float:
+    return ((ours - other).abs().max() / other.abs().max()).item()
+
+
+def affine_net(pad: int = 0, group: int = 1):
+    """Input, BatchNorm, Scale, convolution, BatchNorm, Scale, ReLU, Dropout, each top with a name of its own."""
+    scale = {"filler": Filler("uniform", min=0.5, max=2), "bias_filler": Filler("uniform", min=-1, max=1)}
+    window = {"kernel": (3, 3), "pad": (pad, pad), "group": group, "weight_filler": Filler("gaussian", std=0.2)}
+    layers = [
+        layer("BatchNorm", "bn1", "data", "bn1", use_global_stats=True),
+        layer("Scale", "scale1", "bn1", "scale1", bias_term=True, **scale),
+        layer("Convolution", "conv", "scale1", "conv", num_output=6, bias_term=False, **window),
+        layer("BatchNorm", "bn2", "conv", "bn2", use_global_stats=True),
+        layer("Scale", "scale2", "bn2", "scale2", bias_term=True, **scale),
+        layer("ReLU", "relu", "scale2", "relu", negative_slope=0.1),
+        layer("Dropout", "drop", "relu", "drop", ratio=0.5),
+    ]
+    torch.manual_seed(3)
+    net = CaffeNet(make_net("affine", {"data": (2, 4, 9, 8)}, layers))
+    for name in ("bn1", "bn2"):
+        for blob, low in zip(net.params[name], (-1.0, 0.5, 0.5), strict=True):
+            torch.nn.init.uniform_(blob, low, low + 1)
+    return net

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.utils import _pytree as pytree
 
 from deeplab_repro import CaffeNet
 from deeplab_repro.net.blobs import Blobs
@@ -34,20 +33,6 @@ def test_as_module_goes_from_tensor_to_tensor():
     assert torch.equal(torch.nn.Sequential(net.as_module(), torch.nn.Flatten())(x), x.relu())
     with pytest.raises(ValueError, match="one input goes from tensor to tensor, this one has 'a', 'b'"):
         _two_input_net().as_module()
-
-
-def test_blobs_are_a_pytree_of_names_and_loss():
-    net = _two_input_net()
-    blobs = net(a=torch.ones(1, 2), b=torch.zeros(1, 2))
-    doubled = pytree.tree_map(lambda leaf: 2 * leaf, blobs)
-    assert type(doubled) is Blobs
-    assert list(doubled) == ["loss"]
-    assert doubled.loss.item() == 2 * blobs.loss.item() == 2
-    plain = _relu_net()(torch.ones(1, 2))
-    leaves, spec = pytree.tree_flatten(plain)
-    assert pytree.tree_unflatten(leaves, spec).loss is None
-    paths = [pytree.keystr(path) for path, _ in pytree.tree_flatten_with_path(blobs)[0]]
-    assert paths == ["['loss']", ".loss"]
 
 
 def test_torch_export_takes_a_net():

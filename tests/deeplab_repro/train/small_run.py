@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from deeplab_repro.train.watch.watchers import Watcher
 from prototxt_import import read_solver, read_weights
 
 NET = """\
@@ -90,3 +91,20 @@ def tiny(tmp_path):
     return SimpleNamespace(
         folder=tmp_path, write=write, with_batch_norm=with_batch_norm, train=train, weights=weights, rows=rows
     )
+
+
+TESTED = "test_iter: 3 test_interval: 5 display: 4"
+
+
+class Kept(Watcher):
+    def __init__(self):
+        self.rows, self.tests, self.start = [], [], None
+
+    def started(self, start):
+        self.start = start
+
+    def iterated(self, one):
+        self.rows.append(one)
+
+    def tested(self, updates, index, outputs):
+        self.tests.append((updates, outputs))

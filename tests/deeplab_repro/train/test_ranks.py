@@ -7,13 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from deeplab_repro.data.feeds.caffe_rng import CaffeRng
 from deeplab_repro.jobs.ranks import Ranks
-from deeplab_repro.train.validation import ValidationNet
 from deeplab_repro.train.watch.watchers import JsonLog
-from prototxt_import import read_net
 
 ONE_RANK = Path(__file__).with_name("one_rank.py")
 
@@ -101,24 +97,3 @@ def test_a_rank_that_hangs_costs_no_finished_update(tiny, job):
     tiny.train("two", snapshot=str(tiny.folder / "two_iter_7.solverstate"))
     tiny.train("one")
     close(tiny.weights("two"), tiny.weights("one"))
-
-
-# Neither rows of a batch nor passes can be dealt out: statistics are of whole batches, all of them in their order.
-@pytest.mark.parametrize(("batch", "passes"), [(4, 1), (1, 4)])
-def test_statistics_of_batches_are_for_one_process(tiny, batch, passes):
-    tiny.write(f"iter_size: {passes}", batch=batch)
-    tiny.with_batch_norm()
-    with pytest.raises(ValueError, match=r"'norm' \(BatchNorm\).* one process"):
-        tiny.train("two", ranks=Ranks(0, 2))
-
-
-def test_fewer_test_passes_than_ranks_are_refused_at_once(tiny):
-    spec = read_net(tiny.folder / "net.prototxt", phase="TEST")
-    with pytest.raises(ValueError, match=r"net.prototxt: test_iter 2 leaves some of the 3 processes"):
-        ValidationNet(spec, None, CaffeRng(1), 2, 1, torch.device("cpu"), Ranks(0, 3))
-
-
-def test_batch_that_does_not_divide_is_refused(tiny):
-    tiny.write(batch=3)
-    with pytest.raises(ValueError, match="neither batch_size 3 nor iter_size 1"):
-        tiny.train("two", ranks=Ranks(0, 2))
