@@ -15,7 +15,7 @@ class _Recursion(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, a: Tensor) -> Tensor:
-        y = x.clone()
+        y = x.clone(memory_format=torch.contiguous_format)
         for before, now, weight in zip(y, y[1:], a, strict=False):
             now += weight * (before - now)
         ctx.save_for_backward(x, a, y)
@@ -25,7 +25,7 @@ class _Recursion(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, a, y = ctx.saved_tensors
-        reached = grad.clone()
+        reached = grad.clone(memory_format=torch.contiguous_format)
         for i in range(len(a), 0, -1):
             reached[i - 1] += a[i - 1] * reached[i]
         to_a = (reached[1:] * (y[:-1] - x[1:])).sum(1)
