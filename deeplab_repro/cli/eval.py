@@ -8,32 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.eval_options import (
-    ClassesOption,
-    CrfOption,
-    DatasetArgument,
-    FlipOption,
-    LabelsOption,
-    ModelOption,
-    OutputOption,
-    PresetOption,
-    RootOption,
-    ScalesOption,
-    ScoresOption,
-    SplitOption,
-    TileOption,
-    WeightsOption,
-)
-from deeplab_repro.cli.options import (
-    Device,
-    DeviceOption,
-    DialectOption,
-    JsonOption,
-    LevelOption,
-    StageOption,
-    VariablesOption,
-    parse_net_options,
-)
+from deeplab_repro.cli.eval_options import OutputOption, asking
+from deeplab_repro.cli.options import JsonOption
+from deeplab_repro.evaluate.question import Question
 
 if TYPE_CHECKING:
     from deeplab_repro.evaluate.evaluate import Result
@@ -47,20 +24,9 @@ class AbsentRule(StrEnum):
     segaccuracy = "segaccuracy"
 
 
+@asking
 def eval(
-    dataset: DatasetArgument,
-    model: ModelOption = None,
-    weights: WeightsOption = None,
-    scores: ScoresOption = None,
-    labels: LabelsOption = None,
-    split: SplitOption = "val",
-    classes: ClassesOption = None,
-    root: RootOption = None,
-    scales: ScalesOption = "1",
-    flip: FlipOption = False,
-    tile: TileOption = None,
-    crf: CrfOption = False,
-    preset: PresetOption = None,
+    question: Question,
     absent: Annotated[
         AbsentRule,
         typer.Option("--absent", help="A class that occurs nowhere is 0 (devkit), left out (drop), 1 (segaccuracy)."),
@@ -77,11 +43,6 @@ def eval(
         str, typer.Option("--layout", help="Of these: plain, voc (comp6_SPLIT_cls), cityscapes (label ids).")
     ] = "plain",
     output: OutputOption = None,
-    variables: VariablesOption = None,
-    dialect: DialectOption = "auto",
-    stage: StageOption = None,
-    level: LevelOption = None,
-    device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:
     """Score a model on a data set: pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU, IoU by class.
@@ -98,28 +59,13 @@ def eval(
 
     [dim]torchrun --nproc-per-node 2 --no-python -- deeplab eval cityscapes --model m.safetensors --tile 721x1281[/dim]
     """
-    from deeplab_repro.cli.eval_options import Question, evaluate_question
-    from deeplab_repro.cli.output import check_json, console, write_json
+    from deeplab_repro.cli.output import check_json, console, progress_steps, write_json
+    from deeplab_repro.evaluate.question import evaluate_question
 
     check_json(json)
-    question = Question(
-        dataset,
-        split,
-        classes,
-        root,
-        model,
-        weights,
-        scores,
-        labels,
-        scales,
-        flip,
-        tile,
-        crf,
-        preset,
-        parse_net_options(variables, dialect, stage, level),
-        device,
+    scored = evaluate_question(
+        question, output, progress_steps, store_scores=store_scores, write_labels=write_labels, layout=layout
     )
-    scored = evaluate_question(question, output, store_scores=store_scores, write_labels=write_labels, layout=layout)
     if scored is None:
         return
     answer = {

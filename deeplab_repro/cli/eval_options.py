@@ -1,20 +1,25 @@
-"""Options of `deeplab eval` and `trimap`, some of them `segment`'s too, and the evaluation that both ask for."""
+"""Options of `deeplab eval` and `trimap`, some of them `segment`'s too, and the question that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from deeplab_repro.cli.options import NetOptions
-    from deeplab_repro.crf.model import CRFParams
-    from deeplab_repro.data.sets.datasets import SegmentationDataset
-    from deeplab_repro.evaluate.evaluate import Result, Source
-    from deeplab_repro.predict.segmenter import Segmenter
+from deeplab_repro.cli.options import (
+    Device,
+    DeviceOption,
+    DialectOption,
+    LevelOption,
+    StageOption,
+    VariablesOption,
+    parse_net_options,
+    parse_numbers,
+)
+from deeplab_repro.evaluate.question import Question
 
 DatasetArgument = Annotated[
     Path,
@@ -78,144 +83,62 @@ def parse_tile(text: str | None) -> tuple[tuple[int, int], tuple[int, int]] | No
     return (height, width), (overlap, overlap)
 
 
-def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams | None:
-    """The CRF's parameters: a preset's, else the model's own, else the defaults; None without --crf and --preset."""
-    from deeplab_repro.crf.model import CRFParams
-
-    if preset is not None:
-        return CRFParams.preset(preset)
-    return (own or CRFParams()) if crf else None
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be scored on which data, as the options of their names have it."""
-
-    dataset: Path
-    split: str
-    classes: str | None
-    root: Path | None
-    model: str | None
-    weights: Path | None
-    scores: Path | None
-    labels: Path | None
-    scales: str
-    flip: bool
-    tile: str | None
-    crf: bool
-    preset: str | None
-    net: NetOptions
-    device: str
-
-    def facts(self) -> dict[str, Any]:
-        """Where the truth comes from."""
-        return {"data": str(self.dataset), "split": self.split}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The answer to a question. source: a record of what made the answers; params: of the CRF, or None."""
-
-    data: SegmentationDataset
-    result: Result
-    source: dict[str, Any]
-    params: dict[str, Any] | None
-
-
-def evaluate_question(
-    asked: Question,
-    output: Path | None,
-    widths: Sequence[int] = (),
-    boundary: Literal["void", "edges"] = "void",
-    store_scores: Path | None = None,
-    write_labels: Path | None = None,
-    layout: str = "plain",
-) -> Evaluation | None:
-    """`evaluate` of what is asked, this process's share under torchrun; None where another one tells the answer.
-
-    output: folder that makes it resumable."""
-    import torch
-
-    from deeplab_repro.cli.output import progress_steps
-    from deeplab_repro.data.sets.datasets import open_dataset
-    from deeplab_repro.evaluate.evaluate import evaluate
-    from deeplab_repro.evaluate.label_files import LabelFiles
-    from deeplab_repro.jobs.ranks import joined
-
-    with joined(torch.device("cpu")) as ranks:
-        data = open_dataset(asked.dataset, asked.split, asked.classes, asked.root)
-        source, own, facts = pick_source(data, asked)
-        crf = pick_crf(own, asked.crf, asked.preset)
-        params = None if crf is None else asdict(crf)
-        writer = None if write_labels is None else LabelFiles(write_labels, data, layout)
-        for folder in filter(None, (output, store_scores)):
-            folder.mkdir(parents=True, exist_ok=True)
-        with progress_steps("evaluating") as progress:
-            result = evaluate(
-                source,
-                data,
-                crf,
-                widths,
-                ranks,
-                boundary=boundary,
-                resume=output,
-                settings={**facts, **asked.facts(), "crf": params},
-                store_scores=store_scores,
-                write_labels=writer,
-                progress=progress,
-            )
-    return Evaluation(data, result, facts, params) if ranks.first else None
-
-
-def pick_source(
-    dataset: SegmentationDataset, asked: Question
-) -> tuple[Segmenter | Source, CRFParams | None, dict[str, Any]]:
-    """What makes the answers, the CRF parameters that ride along with it, and a record of both for resuming."""
-    from deeplab_repro.cli.options import parse_numbers
-    from deeplab_repro.evaluate.evaluate import from_labels, from_scores, from_segmenter
-    from deeplab_repro.jobs.devices import local_device, pick_device
-
-    model, scores, labels = asked.model, asked.scores, asked.labels
-    if sum(source is not None for source in (model, scores, labels)) > 1:
-        raise ValueError("--model, --scores and --labels exclude each other")
-    if model is None and scores is None and labels is None:
-        raise ValueError("nothing to score; give --model (bundled is the demo's), --scores or --labels")
-    for folder in (scores, labels):
-        if folder is not None and not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder")
-    if scores is not None or labels is not None:
-        dataset.check_names()
-    if scores is not None:
-        return from_scores(scores), None, {"scores": str(scores.resolve())}
-    if labels is not None:
-        return from_labels(labels, dataset), None, {"labels": str(labels.resolve())}
-
-    from deeplab_repro.predict.segmenter import Segmenter
-
-    assert model is not None  # one of the three is given
-    factors = parse_numbers("--scales", asked.scales)
-    segmenter = Segmenter(
-        model,
-        asked.weights,
-        scales=factors,
-        flip=asked.flip,
-        device=local_device(pick_device(asked.device)),
-        **asked.net,
+def _ask(
+    dataset: DatasetArgument,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    scores: ScoresOption = None,
+    labels: LabelsOption = None,
+    split: SplitOption = "val",
+    classes: ClassesOption = None,
+    root: RootOption = None,
+    scales: ScalesOption = "1",
+    flip: FlipOption = False,
+    tile: TileOption = None,
+    crf: CrfOption = False,
+    preset: PresetOption = None,
+    *,
+    variables: VariablesOption = None,
+    dialect: DialectOption = "auto",
+    stage: StageOption = None,
+    level: LevelOption = None,
+    device: DeviceOption = Device.auto,
+) -> Question:
+    return Question(
+        dataset=dataset,
+        split=split,
+        classes=classes,
+        root=root,
+        model=model,
+        weights=weights,
+        scores=scores,
+        labels=labels,
+        scales=parse_numbers("--scales", scales),
+        flip=flip,
+        tile=tile,
+        cut=parse_tile(tile),
+        crf=crf,
+        preset=preset,
+        net=parse_net_options(variables, dialect, stage, level),
+        device=device,
     )
-    own = segmenter.crf
-    classes = segmenter.net.spec.blobs[segmenter.score_blob][1]
-    if classes != dataset.num_classes:
-        raise ValueError(
-            f"model {model} tells {classes} classes, the data set has {dataset.num_classes}; "
-            "choose the model that was trained for it, or give --classes"
-        )
-    facts = {
-        "model": model,
-        "weights": asked.weights and str(asked.weights),
-        "net": segmenter.fingerprint(),
-        "scales": factors,
-        "flip": asked.flip,
-        "tile": asked.tile,
-    }
-    cut = parse_tile(asked.tile)
-    return (segmenter if cut is None else from_segmenter(segmenter, *cut)), own, facts
+
+
+def asking(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb of a question and options of its own as a command that has the question's options, too.
+
+    What is scored on which data goes before the verb's own options; how a net is read and where it runs goes before
+    the last of them, --json."""
+    asked = inspect.signature(_ask, eval_str=True).parameters
+    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
+    behind = [option.replace(kind=own[0].kind) for option in asked.values() if option.kind == option.KEYWORD_ONLY]
+    before = [option for option in asked.values() if option.kind != option.KEYWORD_ONLY]
+    options = [*before, *own[:-1], *behind, own[-1]]
+
+    def command(**given: Any) -> None:
+        verb(_ask(**{name: given.pop(name) for name in asked}), **given)
+
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # which typer reads
+    return command

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from math import isnan
 from typing import Annotated, Any
 
 import typer
 
-from deeplab_repro.cli.eval_options import (
-    ClassesOption,
-    CrfOption,
-    DatasetArgument,
-    FlipOption,
-    LabelsOption,
-    ModelOption,
-    OutputOption,
-    PresetOption,
-    RootOption,
-    ScalesOption,
-    ScoresOption,
-    SplitOption,
-    TileOption,
-    WeightsOption,
-)
-from deeplab_repro.cli.options import (
-    Device,
-    DeviceOption,
-    DialectOption,
-    JsonOption,
-    LevelOption,
-    StageOption,
-    VariablesOption,
-    parse_net_options,
-)
+from deeplab_repro.cli.eval_options import OutputOption, asking
+from deeplab_repro.cli.options import JsonOption
+from deeplab_repro.evaluate.question import Question
 
 MOST_WIDTHS = 1000
 
@@ -45,31 +21,15 @@ class Boundary(StrEnum):
     edges = "edges"
 
 
+@asking
 def trimap(
-    dataset: DatasetArgument,
-    model: ModelOption = None,
-    weights: WeightsOption = None,
-    scores: ScoresOption = None,
-    labels: LabelsOption = None,
-    split: SplitOption = "val",
-    classes: ClassesOption = None,
-    root: RootOption = None,
-    scales: ScalesOption = "1",
-    flip: FlipOption = False,
-    tile: TileOption = None,
-    crf: CrfOption = False,
-    preset: PresetOption = None,
+    question: Question,
     widths: Annotated[str, typer.Option("--widths", metavar="A:B", help="Of the band, pixels.")] = "1:40",
     boundary: Annotated[
         Boundary,
         typer.Option("--boundary", help="void: pixels drawn as void, as VOC does; edges: where labels change."),
     ] = Boundary.void,
     output: OutputOption = None,
-    variables: VariablesOption = None,
-    dialect: DialectOption = "auto",
-    stage: StageOption = None,
-    level: LevelOption = None,
-    device: DeviceOption = Device.auto,
     json: JsonOption = None,
 ) -> None:
     """Score a model within so many pixels of object boundaries, for every width: the papers' trimap curves.
@@ -81,32 +41,18 @@ def trimap(
 
     [dim]deeplab trimap VOCdevkit/VOC2012 --scores fc8/ --preset v1_largefov -o trimap[/dim]
     """
-    from deeplab_repro.cli.eval_options import Question, evaluate_question
-    from deeplab_repro.cli.output import check_json
+    from deeplab_repro.cli.output import check_json, progress_steps
+    from deeplab_repro.evaluate.question import evaluate_question
 
     check_json(json)
     bands = _widths(widths)
-    question = Question(
-        dataset,
-        split,
-        classes,
-        root,
-        model,
-        weights,
-        scores,
-        labels,
-        scales,
-        flip,
-        tile,
-        crf,
-        preset,
-        parse_net_options(variables, dialect, stage, level),
-        device,
-    )
-    scored = evaluate_question(question, output, bands, boundary.value)
+    scored = evaluate_question(question, output, progress_steps, bands, boundary.value)
     if scored is not None:
+        if not scored.result.has_bands:
+            line = "a void one; use --boundary edges" if boundary == Boundary.void else "a change of labels"
+            lacking = f"{question.dataset}: no labelled pixel within {bands[-1]} pixels of {line}"
+            raise ValueError(f"--boundary {boundary.value}: {lacking}")
         curves = scored.result.trimap_curves()
-        _check_bands(curves, boundary, bands[-1], str(dataset))
         answer = {"images": scored.result.images, "widths": bands, "boundary": boundary.value, "curves": curves}
         _report(answer, output, json)
 
@@ -117,13 +63,6 @@ def _widths(text: str) -> list[int]:
     if not (first.isdigit() and (last or first).isdigit()) or not int(first) <= int(last or first) <= MOST_WIDTHS:
         raise ValueError(f"--widths {text}: must be FIRST:LAST, whole pixels, at most {MOST_WIDTHS}")
     return list(range(int(first), int(last or first) + 1))
-
-
-def _check_bands(curves: dict[str, list[dict[str, float]]], boundary: Boundary, width: int, dataset: str) -> None:
-    """ValueError where no band holds a pixel: many sets have no void outlines."""
-    if all(isnan(band["pixel_accuracy"]) for bands in curves.values() for band in bands):
-        line = "a void one; use --boundary edges" if boundary == Boundary.void else "a change of labels"
-        raise ValueError(f"--boundary {boundary.value}: {dataset}: no labelled pixel within {width} pixels of {line}")
 
 
 def _report(answer: dict[str, Any], output: Any, json: str | None) -> None:

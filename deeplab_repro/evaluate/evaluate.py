@@ -73,6 +73,11 @@ class Result:
         """Within each width of `widths` of the boundaries."""
         return [matrix_of(band) for band in self.counts[name][1:]]
 
+    @property
+    def has_bands(self) -> bool:
+        """Whether some band holds a labelled pixel: many sets have no void outlines."""
+        return any(counts[1:].any() for counts in self.counts.values())
+
     def trimap_curves(self) -> dict[str, list[dict[str, float]]]:
         """By stage, for each width: mean IoU of the classes that occur there, pixel and mean accuracy, 0..1."""
         return {
