@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,18 +115,8 @@ def _check_suffix(target: Path) -> None:
 
 def _answer(spec: NetSpec, net: Path, weights: Path, target: Path) -> dict[str, Any]:
     from deeplab_repro.inspect import parameter_count
+    from deeplab_repro.inspect.net import weight_origins
 
-    layers = [
-        {
-            "layer": layer.name,
-            "type": layer.type,
-            "blobs": [list(shape) for shape in spec.param_shapes[layer.name]],
-            "parameters": sum(map(math.prod, spec.param_shapes[layer.name])),
-            "from": "filler" if layer.name in spec.missing_weights else "weights",
-        }
-        for layer in spec.layers
-        if spec.param_shapes.get(layer.name)
-    ]
     return {
         "net": net,
         "weights": weights,
@@ -136,7 +125,7 @@ def _answer(spec: NetSpec, net: Path, weights: Path, target: Path) -> dict[str, 
         "evidence": spec.evidence,
         "phase": spec.phase,
         "parameters": parameter_count(spec),
-        "layers": layers,
+        "layers": weight_origins(spec),
         "without_weights": [layer.name for layer in spec.layers if not spec.param_shapes.get(layer.name)],
         "unused": list(spec.unused_weights),
         "missing": list(spec.missing_weights),

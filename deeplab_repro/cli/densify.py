@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,11 +18,6 @@ from deeplab_repro.cli.options import (
     parse_phase,
     parse_size,
 )
-
-if TYPE_CHECKING:
-    from prototxt_import import LayerSpec, NetSpec
-
-_WINDOW = ("kernel", "stride", "pad", "dilation")
 
 
 def densify(
@@ -58,6 +53,7 @@ def densify(
     """
     from deeplab_repro.cli.output import check_json, console, shape_text, table, write_json
     from deeplab_repro.export.caffe import write_forms
+    from deeplab_repro.inspect.windows import changed_windows, output_fields
     from deeplab_repro.net.densify import densify as make_dense
     from deeplab_repro.predict.opening import require_weights
     from prototxt_import import read_net
@@ -68,7 +64,12 @@ def densify(
         require_weights(spec, weights, net)
     dense = make_dense(spec, output_stride, pooling, parse_size(size) if size is not None else None)
     files = write_forms([(f"{dense.phase.lower()}.prototxt", dense)], output, blobs=dense.weights or None)
-    answer = _answer(spec, dense, files)
+    answer = {
+        "files": files,
+        "inputs": dict(dense.inputs),
+        "changed": changed_windows(spec, dense),
+        "outputs": output_fields(dense),
+    }
     if not write_json(answer, json):
         return
     columns = ("layer", "type", "before", "after")
@@ -82,39 +83,3 @@ def densify(
     made = [name for name in dense.weights if name not in spec.weights]
     if made and weights is None:
         print(f"{files[-1]}: holds the shifts of pooling alone; finetune from it and the net's own weights")
-
-
-def _answer(spec: NetSpec, dense: NetSpec, files: list[Path]) -> dict[str, Any]:
-    from deeplab_repro.inspect import receptive_fields
-
-    before = {one.name: one for one in spec.layers}
-    after = {one.name: one for one in dense.layers}
-    changed = [
-        {"layer": name, "type": _types(before.get(name), after.get(name)), "before": _window(before.get(name)),
-         "after": _window(after.get(name))}
-        for name in dict.fromkeys((*before, *after))
-        if name not in before or name not in after or before[name].options != after[name].options
-    ]  # fmt: skip
-    fields = receptive_fields(dense)
-    outputs = {
-        name: {"shape": dense.blobs.get(name, ()), "field": field.size if (field := fields.get(name)) else None}
-        for name in dense.outputs
-    }
-    return {"files": files, "inputs": dict(dense.inputs), "changed": changed, "outputs": outputs}
-
-
-def _types(before: LayerSpec | None, after: LayerSpec | None) -> str:
-    return " -> ".join(dict.fromkeys(one.type for one in (before, after) if one is not None))
-
-
-def _window(one: LayerSpec | None) -> str:
-    """kernel 3x3, stride 2x2, ... of a layer, what is trivial left out; '-' for none."""
-    if one is None:
-        return "-"
-    trivial = {"stride": (1, 1), "pad": (0, 0), "dilation": (1, 1)}
-    told = [
-        f"{name} {'x'.join(map(str, value))}"
-        for name in _WINDOW
-        if (value := getattr(one.options, name, None)) is not None and value != trivial.get(name)
-    ]
-    return ", ".join(told) or "no window"

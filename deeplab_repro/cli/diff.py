@@ -77,8 +77,8 @@ def diff(
     """
     from deeplab_repro.cli.output import check_json, print_notes, progress, write_json
     from deeplab_repro.files.atomic import check_output_file
-    from deeplab_repro.inspect.diff import diff_net, first_off
-    from deeplab_repro.inspect.recording import golden_files, load_parameters, read_recordings
+    from deeplab_repro.inspect.diff import diff_files, first_off, summary
+    from deeplab_repro.inspect.recording import golden_files
     from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.net.load import load_caffe
 
@@ -90,20 +90,11 @@ def diff(
         net, weights, phase=parse_phase(phase), **parse_net_options(variables, dialect, stage, level)
     ).to(pick_device(device))
     print_notes(loaded.spec.notes)
-    rows: list[Difference] = []
-    more = False
-    for file in progress(files, "comparing"):
-        recordings = read_recordings(file, loaded.inputs)
-        for number, recording in enumerate(recordings):
-            if weights is None:
-                load_parameters(loaded, recording)
-            name = f"{file} pass {number}" if len(recordings) > 1 else str(file)
-            rows += diff_net(loaded, recording, rtol, atol, name, backward)
-            more = more or (recording.has_gradients and not backward)
+    compared = progress(files, "comparing")
+    rows, has_more = diff_files(loaded, compared, rtol, atol, backward, own_parameters=weights is not None)
     if not rows:
         raise ValueError(f"{', '.join(map(str, files))}: no blobs to compare (out/BLOB, sample/BLOB or plain names)")
-    first = first_off(rows)
-    summary = _summary(rows, first)
+    first, sentence = first_off(rows), summary(rows)
     if html is not None:
         from deeplab_repro.inspect.diff_page import write_diff
 
@@ -112,39 +103,22 @@ def diff(
             "weights": str(weights or "from the net's file or the recording"),
             "tolerance": f"{atol:g} + {rtol:g} · max|golden|",
         }
-        write_diff(f"{net.name} against its recording", rows, summary, facts, html)
+        write_diff(f"{net.name} against its recording", rows, sentence, facts, html)
     answer = {
         "ok": first is None,
         "rtol": rtol,
         "atol": atol,
-        "summary": summary,
+        "summary": sentence,
         "first": None if first is None else asdict(first),
         "rows": [{**asdict(row), "state": row.state} for row in rows],
     }
     if write_json(answer, json):
         _print(rows)
-        print(summary)
-        if more:
+        print(sentence)
+        if has_more:
             print("The recording holds gradients, too: --backward compares them.")
     if first is not None:
         raise typer.Exit(1)
-
-
-def _summary(rows: list[Difference], first: Difference | None) -> str:
-    if first is None:
-        finite = max(row.max_rel for row in rows)
-        gradients = sum(row.kind == "gradient" for row in rows)
-        what = f"{len(rows) - gradients} blobs" + (f" and {gradients} gradients" if gradients else "")
-        return f"{what} agree; largest relative difference {finite:.2e}"
-    off = [row for row in rows if not row.ok]
-    what = f"gradient of {first.blob}" if first.kind == "gradient" else f"blob {first.blob}"
-    where = f"layer {first.layer} ({first.type})" if first.layer else first.type
-    if len(first.writers) > 1:
-        where = f"layer {' or '.join(first.writers)} (in place)"
-    start = f"{len(off)} of {len(rows)} rows beyond tolerance; the first is {where}, {what}"
-    inherited = sum(row.inherited for row in off)
-    tail = f"; {inherited} of the others may inherit it" if inherited else ""
-    return f"{start}: {first.note or f'off by {first.max_abs:.2e}, allowed {first.tolerance:.2e}'}{tail}"
 
 
 def _print(rows: list[Difference]) -> None:

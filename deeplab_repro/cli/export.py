@@ -11,7 +11,6 @@ import typer
 from deeplab_repro.cli.options import (
     JsonOption,
     LevelOption,
-    NetOptions,
     PhaseOption,
     StageOption,
     VariablesOption,
@@ -24,7 +23,6 @@ from deeplab_repro.cli.options import (
 if TYPE_CHECKING:
     from deeplab_repro.net.network import CaffeNet
     from deeplab_repro.zoo.transplant import Transplant
-    from prototxt_import import NetSpec
 
 
 def export(
@@ -114,7 +112,7 @@ def export(
     """
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import check_json
-    from deeplab_repro.predict.opening import weights_file
+    from deeplab_repro.predict.opening import open_or_draw, weights_file
 
     check_json(json)
     known = model in zoo.names()
@@ -142,9 +140,8 @@ def export(
     if train or recipe or deploy:
         _write_forms(model, facts, output, weights, init, (train, recipe, deploy), dialect, hdf5, values, json)
         return
-    net, origin = _open(
-        model, weights, init, parse_phase(phase), parse_net_options(variables, read_as, stage, level), facts
-    )
+    asked = parse_net_options(variables, read_as, stage, level)
+    net, origin = open_or_draw(model, weights, init, parse_phase(phase), facts, **asked)
     if onnx:
         _write_onnx(net, model, output, None if known else size, json)
     else:
@@ -199,23 +196,17 @@ def _write_forms(
     json: str | None,
 ) -> None:
     """The nets and solvers of training, deploy.prototxt, and the weights, if any, of a zoo name."""
-    from deeplab_repro import zoo
     from deeplab_repro.cli.output import write_json
     from deeplab_repro.export.caffe import net_arrays, own_dialect, write_forms
+    from deeplab_repro.export.forms import zoo_forms
     from deeplab_repro.inspect import parameter_count
-    from deeplab_repro.zoo.recipes import recipe_files
+    from deeplab_repro.predict.opening import filled_net
 
     train, recipe, deploy = forms
-    root, source = (_filled(text, values) for text in (zoo.training.ROOT_FOLDER, zoo.training.SOURCE))
-    nets, texts = recipe_files(name, root, **facts) if recipe else ([], {})
-    if train:
-        texts = {"solver.prototxt": zoo.solver_text(name)}
-        nets.append((zoo.training.NET_FILE, zoo.training_spec(name, root_folder=root, source=source, **facts)))
-    if deploy:
-        nets.append(("deploy.prototxt", zoo.spec(name, phase="TEST", **facts)))
+    nets, texts = zoo_forms(name, train, recipe, deploy, values, **facts)
     blobs, origin = None, None
     if weights is not None or init is not None:
-        net, origin = _fill(nets[0][1], name, weights, init)
+        net, origin = filled_net(nets[0][1], name, weights, init)
         blobs = net_arrays(net)
     first = init is not None or recipe
     files = write_forms(nets, output, dialect, texts, blobs, "init" if first else "model", hdf5)
@@ -230,12 +221,6 @@ def _write_forms(
         _print_fates(origin)
         for file in files:
             print(file)
-
-
-def _filled(text: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        text = text.replace(f"${{{name}}}", value)
-    return text
 
 
 def _told(origin: Transplant | None) -> dict[str, Any]:
@@ -259,50 +244,11 @@ def _print_fates(origin: Transplant | None) -> None:
 def _write_onnx(net: CaffeNet, model: str, output: Path, size: str | None, json: str | None) -> None:
     from deeplab_repro.cli.output import write_json
     from deeplab_repro.export.onnx_export import OPSET, export_onnx
+    from deeplab_repro.net.blobs import at_size
 
-    inputs = dict(net.inputs)
-    if size is not None:
-        sides = parse_size(size)
-        inputs = {name: (*shape[:-2], *sides) if len(shape) == 4 else shape for name, shape in inputs.items()}
+    inputs = dict(net.inputs) if size is None else at_size(net.inputs, parse_size(size))
     export_onnx(net, output, inputs)
     answer = {"model": model, "onnx": output, "opset": OPSET, "inputs": inputs, "outputs": net.spec.outputs}
     if write_json(answer, json):
         shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in inputs.items())
         print(f"{output}: opset {OPSET}, {shapes} -> {', '.join(net.spec.outputs)}")
-
-
-def _open(
-    model: str, weights: Path | None, init: Path | None, phase: str, asked: NetOptions, facts: dict[str, Any]
-) -> tuple[CaffeNet, Transplant | None]:
-    from deeplab_repro import zoo
-    from deeplab_repro.predict.opening import check_model, open_model
-    from prototxt_import import read_net
-
-    # Only a model that could have weights of its own, or none, may come without.
-    if model in zoo.names():
-        return _fill(zoo.spec(model, phase=phase, **facts), model, weights, init)
-    if Path(model).suffix == ".prototxt":
-        return _fill(read_net(model, phase=phase, **asked), model, weights, init)
-    if init is not None:
-        raise ValueError(f"{model}: has weights; --init is for zoo names and prototxts")
-    check_model(model, weights)
-    net, _ = open_model(model, weights, **asked)
-    if net.spec.phase != phase:
-        raise ValueError(f"{model}: is a net in phase {net.spec.phase}; export its prototxt to get the other")
-    return net, None
-
-
-def _fill(spec: NetSpec, model: str, weights: Path | None, init: Path | None) -> tuple[CaffeNet, Transplant | None]:
-    """The net with its weights; ValueError where --weights leaves layers without."""
-    from deeplab_repro.predict.opening import require_weights
-    from deeplab_repro.zoo.models import fresh_net
-    from deeplab_repro.zoo.ports import attach_weights
-    from deeplab_repro.zoo.transplant import initialise
-
-    origin = None
-    if init is not None:
-        spec, origin = initialise(spec, init)
-    elif weights is not None:
-        spec = attach_weights(spec, weights)
-        require_weights(spec, weights, model)
-    return fresh_net(spec), origin

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         Content,
         MeanReport,
         NetReport,
-        ReceptiveField,
         SolverReport,
         StateReport,
         WeightsReport,
@@ -70,7 +69,7 @@ def inspect(
     check_json(json)
     net_phase, asked = parse_phase(phase), parse_net_options(variables, dialect, stage, level)
     contents = [read_file(path, net_phase, **asked) for path in files]
-    answer: dict[str, Any] = {"files": [_as_json(content) for content in contents]}
+    answer: dict[str, Any] = {"files": [content.facts() for content in contents]}
     if len(contents) == 2 and comparable(*contents):
         changes = compare(*contents)
         answer |= {"equal": not changes, "differences": [_plain(asdict(change)) for change in changes]}
@@ -81,22 +80,6 @@ def inspect(
     elif write_json(answer, json):
         for content in contents:
             _PRINTERS[type(content.report).__name__](content.report)
-
-
-def _as_json(content: Content) -> dict[str, Any]:
-    from deeplab_repro.inspect import NetReport
-
-    report = content.report
-    answer = {"kind": content.kind, **asdict(report)}
-    if isinstance(report, NetReport):
-        answer["field"] = _field_facts(report.field)
-        for entry, layer in zip(answer["layers"], report.layers, strict=True):
-            entry["field"] = _field_facts(layer.field)
-    return answer
-
-
-def _field_facts(field: ReceptiveField | None) -> dict[str, Any] | None:
-    return None if field is None else {"size": field.size, "stride": field.stride, "offset": field.offset}
 
 
 def _plain(value: Any) -> Any:

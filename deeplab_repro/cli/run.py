@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,6 @@ from deeplab_repro.cli.options import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from deeplab_repro.data.feeds.feeds import Feeds
     from deeplab_repro.net.network import CaffeNet
 
 
@@ -67,7 +66,6 @@ def run(
 
     [dim]deeplab run deploy.prototxt w.caffemodel --input data=x.npy --blobs fc6,fc8 -o out.npz[/dim]
     """
-    import numpy as np
     import torch
 
     from deeplab_repro.cli.output import print_notes, progress, shape_text
@@ -75,58 +73,23 @@ def run(
     from deeplab_repro.files.atomic import check_output_file
     from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.layers.data import open_sinks
-    from deeplab_repro.train.masks import DropoutMasks
+    from deeplab_repro.train.passes import load_net, run_passes
 
     check_output_file(output)
     if seed is not None:
         torch.manual_seed(seed)
     given = tuple(pair.partition("=")[0] for pair in inputs or [])
     state = {"phase": parse_phase(phase), **parse_net_options(variables, dialect, stage, level)}
-    loaded = _load(net, weights, state, given, seed)
+    loaded = load_net(net, weights, given, seed, **state)
     print_notes(loaded.spec.notes)
     chosen = "all" if blobs == "all" else None if blobs is None else [name for name in blobs.split(",") if name]
-    where = pick_device(device)
-    loaded = loaded.to(where)
+    loaded = loaded.to(pick_device(device))
     open_sinks(loaded.modules())
     arrays = _read_inputs(loaded, inputs)
-    kept: dict[str, list[np.ndarray]] = {}
-    with _feeds(loaded, arrays, seed) as feeds, torch.no_grad():
-        fixed = {name: torch.from_numpy(values) for name, values in arrays.items() if name not in feeds.tops}
-        _check_inputs(loaded, (*fixed, *feeds.tops))
-        dropout = None if seed is None else DropoutMasks(loaded, feeds.rng)
-        for _ in progress(range(passes), "running", passes):
-            feed = {name: value.to(where) for name, value in {**fixed, **feeds.next()}.items()}
-            shapes = {name: tuple(value.shape) for name, value in feed.items()}
-            result = loaded(**feed, blobs=chosen, masks=None if dropout is None else dropout.draw(shapes))
-            # With its inputs among them, the file of all blobs is one that `deeplab diff` can read.
-            for name, value in ({**feed, **result} if chosen == "all" else result).items():
-                kept.setdefault(name, []).append(value.detach().float().cpu().numpy())
-    joined = {
-        name: np.concatenate(values) if values[0].ndim else np.array([value.item() for value in values])
-        for name, values in kept.items()
-    }
-    write_npz(joined, output)
-    for name, values in joined.items():
+    kept = run_passes(loaded, arrays, chosen, progress(range(passes), "running", passes), seed)
+    write_npz(kept, output)
+    for name, values in kept.items():
         print(f"{name} {shape_text(values.shape)}")
-
-
-def _load(
-    file: Path, weights: Path | None, state: dict[str, Any], given: tuple[str, ...], seed: int | None
-) -> CaffeNet:
-    """The net; where only the data tell the shapes of its parameters, by a look at the first batch."""
-    from deeplab_repro.data.feeds.feeds import open_feeds
-    from deeplab_repro.net.load import load_caffe
-    from deeplab_repro.net.network import CaffeNet
-    from deeplab_repro.train.nets import sized
-    from prototxt_import import read_net
-
-    if file.suffix == ".safetensors":
-        return load_caffe(file, weights, **state)
-    spec = read_net(file, weights=weights, **state)
-    if any(layer.params and layer.name not in spec.param_shapes for layer in spec.layers):
-        with open_feeds(spec, seed, given=given) as feeds:
-            spec = sized(spec, feeds)
-    return CaffeNet(spec)
 
 
 def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray]:
@@ -148,19 +111,3 @@ def _read_inputs(net: CaffeNet, pairs: list[str] | None) -> dict[str, np.ndarray
             raise ValueError(f"{file}: must be one .npy array of numbers")
         arrays[name] = np.ascontiguousarray(values, np.float32)
     return arrays
-
-
-def _feeds(net: CaffeNet, arrays: dict[str, np.ndarray], seed: int | None) -> Feeds:
-    """The data layers whose tops are not all given; a MemoryData layer takes its batches from arrays that are."""
-    from deeplab_repro.data.feeds.feeds import open_feeds
-
-    memory = {top for layer in net.spec.layers if layer.type == "MemoryData" for top in layer.tops}
-    rows = {name: values for name, values in arrays.items() if name in memory}
-    return open_feeds(net.spec, seed, arrays=rows, given=tuple(set(arrays) - memory))
-
-
-def _check_inputs(net: CaffeNet, known: tuple[str, ...]) -> None:
-    """ValueError unless everything the net reads is given or read from files."""
-    lacking = [f"{name} {list(shape)}" for name, shape in net.inputs.items() if name not in known]
-    if lacking:
-        raise ValueError(f"the net needs --input for {', '.join(lacking)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +19,6 @@ from deeplab_repro.cli.options import (
     parse_net_options,
     parse_numbers,
 )
-
-if TYPE_CHECKING:
-    from deeplab_repro.predict.segmenter import Segmentation
 
 
 def segment(
@@ -66,11 +63,12 @@ def segment(
     from deeplab_repro.files.atomic import output_folder
     from deeplab_repro.files.images import find_images, read_image
     from deeplab_repro.predict.opening import check_model
+    from deeplab_repro.predict.pictures import distinct_names, save_pictures
 
     check_json(json)
     factors, means = parse_numbers("--scales", scales), parse_numbers("--mean", mean) if mean else None
     files = find_images(images)
-    names = _distinct_names(files)
+    names = distinct_names(files)
     assert model is not None  # it has a default here
     check_model(model, weights)
     for file in progress(files, "checking"):
@@ -97,7 +95,7 @@ def segment(
                 segmentation = segmenter(read_image(file))
             except ValueError as error:
                 raise ValueError(f"{file}: {error}") from error
-            rows.append(_save(file, segmentation, output / f"{name}.png", output / f"{name}_overlay.png", opacity))
+            rows.append({"image": str(file), **save_pictures(segmentation, output, name, opacity)})
     answer = {"model": model, "weights": weights, "crf": crf, "scales": factors, "images": rows}
     if write_json(answer, json):
         columns = ("image", "labels", "share of the pixels")
@@ -105,41 +103,6 @@ def segment(
         console().print(table(columns, cells, left=columns))
 
 
-def _save(file: Path, segmentation: Segmentation, labels: Path, overlay: Path, opacity: float) -> dict[str, Any]:
-    """Write both pictures; what --json says about the image."""
-    from deeplab_repro.files.images import write_image
-    from deeplab_repro.files.palette import save_label_png
-
-    write_image(segmentation.overlay(opacity), overlay)
-    save_label_png(segmentation.labels, labels, segmentation.palette)
-    height, width = segmentation.labels.shape
-    names = segmentation.class_names
-    shares = {
-        names[label] if label < len(names) else str(label): round(share, 6)
-        for label, share in segmentation.shares().items()
-    }
-    return {
-        "image": str(file),
-        "height": height,
-        "width": width,
-        "labels": str(labels),
-        "overlay": str(overlay),
-        "shares": shares,
-    }
-
-
 def _shares(shares: dict[str, float], most: int = 4) -> str:
     texts = [f"{name} {share:.1%}" for name, share in list(shares.items())[:most]]
     return ", ".join(texts + (["..."] if len(shares) > most else []))
-
-
-def _distinct_names(files: list[Path]) -> list[str]:
-    """A name for each image's pictures: its stem, with its suffix or a number where stems repeat."""
-    names: list[str] = []
-    for file in files:
-        name = base = file.stem if file.stem not in names else f"{file.stem}_{file.suffix[1:].lower()}"
-        number = 2
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
-        names.append(name)
-    return names

@@ -12,7 +12,7 @@ import typer
 from deeplab_repro.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from deeplab_repro.catalog import Entry, Store
+    from deeplab_repro.catalog import Store
     from deeplab_repro.catalog.download import Progress
 
 app = typer.Typer(help="The original weight files: list, fetch, check and add them.", no_args_is_help=True)
@@ -26,35 +26,13 @@ FolderOption = Annotated[
 @app.command("list")
 def list_files(directory: FolderOption = None, json: JsonOption = None) -> None:
     """Show the catalog: every original file, what it is for, and whether it is here."""
-    from deeplab_repro.catalog import expected_tensors, read_catalog
+    from deeplab_repro.catalog import read_catalog
+    from deeplab_repro.catalog.listing import listed
     from deeplab_repro.cli.output import check_json, console, table, write_json
 
     check_json(json)
     catalog, store = read_catalog(), _store(directory)
-    sums = store.checksums()
-    rows: list[dict[str, Any]] = []
-    for entry in catalog.entries.values():
-        expected = expected_tensors(entry)
-        path = store.find(entry.name)
-        rows.append(
-            {
-                "name": entry.name,
-                "file": entry.file,
-                "model": entry.model,
-                "classes": entry.classes,
-                "trained_on": entry.trained_on,
-                "tensors": expected.blobs,
-                "parameters": expected.parameters,
-                "released": entry.released,
-                "urls": entry.urls,
-                "member": entry.member,
-                "beside": entry.beside,
-                "reproduces": entry.reproduces,
-                "path": path,
-                "sha256": sums.get(entry.name, {}).get("sha256") or entry.sha256 or None,
-                "note": entry.note or entry.recipe,
-            }
-        )
+    rows = listed(catalog.entries.values(), store)
     if write_json({"folder": store.folder, "files": rows}, json):
         columns = ("name", "model", "trained on", "tensors", "parameters", "here", "addresses")
         cells = [
@@ -129,23 +107,14 @@ def check(
     json: JsonOption = None,
 ) -> None:
     """Check the files that are here: their checksums, and every tensor's name and shape. Exit code 1 when one fails."""
-    from deeplab_repro.catalog import expected_tensors, read_catalog
+    from deeplab_repro.catalog import read_catalog
+    from deeplab_repro.catalog.listing import checked, present
     from deeplab_repro.cli.output import check_json, console, table, write_json
 
     check_json(json)
     catalog, store = read_catalog(), _store(directory)
-    wanted = [catalog.entry(name) for name in names] if names else _here(list(catalog.entries.values()), store)
-    if not wanted:
-        raise FileNotFoundError(f"{store.folder}: holds no file of the catalog; see deeplab weights list")
-    rows: list[dict[str, Any]] = []
-    for entry in wanted:
-        expected = expected_tensors(entry)
-        row: dict[str, Any] = {"name": entry.name, "tensors": expected.blobs, "parameters": expected.parameters}
-        try:
-            row |= {"path": store.check(entry), "problem": None}
-        except (OSError, ValueError) as error:
-            row |= {"path": store.find(entry.name), "problem": " ".join(str(error).split())}
-        rows.append(row)
+    wanted = [catalog.entry(name) for name in names] if names else present(catalog.entries.values(), store)
+    rows = checked(wanted, store)
     if write_json({"folder": store.folder, "files": rows}, json):
         cells = [
             (row["name"], row["tensors"], f"{row['parameters']:,}", row["problem"] or "as it should be") for row in rows
@@ -177,10 +146,6 @@ def _store(directory: Path | None) -> Store:
     from deeplab_repro.catalog import Store, default_folder
 
     return Store(directory or default_folder())
-
-
-def _here(entries: list[Entry], store: Store) -> list[Entry]:
-    return [entry for entry in entries if store.find(entry.name) is not None]
 
 
 def _state(row: dict[str, Any]) -> str:

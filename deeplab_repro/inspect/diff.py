@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_repro.inspect.recording import RecordedArray, Recording
+from deeplab_repro.inspect.recording import RecordedArray, Recording, load_parameters, read_recordings
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +112,70 @@ def diff_net(
     if backward:
         rows += _gradients(net, recording, inputs, blobs, judge, after=first_off(rows) is not None)
     return rows
+
+
+def diff_files(
+    net: CaffeNet,
+    files: Iterable[Path],
+    rtol: float = RTOL,
+    atol: float = ATOL,
+    backward: bool = False,
+    own_parameters: bool = True,
+) -> tuple[list[Difference], bool]:
+    """Compare a net with every pass of recordings.
+
+    Args:
+        net: The net.
+        files: The recordings.
+        rtol: As for `diff_net`.
+        atol: As for `diff_net`.
+        backward: As for `diff_net`.
+        own_parameters: Whether the net keeps its parameters; else those recorded are copied into it.
+
+    Returns:
+        The rows, and whether a recording holds gradients that were not compared.
+
+    Raises:
+        ValueError: As `diff_net`, and for a file that is no recording.
+        OSError: A file cannot be read.
+    """
+    rows: list[Difference] = []
+    has_more = False
+    for file in files:
+        recordings = read_recordings(file, net.inputs)
+        for number, recording in enumerate(recordings):
+            if not own_parameters:
+                load_parameters(net, recording)
+            source = f"{file} pass {number}" if len(recordings) > 1 else str(file)
+            rows += diff_net(net, recording, rtol, atol, source, backward)
+            has_more = has_more or (recording.has_gradients and not backward)
+    return rows, has_more
+
+
+def summary(rows: Sequence[Difference]) -> str:
+    """What the rows say, as a sentence.
+
+    Args:
+        rows: Of a comparison, at least one.
+
+    Returns:
+        That all agree, or the first that does not, how far it is off, and how many others are.
+    """
+    first = first_off(rows)
+    if first is None:
+        finite = max(row.max_rel for row in rows)
+        gradients = sum(row.kind == "gradient" for row in rows)
+        counted = f"{len(rows) - gradients} blobs" + (f" and {gradients} gradients" if gradients else "")
+        return f"{counted} agree; largest relative difference {finite:.2e}"
+    off = [row for row in rows if not row.ok]
+    blob = f"gradient of {first.blob}" if first.kind == "gradient" else f"blob {first.blob}"
+    where = f"layer {first.layer} ({first.type})" if first.layer else first.type
+    if len(first.writers) > 1:
+        where = f"layer {' or '.join(first.writers)} (in place)"
+    start = f"{len(off)} of {len(rows)} rows beyond tolerance; the first is {where}, {blob}"
+    inherited = sum(row.inherited for row in off)
+    tail = f"; {inherited} of the others may inherit it" if inherited else ""
+    return f"{start}: {first.note or f'off by {first.max_abs:.2e}, allowed {first.tolerance:.2e}'}{tail}"
 
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:

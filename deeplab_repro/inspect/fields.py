@@ -45,6 +45,14 @@ class ReceptiveField:
         """Centre of element 0's field."""
         return (self.first[0] + self.last[0]) / 2, (self.first[1] + self.last[1]) / 2
 
+    def facts(self) -> dict[str, Pair]:
+        """The field as JSON has it.
+
+        Returns:
+            Size, stride and offset.
+        """
+        return {"size": self.size, "stride": self.stride, "offset": self.offset}
+
     def moved(self, axis_facts: list[tuple[float, float, float]]) -> ReceptiveField:
         """The field after a layer.
 

@@ -167,6 +167,19 @@ class Content:
     report: Report
     content: Any
 
+    def facts(self) -> dict[str, Any]:
+        """The report as JSON has it.
+
+        Returns:
+            The kind and the report's fields; of a receptive field its size, stride and offset.
+        """
+        facts = {"kind": self.kind, **dataclasses.asdict(self.report)}
+        if isinstance(self.report, NetReport):
+            facts["field"] = self.report.field and self.report.field.facts()
+            for row, layer in zip(facts["layers"], self.report.layers, strict=True):
+                row["field"] = layer.field and layer.field.facts()
+        return facts
+
 
 def file_kind(path: str | os.PathLike[str]) -> str:
     """The kind of a file by its contents, whatever its name.

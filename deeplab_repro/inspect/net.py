@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deeplab_repro.inspect.fields import Pair, ReceptiveField, Shape, effective_rate, receptive_fields
 from prototxt_import import CaffeFormatError, LayerSpec, NetSpec, read_net
@@ -277,6 +278,28 @@ def parameter_count(spec: NetSpec) -> int:
             if shared:
                 seen.add(shared)
     return count
+
+
+def weight_origins(spec: NetSpec) -> list[dict[str, Any]]:
+    """The layers with learnable blobs, and where their values come from.
+
+    Args:
+        spec: The net, read with its weights.
+
+    Returns:
+        Rows of layer, type, shapes of its blobs, numbers in them, and "weights" or "filler".
+    """
+    return [
+        {
+            "layer": layer.name,
+            "type": layer.type,
+            "blobs": [list(shape) for shape in shapes],
+            "parameters": sum(map(math.prod, shapes)),
+            "from": "filler" if layer.name in spec.missing_weights else "weights",
+        }
+        for layer in spec.layers
+        if (shapes := spec.param_shapes.get(layer.name))
+    ]
 
 
 def multiply_accumulates(layer: LayerSpec, spec: NetSpec) -> int:

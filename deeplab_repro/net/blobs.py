@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from prototxt_import.values import Shape
 
 
 class Blobs(dict[str, Tensor]):
@@ -54,3 +56,16 @@ pytree.register_pytree_node(
     serialized_type_name="deeplab_repro.net.graph.Blobs",  # the name in programs exported so far
     flatten_with_keys_fn=_flatten_blobs_with_keys,
 )
+
+
+def at_size(shapes: Mapping[str, Shape], size: tuple[int, int]) -> dict[str, Shape]:
+    """Shapes of blobs for images of another size.
+
+    Args:
+        shapes: By blob; what is no map [N, C, H, W] stays.
+        size: (height, width).
+
+    Returns:
+        The shapes.
+    """
+    return {name: (*shape[:2], *size) if len(shape) == 4 else shape for name, shape in shapes.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from deeplab_repro.net.blobs import at_size
 from prototxt_import import CaffeFormatError, Filler, LayerSpec, NetSpec, ParamSpec
 from prototxt_import import layer as make_layer
 from prototxt_import.layers import lookup
@@ -111,10 +112,7 @@ def _sized(spec: NetSpec, size: Pair | None, step: int) -> NetSpec:
     """`spec` with shapes inferred, at the size asked for, or at its own or the next larger one at which it fits."""
 
     def at(height: int, width: int) -> NetSpec:
-        inputs = {
-            name: (*shape[:2], height, width) if len(shape) == 4 else shape for name, shape in spec.inputs.items()
-        }
-        return finish(replace(spec, inputs=inputs))
+        return finish(replace(spec, inputs=at_size(spec.inputs, (height, width))))
 
     own = next((shape[2:] for shape in spec.inputs.values() if len(shape) == 4), None)
     if own is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deeplab_repro.predict.preprocessing import BUNDLED, Preprocessing, bundled_preprocessing, spec_preprocessing
 from prototxt_import.errors import nearest
 
 if TYPE_CHECKING:
     from deeplab_repro.net.network import CaffeNet
+    from deeplab_repro.zoo.transplant import Transplant
     from prototxt_import import NetSpec
 
 
@@ -109,3 +110,70 @@ def require_weights(spec: NetSpec, weights: object, model: object, remedy: str =
     if spec.missing_weights:
         layers = ", ".join(spec.missing_weights)
         raise ValueError(f"{weights}: holds no weights for the layers {layers} of {model}{remedy}")
+
+
+def open_or_draw(
+    model: str, weights: Path | None, init: Path | None, phase: str, facts: Mapping[str, Any], **read: Any
+) -> tuple[CaffeNet, Transplant | None]:
+    """The network a name or file stands for, in either phase; without weights its fillers draw them.
+
+    Args:
+        model: "bundled", a zoo name, a .prototxt or a .safetensors checkpoint; only the middle two may lack weights.
+        weights: Their .caffemodel, .caffemodel.h5 or a port's .pth.
+        init: Another net's model to begin with, in place of `weights`.
+        phase: "TRAIN" or "TEST".
+        facts: Of a zoo name, as `zoo.spec` takes them.
+        read: How a prototxt is read: variables, dialect, level, stages.
+
+    Returns:
+        The net, and what `init` gave each layer.
+
+    Raises:
+        ValueError: The net has weights of its own or another phase, or weights leave layers without values.
+        CaffeFormatError: The files do not fit.
+        OSError: A file cannot be read.
+    """
+    from deeplab_repro import zoo
+    from prototxt_import import read_net
+
+    if model in zoo.names():
+        return filled_net(zoo.spec(model, phase=phase, **facts), model, weights, init)
+    if Path(model).suffix == ".prototxt":
+        return filled_net(read_net(model, phase=phase, **read), model, weights, init)
+    if init is not None:
+        raise ValueError(f"{model}: has weights; --init is for zoo names and prototxts")
+    check_model(model, weights)
+    net, _ = open_model(model, weights, **read)
+    if net.spec.phase != phase:
+        raise ValueError(f"{model}: is a net in phase {net.spec.phase}; export its prototxt to get the other")
+    return net, None
+
+
+def filled_net(
+    spec: NetSpec, model: str, weights: Path | None, init: Path | None
+) -> tuple[CaffeNet, Transplant | None]:
+    """A net with the weights of a file, or with what fits of another net's.
+
+    Args:
+        spec: The net.
+        model: What errors call it.
+        weights: Its weights.
+        init: Another net's model, in place of `weights`; fillers draw what it lacks, or all without either.
+
+    Returns:
+        The net, and what `init` gave each layer.
+
+    Raises:
+        ValueError: `weights` leaves layers without values.
+    """
+    from deeplab_repro.zoo.models import fresh_net
+    from deeplab_repro.zoo.ports import attach_weights
+    from deeplab_repro.zoo.transplant import initialise
+
+    origin = None
+    if init is not None:
+        spec, origin = initialise(spec, init)
+    elif weights is not None:
+        spec = attach_weights(spec, weights)
+        require_weights(spec, weights, model)
+    return fresh_net(spec), origin
