@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from deeplab_repro.crf.model import CRFParams
+    from deeplab_repro.crf.params import CRFParams
     from deeplab_repro.data.sets.datasets import SegmentationDataset
     from deeplab_repro.evaluate.evaluate import Result, Source
     from deeplab_repro.predict.segmenter import Segmenter
@@ -123,7 +123,7 @@ def evaluate_question(
     with joined(torch.device("cpu")) as ranks:
         data = open_dataset(asked.dataset, asked.split, asked.classes, asked.root)
         source, own, facts = _source(data, asked)
-        crf = _crf(own, asked)
+        crf = pick_crf(own, asked.crf, asked.preset)
         params = None if crf is None else asdict(crf)
         writer = None if write_labels is None else LabelFiles(write_labels, data, layout)
         for folder in filter(None, (output, store_scores)):
@@ -145,13 +145,25 @@ def evaluate_question(
     return Evaluation(data, result, facts, params) if ranks.first else None
 
 
-def _crf(own: CRFParams | None, asked: Question) -> CRFParams | None:
-    """A preset's parameters, else the model's own, else the defaults; None where none are asked for."""
-    from deeplab_repro.crf.model import CRFParams
+def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams | None:
+    """The CRF's parameters: a preset's, else the model's own, else the defaults.
 
-    if asked.preset is not None:
-        return CRFParams.preset(asked.preset)
-    return (own or CRFParams()) if asked.crf else None
+    Args:
+        own: The model's.
+        crf: Whether a CRF is asked for.
+        preset: Published parameters, which ask for one, too.
+
+    Returns:
+        The parameters; None where no CRF is asked for.
+
+    Raises:
+        ValueError: No preset has that name.
+    """
+    from deeplab_repro.crf.params import CRFParams
+
+    if preset is not None:
+        return CRFParams.preset(preset)
+    return (own or CRFParams()) if crf else None
 
 
 def _source(

@@ -1,11 +1,8 @@
-"""Options of `eval` and `trimap`: tiles, the CRF's parameters, and what makes the answers."""
-
-from dataclasses import asdict
+"""Options of `eval` and `trimap`: tiles."""
 
 import pytest
 
-from deeplab_repro.cli.eval_options import parse_tile, pick_crf
-from deeplab_repro.crf.model import CRFParams
+from deeplab_repro.cli.eval_options import parse_tile
 
 
 def test_tiles_are_height_width_and_overlap():
@@ -24,11 +21,3 @@ def test_other_text_is_no_tile(text):
 def test_tiles_overlap_by_less_than_a_side(text):
     with pytest.raises(ValueError, match="the overlap must lie below both sides"):
         parse_tile(text)
-
-
-def test_a_preset_comes_before_the_models_own_parameters_and_those_before_the_defaults():
-    own = CRFParams(iterations=3)
-    assert pick_crf(own, False, None) is None
-    assert pick_crf(own, True, None) is own
-    assert asdict(pick_crf(None, True, None)) == asdict(CRFParams())
-    assert asdict(pick_crf(own, False, "v2_vgg16")) == asdict(CRFParams.preset("v2_vgg16"))
