@@ -164,14 +164,6 @@ def test_potts_equals_its_compatibility_matrix() -> None:
         torch.testing.assert_close(other, potts)
 
 
-def test_a_matrix_is_symmetrised() -> None:
-    image, scores = scene()
-    matrix = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    a = DenseCRF(CRFParams(iterations=2, compatibility=matrix))(image, scores)
-    b = DenseCRF(CRFParams(iterations=2, compatibility=(matrix + matrix.T) / 2))(image, scores)
-    torch.testing.assert_close(a, b)
-
-
 def test_a_pixel_counts_as_its_own_neighbour() -> None:
     image, scores = torch.zeros(1, 1, 3, dtype=torch.uint8), torch.tensor([0.2, 0.7]).reshape(2, 1, 1)
     q = scores.softmax(0)
@@ -215,23 +207,6 @@ def test_floating_point_image_equals_the_integer_one() -> None:
 def test_sizes_that_do_not_belong_together_are_named(image, scores, message) -> None:
     with pytest.raises(ValueError, match=message):
         DenseCRF()(image, scores)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("iterations", -1),
-        ("iterations", 2.5),
-        ("normalization", "off"),
-        ("gaussian_xy_std", 0.0),
-        ("bilateral_rgb_std", float("nan")),
-        ("bilateral_weight", float("inf")),
-        ("compatibility", torch.zeros(2, 3)),
-    ],
-)
-def test_bad_parameters_name_the_field(field: str, value) -> None:
-    with pytest.raises(ValueError, match=field):
-        CRFParams(**{field: value})
 
 
 def test_arrays_and_lists_are_taken_as_tensors_are() -> None:

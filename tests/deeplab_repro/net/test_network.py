@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from deeplab_repro import CaffeNet
-from deeplab_repro.layers import CaffeLayer, module
 from prototxt_import import ParamSpec, layer, make_net
 from tests.deeplab_repro.net.small_net import conv, small_spec
 
@@ -79,27 +78,6 @@ def test_weights_are_copied_in_and_the_rest_filled():
 def test_same_generator_same_weights():
     one, two = (CaffeNet(small_spec(), torch.Generator().manual_seed(1)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-
-
-def test_own_layer_type_runs_and_a_taken_one_is_refused():
-    from prototxt_import.layers import Options, register
-
-    @register("TestDouble")
-    class DoubleOptions(Options):
-        pass
-
-    spec = make_net("own", {"x": (1, 2)}, [layer("TestDouble", "twice", ["x"], ["y"])])
-    with pytest.raises(ValueError, match=r"no module runs these layer types: TestDouble \('twice'\)"):
-        CaffeNet(spec)
-
-    @module("TestDouble")
-    class Double(CaffeLayer):
-        def forward(self, x):
-            return 2 * x
-
-    assert CaffeNet(spec)(x=torch.ones(1, 2))["y"].tolist() == [[2, 2]]
-    with pytest.raises(ValueError, match="'ReLU' is run by ReLU already"):
-        module("ReLU")(Double)
 
 
 def test_a_net_of_absurdly_many_parameters_is_refused_before_memory_is_taken():
