@@ -88,7 +88,7 @@ class Scale:
 
     def wider(self, width: float) -> Scale:
         """All channels times `width`."""
-        channels = tuple(round(width * each) for each in self.channels)
+        channels = tuple(round(width * channels) for channels in self.channels)
         return replace(self, channels=channels, fc_channels=round(width * self.fc_channels))
 
 
@@ -113,7 +113,7 @@ def write_labels(folder: Path, power: float, seed: int, data: SegmentationDatase
     """The label maps to train on and their list train.txt: power is weight_power of Scale."""
     labels = folder / "labels"
     labels.mkdir(exist_ok=True)
-    truths = [data.truth(each) for each in data.samples]
+    truths = [data.truth(sample) for sample in data.samples]
     counts = sum(np.bincount(truth.ravel(), minlength=256) for truth in truths)
     kept = kept_shares(counts[: data.num_classes], power)
     lines = []
@@ -151,7 +151,7 @@ def score(spec: NetSpec, data: SegmentationDataset, device: str, notes: Path) ->
     result = evaluate(segmenter, data, CRF, TRIMAP_WIDTHS, boundary="edges", resume=notes, settings=settings)
     answer: dict[str, Any] = {}
     for stage in (NETWORK, REFINED):
-        bands = [matrix_of(each).miou() for each in result.counts[stage][1:]]
+        bands = [matrix_of(band).miou() for band in result.counts[stage][1:]]
         answer[stage] = {
             **figures(result.stage(stage), result.class_names, "zero"),
             "trimap_miou": dict(zip(map(str, TRIMAP_WIDTHS), bands, strict=True)),

@@ -19,7 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_repro.bench.cases import ConvCase, conv_cases
-from deeplab_repro.bench.conv import PRECISIONS, Call, by_method, layer_call, relative_error, settings, tolerance
+from deeplab_repro.bench.conv import (
+    PRECISIONS,
+    Call,
+    backend_precision,
+    by_method,
+    layer_call,
+    relative_error,
+    tolerance,
+)
 from deeplab_repro.bench.machine import machine_record
 from deeplab_repro.bench.run import write_json
 from deeplab_repro.bench.timing import alternate
@@ -128,7 +136,7 @@ def _cases(part: str, batch: int) -> Iterator[tuple[str, Callable[[str, float], 
 
 def ceilings(precision: str) -> Row:
     """Teraflops of a large matrix product on random numbers, and the bytes a copy moves."""
-    with settings(precision):
+    with backend_precision(precision):
         a, b = (torch.randn(_SIDE, _SIDE, device="cuda").to(PRECISIONS[precision]) for _ in range(2))
         source = torch.empty(_COPY_BYTES, dtype=torch.uint8, device="cuda")
         target = torch.empty_like(source)
@@ -152,7 +160,7 @@ def convolution(case: ConvCase, part: str, precision: str, seconds: float) -> Ro
         methods.insert(1, "fast")
         methods += ["winograd2", "winograd4"] if case.kernel == 3 else []
     last = [_last(t) for t in (x, weight)]
-    with settings(precision):
+    with backend_precision(precision):
         if part == "forward":
             calls: dict[str, Call] = {
                 "nchw": lambda: (F.conv2d(x, weight, bias, *options),),
@@ -178,7 +186,7 @@ def convolution(case: ConvCase, part: str, precision: str, seconds: float) -> Ro
         }
     row["valid"] = round(case.valid, 3)
     floors = 2 * case.multiplies * (1 if part == "forward" else 2) / 1e9
-    row["tflops_of_all_taps"] = {name: floors / each for name, each in row.get("ms", {}).items()}
+    row["tflops_of_all_taps"] = {name: floors / ms for name, ms in row.get("ms", {}).items()}
     return row
 
 
@@ -203,7 +211,7 @@ def head(case: ConvCase, summed: bool, precision: str, seconds: float) -> Row:
         return call
 
     last, last_weights = _last(x), [_last(weight) for weight in weights]
-    with settings(precision), torch.no_grad():
+    with backend_precision(precision), torch.no_grad():
         calls: dict[str, Call] = {
             "nchw": lambda: branches(F.conv2d, x, weights),
             "nhwc": lambda: branches(F.conv2d, last, last_weights),
@@ -260,7 +268,7 @@ def _measure(
     row["spread_ms"] = {name: timing.spread_ms for name, timing in times.items()}
     cudnn = [row["ms"][name] for name in ("nchw", "nhwc") if name in row["ms"]]
     if cudnn:
-        row["speed_over_cudnn"] = {name: min(cudnn) / each for name, each in row["ms"].items()}
+        row["speed_over_cudnn"] = {name: min(cudnn) / ms for name, ms in row["ms"].items()}
     return row
 
 

@@ -139,7 +139,7 @@ def main() -> None:
     if arguments.program:
         print(json.dumps(measure(arguments.program, arguments.width)))
         return
-    found = {}
+    measured = {}
     for program in PROGRAMS:
         # What the allocator keeps for later would count as used.
         environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -147,11 +147,11 @@ def main() -> None:
         done = subprocess.run(
             [*command, "--width", str(arguments.width)], capture_output=True, text=True, check=True, env=environment
         )
-        found[program] = json.loads(done.stdout)
-        print(f"{program:13} {found[program]['mib']:8.0f} MiB  {found[program]['seconds']:6.1f} s  "
-              f"loss {found[program]['loss']:.6f}")  # fmt: skip
+        measured[program] = json.loads(done.stdout)
+        print(f"{program:13} {measured[program]['mib']:8.0f} MiB  {measured[program]['seconds']:6.1f} s  "
+              f"loss {measured[program]['loss']:.6f}")  # fmt: skip
     if arguments.json:
-        record = {"machine": machine_record(), "width": arguments.width, "programs": found}
+        record = {"machine": machine_record(), "width": arguments.width, "programs": measured}
         write_json(arguments.json, record)
 
 

@@ -42,7 +42,7 @@ def bench_conv(
     A row passes unless one of ours is wrong. "tf32" exists on CUDA only; `im2col` on the CPU takes float32 only."""
     rows = []
     for precision in precisions:
-        with settings(precision):
+        with backend_precision(precision):
             peak = peak_gflops(device, PRECISIONS[precision])
         for case in cases:
             for direction in directions:
@@ -88,7 +88,7 @@ def _bench_case(
         (torch.randn(shape, generator=generator) * scale).to(device, PRECISIONS[precision])
         for shape, scale in zip(shapes, scales, strict=True)
     ]
-    with settings(precision):
+    with backend_precision(precision):
         grad = torch.randn(case.batch, case.filters, case.size, case.size, generator=generator).to(tensors[0])
         calls = _variants(case, tensors, grad, device, precision, direction)
         error = _error_of(case, tensors, grad, direction)
@@ -251,8 +251,12 @@ def tolerance(name: str, case: ConvCase, device: str, precision: str, direction:
 
 
 @contextlib.contextmanager
-def settings(precision: str) -> Iterator[None]:
-    """cuDNN autotuned; TensorFloat-32 for `tf32` alone, in cuDNN and cuBLAS alike."""
+def backend_precision(precision: str) -> Iterator[None]:
+    """In the block cuDNN is autotuned, and TensorFloat-32 is used for "tf32" alone, in cuDNN and cuBLAS alike.
+
+    Args:
+        precision: A key of PRECISIONS.
+    """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
     cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, precision == "tf32", precision == "tf32"

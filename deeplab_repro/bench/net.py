@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from deeplab_repro.bench.cases import NetCase
-from deeplab_repro.bench.conv import settings
+from deeplab_repro.bench.conv import backend_precision
 from deeplab_repro.bench.gate import judge, remarks
 from deeplab_repro.bench.net_peers import TorchNet, onnx_peers
 from deeplab_repro.bench.timing import alternate
@@ -86,7 +86,7 @@ def build(case: NetCase) -> CaffeNet:
 def _bench_case(case: NetCase, net: CaffeNet, device: str, precision: str, seconds: float) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     data = torch.randn(case.batch, 3, case.size, case.size, generator=generator) * 50
-    with settings(precision), torch.inference_mode():
+    with backend_precision(precision), torch.inference_mode():
         plain = TorchNet(net, case.scores).eval().to(device)
         exact = plain.double()(data.to(device).double()).float().cpu()
         calls = _calls(case, net, plain.float(), data, device, precision)

@@ -11,33 +11,51 @@ _CHUNK = 1 << 20
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a zip archive."""
+    """Whether a file is a zip archive.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The answer.
+    """
     return zipfile.is_zipfile(path)
 
 
 def extract_member(
     archive: str | os.PathLike[str], member: str, target: str | os.PathLike[str], most_bytes: int
 ) -> None:
-    """Write the member of that file name, in whatever folder of the archive it is, to `target`.
+    """Take a member of a file name out of an archive, in whatever folder of it the member is.
 
     Only `target` is ever written: paths inside the archive choose nothing, so none can lead out of a folder.
-    Raises ValueError naming the archive where it is damaged or encrypted, holds no such member or several, or where
-    the member has more than `most_bytes`, announced or found."""
+
+    Args:
+        archive: The archive.
+        member: The member's file name.
+        target: The file to write.
+        most_bytes: What the member may have.
+
+    Raises:
+        ValueError: The archive is damaged or encrypted, holds no such member or several, or the member has more bytes,
+            announced or read; the message names the archive.
+    """
     try:
         with zipfile.ZipFile(archive) as opened:
-            found = [each for each in opened.infolist() if _file_name(each.filename) == member and not each.is_dir()]
-            if not found:
-                names = sorted({_file_name(each.filename) for each in opened.infolist() if not each.is_dir()})
+            members = [info for info in opened.infolist() if _file_name(info.filename) == member and not info.is_dir()]
+            if not members:
+                names = sorted({_file_name(info.filename) for info in opened.infolist() if not info.is_dir()})
                 raise ValueError(f"{archive}: holds no {member}; it holds {', '.join(names[:8]) or 'nothing'}")
             # macOS adds a folder of the same names, which hold no data of the files.
-            found = [each for each in found if not each.filename.startswith("__MACOSX/")] or found
-            if len(found) > 1:
+            members = [info for info in members if not info.filename.startswith("__MACOSX/")] or members
+            if len(members) > 1:
                 raise ValueError(
-                    f"{archive}: holds {len(found)} files called {member}; unpack it and add the right one"
+                    f"{archive}: holds {len(members)} files called {member}; unpack it and add the right one"
                 )
-            if found[0].file_size > most_bytes:
-                raise ValueError(f"{archive}: {member} would take {found[0].file_size:,} bytes, {most_bytes:,} at most")
-            _copy(opened, found[0], Path(target), most_bytes)
+            if members[0].file_size > most_bytes:
+                raise ValueError(
+                    f"{archive}: {member} would take {members[0].file_size:,} bytes, {most_bytes:,} at most"
+                )
+            _copy(opened, members[0], Path(target), most_bytes)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{archive}: a damaged or encrypted archive: {error}") from error
 

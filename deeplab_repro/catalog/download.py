@@ -27,11 +27,19 @@ class DownloadError(OSError):
 
 
 def download(url: str, target: str | os.PathLike[str], progress: Progress | None = None) -> None:
-    """Fetch `url` into `target`, which appears when it is complete.
+    """Fetch a file, which appears when it is complete.
 
     What came is kept as TARGET.part when the connection breaks or the process is killed; the next call asks for the
     rest, and starts again where the server cannot give it or the file there has changed since.
-    Raises DownloadError for an address that does not answer, refuses, or ends before its announced length."""
+
+    Args:
+        url: The address.
+        target: The file.
+        progress: Told the bytes that are there and those there will be.
+
+    Raises:
+        DownloadError: The address does not answer, refuses, or ends before its announced length.
+    """
     target = Path(target)
     part = target.with_name(f"{target.name}.part")
     try:

@@ -157,7 +157,7 @@ def read_catalog(path: str | os.PathLike[str] = CATALOG) -> Catalog:
         entries[entry.name] = entry
     lists = [typed_row(Lists, row, f"{path}: lists {row.get('name')}") for row in data.get("lists", ())]
     blue, green, red = data["preprocessing"]["mean_bgr"]
-    return Catalog(entries, {each.name: each for each in lists}, (blue, green, red))
+    return Catalog(entries, {archive.name: archive for archive in lists}, (blue, green, red))
 
 
 def _entry(row: dict[str, Any], released: bool, path: str) -> Entry:

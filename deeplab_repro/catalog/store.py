@@ -84,12 +84,12 @@ class Store:
         if not path.is_file():
             return {}
         try:
-            found = json.loads(path.read_text())
-            if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+            noted = json.loads(path.read_text())
+            if not isinstance(noted, dict) or not all(isinstance(facts, dict) for facts in noted.values()):
                 raise ValueError("not a table of names")
         except ValueError as error:
             raise ValueError(f"{path}: damaged ({error}); delete it, and every file is noted anew") from error
-        return found
+        return noted
 
     def check(self, entry: Entry) -> Path:
         """Check the checksum and the tensors of an entry's file; the checksum is noted where none is known.
@@ -250,8 +250,8 @@ class Store:
                     for name, wanted in lists.md5.items():
                         with replacing(folder / name) as temporary:
                             extract_member(archive, name, temporary, _TEXT_BYTES)
-                            if (found := _digest(temporary, "md5")) != wanted:
-                                raise ValueError(f"{url}: {name} has md5 {found}, should be {wanted}")
+                            if (md5 := _digest(temporary, "md5")) != wanted:
+                                raise ValueError(f"{url}: {name} has md5 {md5}, should be {wanted}")
                 finally:
                     archive.unlink()
                 return folder
@@ -264,13 +264,13 @@ class Store:
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), source)) from error
 
-    def _compare(self, entry: Entry, path: Path, found: str) -> None:
+    def _compare(self, entry: Entry, path: Path, digest: str) -> None:
         wanted, origin = entry.sha256, "the catalog"
         if not wanted:
             wanted, origin = self.checksums().get(entry.name, {}).get("sha256", ""), str(self.folder / CHECKSUMS)
-        if wanted and found != wanted:
+        if wanted and digest != wanted:
             raise ValueError(
-                f"{path}: sha256 {found}, but {origin} has {wanted} for {entry.name}; another file than before?"
+                f"{path}: sha256 {digest}, but {origin} has {wanted} for {entry.name}; another file than before?"
             )
 
     def _note(self, name: str, path: Path, origin: str) -> None:
@@ -285,7 +285,14 @@ class Store:
 
 
 def how_to_get(entry: Entry) -> str:
-    """What to do to have an entry's file, in a sentence."""
+    """Say what to do to have an entry's file.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        A sentence.
+    """
     add = f"deeplab weights add {entry.name} FILE"
     if not entry.released:
         return f"It was never released: train it ({entry.recipe}) and run: {add}"
@@ -294,7 +301,14 @@ def how_to_get(entry: Entry) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's contents, in hexadecimal digits."""
+    """The sha256 of a file's contents.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Hexadecimal digits.
+    """
     return _digest(path, "sha256")
 
 

@@ -136,9 +136,18 @@ def check_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Seque
 
 
 def read_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Sequence[Array]]:
-    """The blobs of a Caffe model, or of a PyTorch port's .pth under the names of the entry's net.
+    """Read a Caffe model, or a PyTorch port's .pth under the names of the entry's net.
 
-    Raises CaffeFormatError for a file that is neither."""
+    Args:
+        entry: The entry.
+        path: The file.
+
+    Returns:
+        Arrays by layer name, in Caffe's blob order.
+
+    Raises:
+        CaffeFormatError: The file is neither.
+    """
     from deeplab_repro.zoo import ports
 
     if os.fspath(path).endswith(ports.SUFFIXES):
@@ -147,30 +156,37 @@ def read_tensors(entry: Entry, path: str | os.PathLike[str]) -> dict[str, Sequen
 
 
 def differences(entry: Entry, stored: Mapping[str, Sequence[Array]]) -> list[str]:
-    """What of an entry's tensors `stored` lacks or holds in another shape, in words; nothing where it fits.
+    """Tell what of an entry's tensors a file lacks or holds in another shape.
 
-    Leading axes of size 1 do not count, as in Caffe: v1 files write a bias as [1, 1, 1, N]."""
+    Leading axes of size 1 do not count, as in Caffe: v1 files write a bias as [1, 1, 1, N].
+
+    Args:
+        entry: The entry.
+        stored: Arrays by layer name.
+
+    Returns:
+        Complaints in words; none where it fits.
+    """
     expected = expected_tensors(entry)
     if not expected.shapes:
         every = [blob for blobs in stored.values() for blob in blobs]
-        found = len(every), sum(blob.size for blob in every)
-        if found == (expected.blobs, expected.parameters):
+        blobs, parameters = len(every), sum(blob.size for blob in every)
+        if (blobs, parameters) == (expected.blobs, expected.parameters):
             return []
         return [
-            f"it holds {found[0]} tensors of {found[1]:,} numbers, should be {expected.blobs} of "
-            f"{expected.parameters:,}"
+            f"it holds {blobs} tensors of {parameters:,} numbers, should be {expected.blobs} of {expected.parameters:,}"
         ]
     complaints = []
     for layer, shapes in expected.shapes.items():
-        blobs = stored.get(layer, ())
-        if not blobs:
+        arrays = stored.get(layer, ())
+        if not arrays:
             complaints.append(f"layer {layer!r} is missing")
-        elif len(blobs) != len(shapes):
-            complaints.append(f"layer {layer!r} has {len(blobs)} tensors, should be {len(shapes)}")
+        elif len(arrays) != len(shapes):
+            complaints.append(f"layer {layer!r} has {len(arrays)} tensors, should be {len(shapes)}")
         else:
             complaints += [
                 f"layer {layer!r} has a tensor {_text(blob.shape)}, should be {_text(shape)}"
-                for blob, shape in zip(blobs, shapes, strict=True)
+                for blob, shape in zip(arrays, shapes, strict=True)
                 if bare_shape(blob.shape) != bare_shape(shape)
             ]
     return complaints

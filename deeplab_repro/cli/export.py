@@ -236,7 +236,7 @@ def _print_fates(origin: Transplant | None) -> None:
     from deeplab_repro.cli.output import console, table
 
     columns = ("layer", "what", "from", "detail")
-    rows = [(fate.layer, fate.what, fate.origin, fate.detail) for fate in origin.fates]
+    rows = [(fate.layer, fate.outcome, fate.origin, fate.detail) for fate in origin.fates]
     console().print(table(columns, rows, left=columns))
     print(f"not used of the file: {', '.join(origin.skipped) or 'nothing'}")
 

@@ -17,7 +17,12 @@ from deeplab_repro.report.html import png_address, render, svg_address
 
 @dataclass(frozen=True)
 class Picture:
-    """One captioned image, RGB uint8 [H, W, 3]."""
+    """One captioned image.
+
+    Args:
+        caption: What it shows.
+        image: RGB uint8 [H, W, 3].
+    """
 
     caption: str
     image: NDArray[np.uint8]
@@ -25,7 +30,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class SceneRow:
-    """The pictures of one scene and its mean IoU before and after the CRF."""
+    """One scene.
+
+    Args:
+        name: The scene's.
+        pictures: Its pictures.
+        before: Mean IoU before the CRF, 0..1.
+        after: Mean IoU after it.
+    """
 
     name: str
     pictures: Sequence[Picture]
@@ -37,8 +49,18 @@ class SceneRow:
 class ScoreReport:
     """What the report shows.
 
-    classes and palette (RGB [L, 3]) belong together; `recorded` holds mIoU before and after as once recorded; `facts`
-    are label and text, `checks` a sentence and whether it held."""
+    Args:
+        title: Of the page.
+        summary: A few sentences.
+        classes: Class names, by label.
+        palette: Their RGB, uint8 [L, 3].
+        before: Confusion before the CRF.
+        after: Confusion after it.
+        recorded: Mean IoU before and after as once recorded.
+        scenes: The scenes.
+        facts: Texts by label.
+        checks: Sentences, each with whether it held.
+    """
 
     title: str
     summary: str
@@ -53,7 +75,14 @@ class ScoreReport:
 
 
 def render_report(report: ScoreReport) -> str:
-    """The report as HTML text; pictures and plots are embedded, no address outside the file is used."""
+    """Draw the report; pictures and plots are embedded, no address outside the file is used.
+
+    Args:
+        report: What it shows.
+
+    Returns:
+        HTML text.
+    """
     before, after = report.before.per_class("nan"), report.after.per_class("nan")
     pixels = report.before.matrix.sum(1) + report.before.missed
     rows = [
@@ -74,7 +103,15 @@ def render_report(report: ScoreReport) -> str:
 
 
 def write_report(report: ScoreReport, path: str | os.PathLike[str]) -> None:
-    """Render to `path`; raises OSError when it cannot be written, and then leaves nothing behind."""
+    """Write the report; nothing is left behind where that fails.
+
+    Args:
+        report: What it shows.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     text = render_report(report)
     write_text(path, text)
 

@@ -41,12 +41,19 @@ def run_demo(
 ) -> dict[str, Any]:
     """Convert the bundled files, segment drawn scenes, refine them with the dense CRF, score both, write all of it.
 
-    Writes to `output_dir`: bundled.safetensors, report.html and for each scene its input, truth, scores, before and
-    after as PNG. `scenes`: how many, by default those whose scores are recorded (only then are they compared).
-    `progress(items, description, total)` passes the items on and may show a bar.
+    Args:
+        output_dir: Gets bundled.safetensors, report.html and for each scene its input, truth, scores, before and after
+            as PNG.
+        device: As of --device.
+        scenes: How many, by default those whose scores are recorded (only then are they compared).
+        progress: Called with items, description and total; passes the items on and may show a bar.
 
-    Returns scores, recorded scores, seconds by stage and file names. Raises ValueError for fewer than one scene or an
-    unknown device, OSError when the folder cannot be written.
+    Returns:
+        Scores, recorded scores, seconds by stage and file names.
+
+    Raises:
+        ValueError: There is to be fewer than one scene, or the device is unknown.
+        OSError: The folder cannot be written.
     """
     clock = _Clock()
     facts = json.loads(BUNDLED.with_suffix(".json").read_text(encoding="utf-8"))
@@ -62,15 +69,15 @@ def run_demo(
         for seed in progress(seeds, "scenes", len(seeds)):
             image, truth = draw_scene(seed, recorded["height"], recorded["width"])
             clock.lap("draw")
-            found = segmenter(image)
+            answer = segmenter(image)
             clock.lap("segment")
-            after = _refine(crf, image, found.scores, segmenter.device)
+            after = _refine(crf, image, answer.scores, segmenter.device)
             clock.lap("refine")
             own = _Scores()
             for scores in (own, total):
-                scores.add(found.labels, after, truth)
-            pictures = _pictures(image, truth, found.scores, found.labels, after)
-            _save(folder, f"scene_{seed:02d}", pictures, {"truth": truth, "before": found.labels, "after": after})
+                scores.add(answer.labels, after, truth)
+            pictures = _pictures(image, truth, answer.scores, answer.labels, after)
+            _save(folder, f"scene_{seed:02d}", pictures, {"truth": truth, "before": answer.labels, "after": after})
             rows.append(SceneRow(f"Scene {seed}", list(pictures.values()), own.before.miou(), own.after.miou()))
             clock.lap("write")
         near = total.matches(recorded) if seeds == recorded["seeds"] else None

@@ -15,7 +15,17 @@ from PIL import Image
 
 
 def render(folder: str, template: str, filters: Mapping[str, Callable[..., Any]] | None = None, **facts: Any) -> str:
-    """The text of a template in the folder of `__package__`; facts are escaped, and a missing one is an error."""
+    """Fill in a template.
+
+    Args:
+        folder: The `__package__` that holds it.
+        template: Its file name.
+        filters: Functions that it may call, by name.
+        facts: What it shows, escaped; one that is missing is an error.
+
+    Returns:
+        HTML text.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -25,12 +35,26 @@ def render(folder: str, template: str, filters: Mapping[str, Callable[..., Any]]
 
 
 def png_address(image: NDArray[np.uint8]) -> str:
-    """A picture, RGB uint8 [H, W, 3], as the address of an <img>."""
+    """Embed a picture.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+
+    Returns:
+        The address of an <img>.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def svg_address(svg: bytes) -> str:
-    """An SVG as the address of an <img>."""
+    """Embed an SVG.
+
+    Args:
+        svg: The file's bytes.
+
+    Returns:
+        The address of an <img>.
+    """
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")

@@ -24,9 +24,16 @@ PathLike = str | os.PathLike[str]
 
 
 def paired_bars(names: Sequence[str], values: Mapping[str, Floats], axis: str) -> bytes:
-    """Two shares (0..1) of each name as paired bars, SVG; the highest second one comes first, absent ones (NaN) last.
+    """Draw two shares of each name as paired bars; the highest second one comes first, absent ones (NaN) last.
 
-    values: by what the legend calls them. axis: what they are."""
+    Args:
+        names: What the shares are of.
+        values: Two arrays of shares, 0..1, by what the legend calls them.
+        axis: What the shares are.
+
+    Returns:
+        An SVG's bytes.
+    """
     (first, pale), (second, strong) = values.items()
     order = np.argsort(-np.nan_to_num(strong, nan=-1.0), kind="stable")
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
@@ -42,7 +49,15 @@ def paired_bars(names: Sequence[str], values: Mapping[str, Floats], axis: str) -
 
 
 def changes(rows: Sequence[tuple[str, float, float]], axis: str) -> bytes:
-    """Shares (name, before, after), a line from one to the other, SVG, by the one before. axis: what they are."""
+    """Draw two shares of each name as a line from one to the other, in the order of the first.
+
+    Args:
+        rows: (name, share before, share after), 0..1.
+        axis: What the shares are.
+
+    Returns:
+        An SVG's bytes.
+    """
     ordered = sorted(rows, key=lambda row: row[1])
     figure = Figure(figsize=(7.2, 0.6 + 0.19 * max(len(ordered), 3)), layout="constrained")
     axes = figure.subplots()
@@ -57,9 +72,17 @@ def changes(rows: Sequence[tuple[str, float, float]], axis: str) -> bytes:
 
 
 def save_confusion(matrix: NDArray[np.int64], names: Sequence[str], path: PathLike, title: str = "") -> None:
-    """The share of each true class predicted as each class, from counts [C, C], as a picture (.png, .svg, .pdf).
+    """Draw the share of each true class predicted as each class. Classes that do not occur are empty rows.
 
-    Classes that do not occur are empty rows. OSError when the file cannot be written."""
+    Args:
+        matrix: Counts [C, C], true classes by row.
+        names: Class names.
+        path: A .png, .svg or .pdf file.
+        title: Above the picture.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     rows = matrix.sum(1, keepdims=True)
     shares = np.divide(matrix, rows, out=np.full(matrix.shape, np.nan), where=rows > 0)
     side = min(4 + 0.28 * len(matrix), 40)
@@ -83,7 +106,18 @@ def save_confusion(matrix: NDArray[np.int64], names: Sequence[str], path: PathLi
 def save_curves(
     places: Sequence[float], curves: Mapping[str, Sequence[float]], path: PathLike, across: str, axis: str
 ) -> None:
-    """Curves of shares (0..1) by what the legend calls them, as a picture. across, axis: what places and shares are."""
+    """Draw curves of shares.
+
+    Args:
+        places: Where the shares are, along the curves.
+        curves: Shares, 0..1, by what the legend calls them.
+        path: A .png, .svg or .pdf file.
+        across: What the places are.
+        axis: What the shares are.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     figure = Figure(figsize=(5.6, 4), layout="constrained")
     axes = figure.subplots()
     for index, (name, values) in enumerate(curves.items()):
@@ -98,8 +132,15 @@ def save_curves(
 
 @dataclass(frozen=True)
 class Panel:
-    """One heat map: shares (0..1) [rows, columns] with the values that rows (from below) and columns stand for; NaN
-    stays empty. ring: the (row, column) to mark, or None."""
+    """One heat map.
+
+    Args:
+        title: Above it.
+        rows: The values that rows stand for, from below.
+        columns: The values that columns stand for.
+        shares: 0..1 [rows, columns]; NaN stays empty.
+        ring: The (row, column) to mark, or None.
+    """
 
     title: str
     rows: Sequence[float]
@@ -109,9 +150,18 @@ class Panel:
 
 
 def save_heat_maps(panels: Sequence[Panel], path: PathLike, down: str, across: str, axis: str) -> None:
-    """Heat maps beside each other on one scale of colours, as a picture.
+    """Draw heat maps beside each other on one scale of colours.
 
-    down, across, axis: what rows, columns and shares are."""
+    Args:
+        panels: The maps.
+        path: A .png, .svg or .pdf file.
+        down: What rows are.
+        across: What columns are.
+        axis: What the shares are.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     shares = [100 * np.asarray(panel.shares, np.float64) for panel in panels]
     low, high = min(map(np.nanmin, shares)), max(map(np.nanmax, shares))
     columns = min(PANELS_A_ROW, len(panels))

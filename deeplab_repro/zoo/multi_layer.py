@@ -18,9 +18,14 @@ FUSIONS = ("scores", "coarse", "features")
 
 @dataclass
 class Branches:
-    """The five branches of one net under construction; width: factor on their channels.
+    """The five branches of one net under construction.
 
-    full_size: whether the fused scores have the image's size already."""
+    Args:
+        fusion: One of FUSIONS.
+        phase: "TRAIN" or "TEST".
+        num_classes: Of their classifiers.
+        width: Factor on their channels.
+    """
 
     fusion: str
     phase: str
@@ -33,7 +38,14 @@ class Branches:
         return self.fusion == "scores" and self.phase == "TEST"
 
     def attach(self, blob: str) -> list[LayerSpec]:
-        """The branch that reads `blob`, named as in the release: data_conv, data_fc, data_ms."""
+        """Build a branch, named as in the release: data_conv, data_fc, data_ms.
+
+        Args:
+            blob: What it reads, a key of STRIDES.
+
+        Returns:
+            Its layers.
+        """
         channels = max(1, round(self.width * CHANNELS))
         stride = 1 if self.full_size else STRIDES[blob]
         small = Filler(type="gaussian", std=0.001)
@@ -52,14 +64,29 @@ class Branches:
         return layers
 
     def beside(self, fc7: str) -> tuple[list[LayerSpec], str]:
-        """What stands between fc7 and the classifier, and the blob the classifier reads."""
+        """Build what stands between fc7 and the classifier.
+
+        Args:
+            fc7: fc7's blob.
+
+        Returns:
+            Layers, and the blob that the classifier reads.
+        """
         if self.fusion != "features":
             return [], fc7
         joined = layer("Concat", "fc7_ms", [fc7, *(f"{blob}_fc" for blob in STRIDES)], ["fc7_ms"])
         return [joined], "fc7_ms"
 
     def join(self, main: list[LayerSpec], head: list[LayerSpec]) -> tuple[list[LayerSpec], str]:
-        """All layers of the net up to its scores, and their blob. In TRAIN all but the new layers are frozen."""
+        """Join the net and its branches. In TRAIN all but the new layers are frozen.
+
+        Args:
+            main: Layers up to pool5, with the branches'.
+            head: Layers from there to the main net's scores.
+
+        Returns:
+            All layers of the net up to its scores, and their blob.
+        """
         scores = head[-1].tops[0]
         own = {f"{blob}_{part}" for blob in STRIDES for part in ("conv", "fc", "ms")} | {scores}
         layers = [*main, *head]

@@ -11,13 +11,22 @@ MOVING_AVERAGE_FRACTION = 0.99
 
 
 def normalised(spec: NetSpec) -> NetSpec:
-    """The net with a BatchNorm and a Scale layer, both in place, between each convolution and the ReLU on its top.
+    """Put a BatchNorm and a Scale layer, both in place, between each convolution and the ReLU on its top.
 
     They are named <convolution>_bn and <convolution>_scale. Those convolutions lose their bias, for which the scale's
     stands in, and classifiers, which no ReLU follows, stay. In phase TRAIN the statistics are the batch's, as in BVLC
     Caffe. `plain.plain_net` is the way back. Not of the papers, whose nets begin from ImageNet's: it takes the place
     of those weights where there are none.
-    Raises CaffeFormatError for the v1 dialect, which has neither layer."""
+
+    Args:
+        spec: The net.
+
+    Returns:
+        The net with those layers.
+
+    Raises:
+        CaffeFormatError: The net is of the v1 dialect, which has neither layer.
+    """
     activated = {
         original.bottoms[0] for original in spec.layers if original.type == "ReLU" and original.bottoms == original.tops
     }

@@ -21,7 +21,22 @@ def conv(
     rate: float = 1,
     filler: Filler = HE,
 ) -> LayerSpec:
-    """A convolution with lr_mult `rate` for its weights and twice that, without decay, for its bias."""
+    """A convolution as the papers' nets have it.
+
+    Args:
+        name: Of layer and top.
+        bottom: The blob it reads.
+        outputs: Channels.
+        kernel: Taps a side.
+        pad: Zeros on each side.
+        dilation: The atrous rate.
+        stride: Of its window.
+        rate: lr_mult of its weights; the bias has twice that, and no decay.
+        filler: Of its weights.
+
+    Returns:
+        The layer.
+    """
     return layer(
         "Convolution",
         name,

@@ -33,7 +33,7 @@ Place = tuple[str, int]  # layer and blob
 
 @dataclass(frozen=True)
 class Port:
-    """A table of zoo/ports.toml, its comment says what the fields mean."""
+    """A table of zoo/ports.toml, whose comment says what the fields mean."""
 
     name: str
     source: str
@@ -45,7 +45,15 @@ class Port:
     first_block: int
 
     def place(self, key: str, classifier: str) -> Place | None:
-        """Where in a Caffe net the tensor called `key` (without prefix) belongs; None where no rule knows it."""
+        """Find where in a Caffe net a tensor belongs.
+
+        Args:
+            key: Its name, without prefix.
+            classifier: The name of the net's score layer.
+
+        Returns:
+            Layer and blob; None where no rule knows it.
+        """
         for pattern, layer, blob in self.rules:
             match = pattern.fullmatch(key)
             if not match:
@@ -58,13 +66,24 @@ class Port:
         return None
 
     def ignores(self, key: str) -> bool:
-        """Whether a tensor of that name is left out."""
+        """Whether a tensor is left out.
+
+        Args:
+            key: Its name, without prefix.
+
+        Returns:
+            The answer.
+        """
         return any(pattern.fullmatch(key) for pattern in self.ignored)
 
 
 @functools.cache
 def ports() -> tuple[Port, ...]:
-    """The known ports, in the order of the file."""
+    """List the known ports.
+
+    Returns:
+        The ports, in the order of the file.
+    """
     tables = tomllib.loads(TABLES.read_text("utf-8"))["port"]
     return tuple(
         Port(
@@ -82,29 +101,69 @@ def ports() -> tuple[Port, ...]:
 
 
 def attach_weights(spec: NetSpec, path: str | os.PathLike[str]) -> NetSpec:
-    """`spec` with the blobs of a Caffe model, or of a PyTorch port where the file's name says so (see SUFFIXES).
+    """Give a net the blobs of a Caffe model, or of a PyTorch port where the file's name says so (see SUFFIXES).
 
-    Raises CaffeFormatError as with_weights of prototxt_import and read_blobs, OSError for an unreadable file."""
+    Args:
+        spec: The net.
+        path: The file.
+
+    Returns:
+        The net with weights.
+
+    Raises:
+        CaffeFormatError: The file is neither, or its blobs do not fit.
+        OSError: The file cannot be read.
+    """
     return with_weights(spec, read_blobs(spec, path), os.fspath(path))
 
 
 def read_blobs(spec: NetSpec, path: str | os.PathLike[str]) -> Mapping[str, Sequence[Array]]:
-    """The blobs of a Caffe model, or of a PyTorch port under the names of `spec` where the file's name says so (see
-    SUFFIXES). Raises CaffeFormatError for a file that is neither."""
+    """Read a Caffe model, or a PyTorch port where the file's name says so (see SUFFIXES).
+
+    Args:
+        spec: The net whose layers a port's tensors are for.
+        path: The file.
+
+    Returns:
+        Arrays by layer name, in Caffe's blob order.
+
+    Raises:
+        CaffeFormatError: The file is neither.
+        OSError: The file cannot be read.
+    """
     return read_port(spec, path) if Path(path).suffix in SUFFIXES else read_weights(os.fspath(path))
 
 
 def read_port(spec: NetSpec, path: str | os.PathLike[str]) -> dict[str, list[Array]]:
-    """The blobs of a zoo net by layer name, in Caffe's order, from a .pth file of any port that ports.toml knows.
+    """Read a .pth file of any port that ports.toml knows. It is read with weights_only: nothing in it is run.
 
-    The file is read with weights_only. Raises CaffeFormatError, a ValueError, in one line: for a file that is none or
-    holds no tensors, or with what does not match: names no table knows, layers without tensors, other shapes."""
+    Args:
+        spec: The zoo's net that it is for.
+        path: The file.
+
+    Returns:
+        Arrays by layer name, in Caffe's blob order.
+
+    Raises:
+        CaffeFormatError: The file is none or holds no tensors, or something does not match: names no table knows,
+            layers without tensors, other shapes.
+    """
     source = os.fspath(path)
     return place_tensors(spec, read_state_dict(source), source)
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a .pth file by name, out of what wraps them; errors as read_port."""
+    """Read the tensors of a .pth file, out of what wraps them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        CaffeFormatError: The file is none, or holds no tensors by name.
+    """
     source = os.fspath(path)
     try:
         content: Any = torch.load(source, map_location="cpu", weights_only=True)
@@ -125,7 +184,19 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def place_tensors(spec: NetSpec, tensors: Mapping[str, Tensor], source: str) -> dict[str, list[Array]]:
-    """read_port for tensors at hand; `source` names their origin in errors."""
+    """`read_port` for tensors at hand.
+
+    Args:
+        spec: The zoo's net that they are for.
+        tensors: By name.
+        source: Their origin, for errors.
+
+    Returns:
+        Arrays by layer name, in Caffe's blob order.
+
+    Raises:
+        CaffeFormatError: Something does not match.
+    """
     classifier = _classifier(spec, source)
     best = max((_sorted(port, prefix, tensors, classifier) for port in ports() for prefix in port.prefixes), key=len)
     unknown = [key for key in tensors if key not in best.known]
@@ -154,7 +225,7 @@ def place_tensors(spec: NetSpec, tensors: Mapping[str, Tensor], source: str) -> 
             ],
         ),
     ]
-    told = [f"{len(names)} {what} ({_some(names)})" for what, names in problems if names]
+    told = [f"{len(names)} {fault} ({_some(names)})" for fault, names in problems if names]
     if told:
         raise complain(f"tensors named as in {best.port.name} do not fit {spec.name}: {'; '.join(told)}", source=source)
     stored: dict[str, list[Array]] = {}

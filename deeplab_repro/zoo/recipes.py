@@ -30,8 +30,16 @@ INIT = "init.caffemodel"
 
 @dataclass(frozen=True)
 class Phase:
-    """One call of the trainer. name: of its net, <name>.prototxt, and snapshots; solver: of its solver file; weights:
-    the model it starts from; changes: to the variant's own solver facts."""
+    """One call of the trainer.
+
+    Args:
+        variant: The zoo's net.
+        name: Of its file, <name>.prototxt, and of snapshots.
+        solver: Its solver file.
+        images: Its list's name.
+        weights: The model it starts from.
+        changes: To the variant's own recipe.
+    """
 
     variant: str
     name: str
@@ -48,11 +56,26 @@ class Phase:
 
 
 def phases(name: str, dataset: str = "voc12") -> list[Phase]:
-    """The phases of a variant's published training in order; ValueError for an unknown variant.
+    """List the phases of a variant's published training.
 
-    dataset: as for zoo.spec; only voc12 has the second training.
-    Source: the releases' solver files and run_pascal.sh, whose second training starts from the first one's last
-    model."""
+    Args:
+        name: One of `zoo.names`.
+        dataset: As of `zoo.spec`; only voc12 has the second training.
+
+    Returns:
+        The phases in order.
+
+    Raises:
+        ValueError: No variant has that name.
+
+    Source:
+        The releases' solver files and run_pascal.sh, whose second training starts from the first one's last model.
+
+    Example:
+        >>> from deeplab_repro.zoo.recipes import phases
+        >>> [phase.last for phase in phases("deeplab_largefov")]
+        ['train_iter_6000.caffemodel', 'train2_iter_8000.caffemodel']
+    """
     name = zoo.table.ALIASES.get(name, name)
     second = _SECOND.get(zoo.variant(name).recipe, {})
     first_set, *later = SETS.get(dataset, ONE_SET)
@@ -69,13 +92,23 @@ def phases(name: str, dataset: str = "voc12") -> list[Phase]:
 def recipe_files(
     name: str, root_folder: str = zoo.training.ROOT_FOLDER, **facts: Any
 ) -> tuple[list[tuple[str, NetSpec]], dict[str, str]]:
-    """The nets of a recipe, (file name, spec), and its texts by file name: the solvers, and run.sh, which calls
-    `deeplab train` for one phase after the other and may be started again at any time.
+    """Write out a published training, for `deeplab train`.
 
-    The lists are list/train_aug.txt and list/trainval_aug.txt beside them, for another dataset than voc12
+    The lists are list/train_aug.txt and list/trainval_aug.txt beside the files, for another dataset than voc12
     list/train.txt, the first weights init.caffemodel.
-    root_folder: goes before the names in the lists. facts: as zoo.training_spec takes them (num_classes, dataset, size,
-    batch, width...). Errors as there."""
+
+    Args:
+        name: One of `zoo.names`.
+        root_folder: Goes before the names in the lists.
+        facts: As of `zoo.training_spec` (num_classes, dataset, size, batch, width...).
+
+    Returns:
+        The nets as (file name, net), and texts by file name: the solvers, and run.sh, which calls `deeplab train` for
+        one phase after the other and may be started again at any time.
+
+    Raises:
+        ValueError: As of `zoo.training_spec`.
+    """
     steps = phases(name, facts.get("dataset", "voc12"))
     nets, texts = [], {}
     for step in steps:

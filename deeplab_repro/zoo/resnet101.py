@@ -39,7 +39,15 @@ SCALES = (
 
 
 def block_letter(stage: int, index: int) -> str:
-    """The name of a stage's block, counted from 0: a, b1, b2, ... in stages 3 and 4, else a, b, c, ..."""
+    """Name a stage's block: a, b1, b2, ... in stages 3 and 4, else a, b, c, ...
+
+    Args:
+        stage: 2 to 5.
+        index: Of the block, counted from 0.
+
+    Returns:
+        The name.
+    """
     numbered = any(row.numbered for row in STAGES if row.number == stage)
     if index == 0 or not numbered:
         return chr(ord("a") + index)

@@ -21,18 +21,30 @@ COPIED, THINNED, DRAWN = "copied", "thinned", "re-initialised"
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a layer: COPIED, THINNED or DRAWN; origin: the layer of the file, detail: how, or why not."""
+    """What became of a layer.
+
+    Args:
+        layer: The layer of the net.
+        outcome: COPIED, THINNED or DRAWN.
+        origin: The layer of the file.
+        detail: How, or why not.
+    """
 
     layer: str
-    what: str
+    outcome: str
     origin: str = ""
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Transplant:
-    """weights: of the layers that got any; fates: of every layer with parameters of its own, in the net's order;
-    skipped: layers of the source that went nowhere."""
+    """What one net gives another.
+
+    Args:
+        weights: Of the layers that got any, by name.
+        fates: Of every layer with parameters of its own, in the net's order.
+        skipped: Layers of the source that went nowhere.
+    """
 
     weights: Mapping[str, list[Array]]
     fates: tuple[Fate, ...]
@@ -40,15 +52,25 @@ class Transplant:
 
 
 def initialise(spec: NetSpec, path: str | os.PathLike[str]) -> tuple[NetSpec, Transplant]:
-    """`spec` with what `transplant` takes from a .caffemodel or .caffemodel.h5; missing_weights are to be drawn.
+    """Give a net what `transplant` takes from a model.
 
-    Raises CaffeFormatError for a file that is none, ValueError where not one layer fits."""
+    Args:
+        spec: The net.
+        path: A .caffemodel or .caffemodel.h5.
+
+    Returns:
+        The net, whose missing_weights are to be drawn, and what was taken.
+
+    Raises:
+        CaffeFormatError: The file is no model.
+        ValueError: Not one layer fits.
+    """
     moved = transplant(spec, read_weights(os.fspath(path)))
     if not moved.weights:
         raise ValueError(
             f"{os.fspath(path)}: no layer of it fits {spec.name or 'the net'}; first of all, {_first(moved)}"
         )
-    missing = tuple(fate.layer for fate in moved.fates if fate.what == DRAWN)
+    missing = tuple(fate.layer for fate in moved.fates if fate.outcome == DRAWN)
     return replace(spec, weights=moved.weights, missing_weights=missing, unused_weights=moved.skipped), moved
 
 
@@ -57,13 +79,23 @@ def _first(moved: Transplant) -> str:
 
 
 def transplant(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> Transplant:
-    """The weights of `stored` (arrays by layer name, such as VGG-16's or ResNet-101's) that `spec` can begin with.
+    """Take the weights that a net can begin with.
 
     A layer gets those of its own name where the shapes agree. fc6 and fc7, and fc6_1 and so on in every branch, are
     thinned where theirs are larger: 4096 filters to every fourth, 7x7 taps to the 4x4 at 0, 2, 4, 6 or the 3x3 at 0, 3,
     6; fully connected weights are the convolution's. Everything else is left to the fillers, as are score layers whose
     number of classes differs. A layer whose blobs all belong to another one has no fate of its own.
-    Source: v1 section 3.2 ("simple decimation"); which filters the authors kept is not published."""
+
+    Args:
+        spec: The net.
+        stored: Arrays by layer name, such as VGG-16's or ResNet-101's.
+
+    Returns:
+        What it takes.
+
+    Source:
+        Chen et al. 2015, section 3.2 ("simple decimation"); which filters the authors kept is not published.
+    """
     weights: dict[str, list[Array]] = {}
     fates: list[Fate] = []
     owned: set[str] = set()
@@ -88,8 +120,8 @@ def transplant(spec: NetSpec, stored: Mapping[str, Sequence[Array]]) -> Transpla
         else:
             thinned = _thinned(layer, blobs, shapes)
             if thinned is not None:
-                weights[layer.name], what, detail = thinned
-                fates.append(Fate(layer.name, what, origin, detail))
+                weights[layer.name], outcome, detail = thinned
+                fates.append(Fate(layer.name, outcome, origin, detail))
                 used.add(origin)
                 continue
             detail = f"shape {list(blobs[0].shape)} there, {list(shapes[0])} here"
@@ -141,12 +173,28 @@ def _as_convolution(weight: Array, inputs: int, first: bool) -> Array | None:
 
 
 def spread(have: int, want: int) -> Array:
-    """`want` of the indices 0 to have - 1 at even distances from 0 on: every fourth for 4096 and 1024."""
+    """Choose filters at even distances from the first on: every fourth for 4096 and 1024.
+
+    Args:
+        have: How many there are.
+        want: How many to keep.
+
+    Returns:
+        Their indices [want].
+    """
     return np.arange(want) * have // want
 
 
 def taps(have: int, want: int) -> Array:
-    """`want` taps of a side of `have`, from edge to edge: 0, 2, 4, 6 or 0, 3, 6 of seven; the middle one alone."""
+    """Choose taps of a side from edge to edge: 0, 2, 4, 6 or 0, 3, 6 of seven; the middle one alone.
+
+    Args:
+        have: How many there are.
+        want: How many to keep.
+
+    Returns:
+        Their indices [want].
+    """
     if want == 1:
         return np.array([have // 2])
     return np.rint(np.linspace(0, have - 1, want)).astype(int)

@@ -91,8 +91,7 @@ def vgg16_spec(
         rates: In place of the head's.
         size: (height, width) of the input `data` in pixels, by default 321x321; 8k + 1 keeps labels and scores exactly
             aligned. The nets with 2x2 pools need 8k + 2 and have k + 1 scores a side in TRAIN, k + 3 in TEST (306 and
-            514
-            by default).
+            514 by default).
         batch: Images of one pass.
         phase: "TEST" ends in the scores at the image's size; "TRAIN" takes `label` as well, shrinks it eight times, and
             ends in loss and accuracy.

@@ -30,21 +30,44 @@ _OBJECTS = (
 
 
 def draw_scene(seed: int, height: int = 240, width: int = 320) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw scene `seed`: RGB image uint8 [height, width, 3] and labels uint8 [height, width], indices of CLASSES.
+    """Draw a scene. The same seed and size give the same bytes on every machine.
 
-    The same seed and size give the same bytes on every machine. Raises ValueError for a negative seed or a size below
-    one pixel.
+    Args:
+        seed: Which scene.
+        height: In pixels.
+        width: In pixels.
+
+    Returns:
+        The image, RGB uint8 [height, width, 3], and labels, uint8 [height, width], indices of CLASSES.
+
+    Raises:
+        ValueError: The seed is negative or the size below one pixel.
+
+    Example:
+        >>> from deeplab_repro.data.scenes.scenes import draw_scene
+        >>> image, labels = draw_scene(0, 60, 80)
+        >>> image.shape, labels.shape
+        ((60, 80, 3), (60, 80))
     """
     view = _draw(seed, height, width, "draw_scene")
     return view.develop(_NOISE, _SOFTNESS), view.canvas.labels
 
 
 def benchmark_scene(seed: int, height: int, width: int, kind: str = "smooth") -> NDArray[np.uint8]:
-    """An image uint8 [height, width, 3] that loads a dense CRF as a photograph does.
+    """Draw an image that loads a dense CRF as a photograph does.
 
-    At 375x500 with bilateral stds of 67 pixels and 3 grey levels, kind "smooth" has about 0.26 permutohedral lattice
-    vertices a pixel (as CamVid frames have) and "busy" about 1.9 (as VOC photographs have). Raises ValueError for
-    another kind, a negative seed or a size below one pixel.
+    Args:
+        seed: Which scene.
+        height: In pixels.
+        width: In pixels.
+        kind: At 375x500 with bilateral stds of 67 pixels and 3 grey levels, "smooth" has about 0.26 permutohedral
+            lattice vertices a pixel (as CamVid frames have) and "busy" about 1.9 (as VOC photographs have).
+
+    Returns:
+        RGB uint8 [height, width, 3].
+
+    Raises:
+        ValueError: The kind is another one, the seed negative or the size below one pixel.
     """
     if kind not in _BENCHMARK_NOISE:
         raise ValueError(f"benchmark_scene: kind must be one of {', '.join(_BENCHMARK_NOISE)}, got {kind!r}")

@@ -14,7 +14,7 @@ from tests.deeplab_repro.zoo.small_vgg16 import WIDTH, vgg16
 
 
 def fates(found):
-    return {fate.layer: fate.what for fate in found.fates}
+    return {fate.layer: fate.outcome for fate in found.fates}
 
 
 def test_largefov_gets_every_fourth_filter_and_the_outer_and_middle_taps():
@@ -88,7 +88,7 @@ def test_another_number_of_classes_draws_the_classifier_anew():
     trained = models.build("deeplab_largefov", width=WIDTH)
     stored = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in trained.params.items() if blobs}
     found = transplant(zoo.spec("deeplab_largefov", 7, width=WIDTH), stored)
-    (drawn,) = [fate for fate in found.fates if fate.what == DRAWN]
+    (drawn,) = [fate for fate in found.fates if fate.outcome == DRAWN]
     assert (drawn.layer, drawn.detail) == ("fc8_voc12", "shape [21, 32, 1, 1] there, [7, 32, 1, 1] here")
 
 
