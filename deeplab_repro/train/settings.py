@@ -117,6 +117,8 @@ class Settings:
             notes.append(f"weight_decay is {solver.weight_decay:g}: weights are made to grow")
         if solver.snapshot_diff:
             notes.append("snapshot_diff is ignored: snapshots hold no gradients")
+        if solver.solver_mode == "CPU" and self.device.type != "cpu":
+            notes.append(f"solver_mode CPU is overruled: the net trains on {self.device}")
         if solver.device_id:
             notes.append(f"device_id {solver.device_id} is ignored: --device and CUDA_VISIBLE_DEVICES choose")
         return [*notes, *rate_notes(solver)]

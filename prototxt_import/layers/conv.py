@@ -281,6 +281,8 @@ class Im2colOptions(Options):
         kernel = window_pair(source, "kernel_size", None)
         if kernel is None:
             raise ValueError("kernel_size is missing")
+        if source.axis not in (1, -3):
+            raise ValueError(f"axis {source.axis} is not supported; channels must be axis 1")
         stride, pad = window_pair(source, "stride", 1) or (1, 1), window_pair(source, "pad", 0) or (0, 0)
         return cls(kernel, stride, pad, dilation_pair(source))
 

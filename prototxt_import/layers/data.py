@@ -38,6 +38,9 @@ class TransformOptions:
         return (self.crop_height, self.crop_width) if self.crop_height and self.crop_width else None
 
 
+# Forks in which Data layers look at rand_skip and force_encoded_color; from August 2015 on Caffe left both alone.
+SKIPPING = ("v0", "v1", "segnet", "hed", "crfrnn")
+
 D = TypeVar("D", bound="DataOptions")
 
 

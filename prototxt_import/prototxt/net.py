@@ -15,6 +15,7 @@ from prototxt_import.layers.messages import plain
 from prototxt_import.layers.shapes import count
 from prototxt_import.prototxt.drafts import draft, shared
 from prototxt_import.prototxt.families import LATE_FORKS, decided, settled, stated_rules
+from prototxt_import.prototxt.ignored import ignored_notes
 from prototxt_import.prototxt.text import MAX_BYTES, parse, scan
 from prototxt_import.prototxt.unknown import check_types, check_v1_types, check_v2_types
 from prototxt_import.prototxt.upgrade import PLAIN_V1, detect, upgraded
@@ -110,6 +111,7 @@ def net_of_text(
 
         drafts = [draft(message, line, context(message), source) for message, line in placed]
         layers, notes = settled(shared(drafts), spoken, asked, source)
+        notes += ignored_notes(net, [message for message, _ in placed], spoken)
         spec = NetSpec(
             name=net.name,
             inputs=inputs,

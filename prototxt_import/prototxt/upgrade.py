@@ -173,15 +173,11 @@ def v0_to_v1(old: Any, source: str, line: int | None) -> Any:
     new.blobs_lr.extend(inner.blobs_lr)
     new.weight_decay.extend(inner.weight_decay)
     new.blobs.MergeFrom(inner.blobs)
-    group = next((row.field for row in layer_types() if inner.type in row.v0), "")
-    target = getattr(new, group) if group else None
     for descriptor, value in inner.ListFields():
-        if descriptor.name in _V0_TRANSFORM and target is not None and group.endswith("data_param"):
-            setattr(new.transform_param, _V0_TRANSFORM[descriptor.name], value)
+        place = _v0_place(inner.type, descriptor.name)
+        if place is None:
             continue
-        name = _V0_FIELDS.get(descriptor.name)
-        if name is None or target is None or name not in target.DESCRIPTOR.fields_by_name:
-            continue
+        target, name = getattr(new, place[0]), place[1]
         if hasattr(value, "CopyFrom"):
             getattr(target, name).CopyFrom(value)
         elif hasattr(getattr(target, name), "append"):
@@ -191,6 +187,37 @@ def v0_to_v1(old: Any, source: str, line: int | None) -> Any:
     if inner.HasField("hdf5_output_param"):
         new.hdf5_output_param.CopyFrom(inner.hdf5_output_param)
     return new
+
+
+def _v0_place(kind: str, name: str) -> tuple[str, str] | None:
+    """The message of a newer layer, and the field in it, where a V0 type's field goes; None where it goes nowhere."""
+    group = next((row.field for row in layer_types() if kind in row.v0), "")
+    messages = schema.message("text", "V1LayerParameter").DESCRIPTOR.fields_by_name
+    if group not in messages:  # the first newer format has no message for it
+        return None
+    if name in _V0_TRANSFORM and group.endswith("data_param"):
+        return "transform_param", _V0_TRANSFORM[name]
+    new = _V0_FIELDS.get(name, "")
+    return (group, new) if new in messages[group].message_type.fields_by_name else None
+
+
+# Fields of V0's flat message that every layer may have.
+_V0_COMMON = ("name", "type", "blobs", "blobs_lr", "weight_decay", "hdf5_output_param")
+
+
+def v0_unfitting(old: Any) -> list[str]:
+    """The fields of a V0 layer that its type has not; Caffe warns of them.
+
+    Args:
+        old: A V1LayerParameter of the text schema.
+
+    Returns:
+        Their names, none for newer layers.
+    """
+    if not old.HasField("layer") or old.layer.type == "padding":
+        return []
+    names = (field.name for field, _ in old.layer.ListFields() if field.name not in _V0_COMMON)
+    return [name for name in names if _v0_place(old.layer.type, name) is None]
 
 
 def fold_padding(layers: list[Any], source: str, lines: list[int | None]) -> tuple[list[Any], list[int | None]]:

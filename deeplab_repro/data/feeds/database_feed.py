@@ -18,11 +18,12 @@ from torch import Tensor
 
 from deeplab_repro.data.feeds.feed import Opening, feed
 from deeplab_repro.data.feeds.lists import read_mean_image
-from deeplab_repro.data.feeds.planner import SKIPPING, Draw, Planner
+from deeplab_repro.data.feeds.planner import Draw, Planner
 from deeplab_repro.files.images import decode_bgr
 from prototxt_import import CaffeFormatError
 from prototxt_import.binary.datum import Datum, parse_datum
 from prototxt_import.errors import complain
+from prototxt_import.layers.data import SKIPPING
 from prototxt_import.paths import named_file
 from prototxt_import.wiring import check_shape
 

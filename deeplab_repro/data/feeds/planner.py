@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from deeplab_repro.data.feeds.caffe_rng import CaffeRng
 from prototxt_import import LayerSpec, NetSpec
-
-# Forks of a Caffe in which Data layers skip records; from August 2015 on it leaves rand_skip alone.
-SKIPPING = ("v0", "v1", "segnet", "hed", "crfrnn")
+from prototxt_import.layers.data import SKIPPING
 
 
 @dataclass(frozen=True)
