@@ -50,8 +50,8 @@ def bench(
 
     Every result is checked before it is timed: a wrong one gets no time and exit code 1. All programs take turns in
     one process. conv: F.conv2d in both layouts. crf: pydensecrf, where installed; --full adds 321x321 and 2048x1024 and
-    2, 60 and 150 labels. net: torch in both layouts,
-    torch.compile and, where installed, ONNX Runtime, OpenVINO and OpenCV on the net's ONNX file.
+    2, 60 and 150 labels. net: torch in both layouts, torch.compile and, where installed, ONNX Runtime, OpenVINO and
+    OpenCV on the net's ONNX file.
 
     [dim]deeplab bench net --threads 2 --json net.json --plot net.png[/dim]
     """

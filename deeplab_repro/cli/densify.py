@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,7 +64,7 @@ def densify(
         require_weights(spec, weights, net)
     dense = make_dense(spec, output_stride, pooling, parse_size(size) if size is not None else None)
     files = write_forms([(f"{dense.phase.lower()}.prototxt", dense)], output, blobs=dense.weights or None)
-    answer = {
+    answer: dict[str, Any] = {
         "files": files,
         "inputs": dict(dense.inputs),
         "changed": changed_windows(spec, dense),

@@ -15,8 +15,7 @@ class ConfusionMatrix:
     """Counts of pixels by true and predicted class.
 
     `matrix` is int64 [num_classes, num_classes], rows truth, columns prediction. A prediction that is no class counts
-    as
-    wrong: `missed` [num_classes] holds such pixels by true class, and they stay in that class's union, as in the VOC
+    as wrong: `missed` [num_classes] holds such pixels by true class, and they stay in that class's union, as in the VOC
     development kit.
 
     Args:
@@ -91,8 +90,7 @@ class ConfusionMatrix:
 
         Args:
             absent: "nan" for the mean of the classes that occur (NaN if none does); "zero" or "one" for that of all,
-                absent
-                ones counted as that.
+                absent ones counted as that.
 
         Returns:
             The mean, 0 to 1.

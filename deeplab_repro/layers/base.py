@@ -35,8 +35,7 @@ class CaffeLayer(nn.Module):
     A class says by its attributes what it can do. `takes_mask`: `forward` accepts the keyword `mask`, as Dropout does.
     What a prepared net may do with the module (False is always right) is said by three more. `fresh_top`: its tops are
     memory of its own, so that what follows may work on them in place. `any_layout`: it takes and gives channels_last
-    memory
-    as well as contiguous. `low_precision`: bfloat16 is good enough for it.
+    memory as well as contiguous. `low_precision`: bfloat16 is good enough for it.
 
     Args:
         layer: The layer.

@@ -60,8 +60,7 @@ class Graph(nn.Module):
     Base of CaffeNet, which has one module per layer of its spec, and of PreparedNet, whose modules run several layers
     each; neither is the other. `spec` is the net, its weights left out; `inputs` the shape by blob, tops of data layers
     included; `layers` the modules; names torch refuses are percent-encoded there. Inputs are converted to the
-    parameters'
-    dtype.
+    parameters' dtype.
 
     Args:
         spec: The whole net; its sources are inputs here.

@@ -41,11 +41,9 @@ class CaffeNet(Graph):
     """Runs a NetSpec: one submodule per Caffe layer, in `layers` (names torch refuses are percent-encoded there).
 
     Weights in the spec are copied into the parameters; layers without any are drawn from their fillers. Blobs that
-    share a
-    name are one Parameter, and blobs with lr_mult 0 and BatchNorm's do not require gradients. Phase and therefore
-    Dropout
-    are fixed by the spec; `train()` and `eval()` change nothing. `spec` is the net, its weights left out; `inputs` the
-    shape by blob, tops of data layers included. Inputs are converted to the parameters' dtype.
+    share a name are one Parameter, and blobs with lr_mult 0 and BatchNorm's do not require gradients. Phase and
+    therefore Dropout are fixed by the spec; `train()` and `eval()` change nothing. `spec` is the net, its weights left
+    out; `inputs` the shape by blob, tops of data layers included. Inputs are converted to the parameters' dtype.
 
     Args:
         spec: The net, as `prototxt_import` reads or makes it.
@@ -54,8 +52,7 @@ class CaffeNet(Graph):
 
     Raises:
         ValueError: No module runs the type of a layer (all such are listed), or the net has too many parameters;
-            nothing
-            has taken memory then.
+            nothing has taken memory then.
 
     Source:
         Caffe's Net (net.cpp).
@@ -113,19 +110,15 @@ class CaffeNet(Graph):
         """A new net with the same calls and blob names that only infers, faster.
 
         Frozen BatchNorm, Scale and Bias are folded into convolutions, ReLU into the layers before it, Dropout goes;
-        the four
-        classifiers of an ASPP head become one. Values between folded layers are gone, in-place chains keep their final
-        one.
+        the four classifiers of an ASPP head become one. Values between folded layers are gone, in-place chains keep
+        their final one.
 
         Args:
             inputs: By name, or one tensor for the only input. For their sizes each convolution on the CPU tries its
-                methods
-                and stays with the fastest, which can differ from one preparation to the next in the last bits; any
-                other size
-                still works, by the cost model's choice.
+                methods and stays with the fastest, which can differ from one preparation to the next in the last bits;
+                any other size still works, by the cost model's choice.
             precision: "exact", scores within 2e-5 of the largest; "fast", within 1e-3; "bf16", within 0.1, weights and
-                maps
-                bfloat16 where the processor multiplies that, else as "fast".
+                maps bfloat16 where the processor multiplies that, else as "fast".
             blobs: Names of blobs to keep.
 
         Returns:

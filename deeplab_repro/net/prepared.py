@@ -40,8 +40,7 @@ class PreparedNet(Graph):
     """A net for inference, as `CaffeNet.prepare` makes it: same inputs, blob names and calls, no gradients.
 
     Blobs that layers were folded across are gone (`folded`); an error tells which. The weights are copies: later
-    changes
-    to the original do not reach them, and `params` has nothing to show.
+    changes to the original do not reach them, and `params` has nothing to show.
 
     Args:
         net: The net it is made from.

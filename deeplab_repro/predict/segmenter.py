@@ -296,8 +296,7 @@ class Segmenter:
         """The input size an image is padded to: the next 32k + 1 on each axis.
 
         A net that upsamples its own scores but not to that size (the v1 'noup' test net wants 8k + 2) gets the next
-        size at
-        which its scores do have its input's size.
+        size at which its scores do have its input's size.
 
         Args:
             height: Of the image, in pixels.
