@@ -131,8 +131,8 @@ def _tops(layer: LayerSpec, bottoms: Sequence[Shape | None], given: Mapping[str,
     try:
         shapes = layer.options.shapes(known, len(layer.tops)) if len(known) == len(bottoms) else None
     except (IndexError, ZeroDivisionError):
-        told = " and ".join(f"{len(shape)} axes {list(shape)}" for shape in known)
-        raise ValueError(f"cannot take bottoms of {told}") from None
+        listed = " and ".join(f"{len(shape)} axes {list(shape)}" for shape in known)
+        raise ValueError(f"cannot take bottoms of {listed}") from None
     if shapes is None:
         tops: list[Shape | None] = [None] * len(layer.tops)
     elif len(shapes) < len(layer.tops):

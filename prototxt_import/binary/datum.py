@@ -83,12 +83,12 @@ def parse_datum(data: bytes, source: str) -> Datum:
     shape: Shape = (numbers[_CHANNELS], numbers[_HEIGHT], numbers[_WIDTH])
     if min(shape) < 1 or math.prod(shape) > MAX_COUNT:
         raise complain(f"has the impossible shape {list(shape)} (channels, height, width)", source=source)
-    found = np.frombuffer(raw, np.uint8) if raw else np.concatenate(floats) if floats else np.zeros(0, np.float32)
-    if found.size != math.prod(shape):
+    pixels = np.frombuffer(raw, np.uint8) if raw else np.concatenate(floats) if floats else np.zeros(0, np.float32)
+    if pixels.size != math.prod(shape):
         kind = "bytes" if raw else "floats"
         raise complain(
-            f"holds {found.size} {kind}, its shape {list(shape)} (channels, height, width) takes {math.prod(shape)}",
+            f"holds {pixels.size} {kind}, its shape {list(shape)} (channels, height, width) takes {math.prod(shape)}",
             source=source,
         )
-    found.flags.writeable = False
-    return Datum(label, None, found.reshape(shape))
+    pixels.flags.writeable = False
+    return Datum(label, None, pixels.reshape(shape))

@@ -148,7 +148,7 @@ def _dialect(layers: Sequence[StoredLayer], formats: set[str]) -> tuple[str, str
     if "v1" in formats:
         # 39 is IMAGE_SEG_DATA in the fork, DECONVOLUTION in BVLC; without evidence the fork is assumed, as for text.
         late = [layer for layer in layers if layer.type == _DECONVOLUTION and _V1_CONVOLUTION in layer.fields]
-        sibling = next((told for layer in layers if (told := _v1_sibling(layer))), None)
+        sibling = next((evidence for layer in layers if (evidence := _v1_sibling(layer))), None)
         if sibling:
             return sibling
         for layer in layers:

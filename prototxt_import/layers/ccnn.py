@@ -31,10 +31,10 @@ class LabelCRFOptions(Options):
     wt_bilateral: float = 10.0
 
     def __post_init__(self) -> None:
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            if not one.name.startswith("wt_") and not value > 0:
-                raise ValueError(f"{one.name} is {value}; it must be above 0")
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if not option.name.startswith("wt_") and not value > 0:
+                raise ValueError(f"{option.name} is {value}; it must be above 0")
 
     def emit(self, message: Any, dialect: str) -> None:
         super().emit(message, dialect)

@@ -139,8 +139,7 @@ def aligned(layers: Sequence[LayerSpec], index: int) -> tuple[int, int]:
     """
     layers = layers[: index + 1]
     first, second = layers[index].bottoms
-    ways = _way(layers, first)
-    to_source = {blob: maps for blob, maps in ways}
+    to_source = dict(_way(layers, first))
     shared, back = _until(layers, second, set(to_source))
     if shared is None:
         raise ValueError(f"bottoms {first!r} and {second!r} come from no common blob; nothing tells where to cut")

@@ -249,13 +249,13 @@ class InfogainLossOptions(Options):
         source, loss = message.infogain_loss_param, message.loss_param
         if context.bottoms < 3 and not source.HasField("source"):
             raise ValueError("needs its matrix: a third bottom, or infogain_loss_param { source: a BlobProto file }")
-        told = source.HasField("axis") or message.HasField("loss_param")
+        for_scores = source.HasField("axis") or message.HasField("loss_param")
         if context.rule:
             takes = context.rule
         elif context.asked and context.dialect == "bvlc":
             takes = "scores"
         elif context.dialect in ("bvlc", "x2", "crfrnn"):
-            takes = "scores" if told else ""
+            takes = "scores" if for_scores else ""
         else:
             takes = "probabilities"
         if takes == "probabilities":

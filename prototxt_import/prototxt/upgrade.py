@@ -38,9 +38,9 @@ def detect(net: Any) -> tuple[str, str]:
     for layer in net.layers:
         if layer.HasField("layer"):
             return "v0", f"layer {layer.layer.name!r} has its fields in a nested `layer`"
-    spoken, told = family_v1(net) if net.layers else family(net)
+    spoken, sign = family_v1(net) if net.layers else family(net)
     if spoken:
-        return spoken, told
+        return spoken, sign
     if net.layers:
         return _detect_v1(net)
     fork = next((evidence for layer in net.layer if (evidence := _fork_evidence(layer))), "")

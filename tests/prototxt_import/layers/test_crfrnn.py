@@ -144,7 +144,7 @@ def test_mean_field_is_read_and_written():
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "fault"),
     [
         (THETAS, "num_iterations is missing in multi_stage_meanfield_param"),
         ("theta_alpha: 1 theta_beta: 1 num_iterations: 2", "theta_gamma is missing"),
@@ -155,10 +155,10 @@ def test_mean_field_is_read_and_written():
         (f'{THETAS} num_iterations: 2 bilateral_filter_weights_str: "1  2 3"', "bilateral_filter_weights_str is"),
     ],
 )
-def test_mean_field_refusals_name_layer_type_and_field(fields, what):
+def test_mean_field_refusals_name_layer_type_and_field(fields, fault):
     message = refusal(mean_field(fields))
     assert "layer 'inference1' (MultiStageMeanfield): " in message
-    assert what in message
+    assert fault in message
 
 
 def test_numbers_beyond_the_labels_are_ignored():

@@ -34,7 +34,7 @@ def test_spatial_dropout():
 
 
 @pytest.mark.parametrize(
-    ("param_str", "what"),
+    ("param_str", "fault"),
     [
         ("", "p is missing in param_str"),
         ("{'p': '0.1'}", "phase is missing in param_str"),
@@ -45,10 +45,10 @@ def test_spatial_dropout():
         ("__import__('os')", "a dictionary in Python's notation is expected"),
     ],
 )
-def test_spatial_dropout_refusals(param_str, what):
+def test_spatial_dropout_refusals(param_str, fault):
     message = refusal(drop(param_str))
     assert "layer 'py' (" in message
-    assert what in message
+    assert fault in message
 
 
 def test_without_bottoms_it_is_a_source():

@@ -40,7 +40,7 @@ def test_upsample_sizes(fields, size):
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "fault"),
     [
         ("upsample_h: 9", "upsample_h and upsample_w must be given together"),
         ("scale_w: 2", "scale_h and scale_w must be given together"),
@@ -49,8 +49,8 @@ def test_upsample_sizes(fields, size):
         ("upsample_h: 0 upsample_w: 3", "upsample_h and upsample_w are (0, 3)"),
     ],
 )
-def test_upsample_refusals(fields, what):
-    assert f"layer 'u' (Upsample): {what}" in refusal(upsample(fields))
+def test_upsample_refusals(fields, fault):
+    assert f"layer 'u' (Upsample): {fault}" in refusal(upsample(fields))
 
 
 def test_a_mask_of_another_pooling_is_refused():
