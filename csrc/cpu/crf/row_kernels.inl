@@ -2,8 +2,6 @@
 
 // Channels of one vector; rows of whole vectors take the fast paths.
 constexpr std::int64_t kLanes = 8;
-// Vectors of a row kept in registers at once.
-constexpr std::int64_t kMaxVectors = 8;
 // Rows fetched ahead of their use: they come in no order the processor knows.
 constexpr std::int64_t kAhead = 6;
 constexpr std::int64_t kRunsAhead = 32;
@@ -21,6 +19,12 @@ struct VectorOf {
                                             std::int64_t>::type;
   typedef Integer Mask __attribute__((vector_size(kLanes * sizeof(scalar_t))));
 };
+
+// Vectors of a row kept in registers at once: they fill half of AVX2's 16, or
+// of SSE's.
+template <typename scalar_t>
+constexpr int kMaxVectors = std::min<int>(8, 8 * DEEPLAB_VECTOR_BYTES /
+                                                 (kLanes * sizeof(scalar_t)));
 
 // kVectors vectors, in registers where it is a local variable.
 template <typename scalar_t, int kVectors>
@@ -93,36 +97,40 @@ inline void prefetch_row(const void* row, std::int64_t bytes) {
   for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(line + at);
 }
 
+// n, and the most there is where no row comes as far.
+template <typename scalar_t, int n>
+using AtMost = std::integral_constant<int, std::min(n, kMaxVectors<scalar_t>)>;
+
 // Calls fn(constant vector count, first channel) for pieces of a row whose
 // width is a multiple of kLanes.
-template <typename Function>
+template <typename scalar_t, typename Function>
 inline void for_each_piece(std::int64_t width, const Function& fn) {
-  for (std::int64_t c = 0; c < width; c += kMaxVectors * kLanes) {
-    const std::int64_t vectors = (width - c) / kLanes;
-    switch (vectors < kMaxVectors ? vectors : kMaxVectors) {
+  constexpr std::int64_t most = kMaxVectors<scalar_t>;
+  for (std::int64_t c = 0; c < width; c += most * kLanes) {
+    switch (std::min((width - c) / kLanes, most)) {
       case 1:
-        fn(std::integral_constant<int, 1>(), c);
+        fn(AtMost<scalar_t, 1>(), c);
         break;
       case 2:
-        fn(std::integral_constant<int, 2>(), c);
+        fn(AtMost<scalar_t, 2>(), c);
         break;
       case 3:
-        fn(std::integral_constant<int, 3>(), c);
+        fn(AtMost<scalar_t, 3>(), c);
         break;
       case 4:
-        fn(std::integral_constant<int, 4>(), c);
+        fn(AtMost<scalar_t, 4>(), c);
         break;
       case 5:
-        fn(std::integral_constant<int, 5>(), c);
+        fn(AtMost<scalar_t, 5>(), c);
         break;
       case 6:
-        fn(std::integral_constant<int, 6>(), c);
+        fn(AtMost<scalar_t, 6>(), c);
         break;
       case 7:
-        fn(std::integral_constant<int, 7>(), c);
+        fn(AtMost<scalar_t, 7>(), c);
         break;
       default:
-        fn(std::integral_constant<int, 8>(), c);
+        fn(AtMost<scalar_t, 8>(), c);
         break;
     }
   }
@@ -155,7 +163,7 @@ void splat(const SplatList<scalar_t>& list, const scalar_t* values,
     return;
   }
   const std::int64_t total = offsets[end];
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     for (std::int64_t v = begin; v < end; ++v) {
       Piece sum;
@@ -206,7 +214,7 @@ void blur(const std::int32_t* chain, std::int64_t length, std::int64_t width,
     }
     return;
   }
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     for (std::int64_t k = first; k < end;) {
       Piece before;
@@ -266,7 +274,7 @@ void combine(const std::int32_t* runs, std::int64_t length, std::int64_t width,
                    });
     return;
   }
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     for_each_other(
         runs, length, begin, end,
@@ -291,7 +299,7 @@ void spread(const std::int32_t* runs, std::int64_t length, std::int64_t width,
                    });
     return;
   }
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     for_each_other(
         runs, length, begin, end,
@@ -333,7 +341,7 @@ void slice(const LatticeView<scalar_t>& lattice, const scalar_t* rows,
     }
     return;
   }
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     for (std::int64_t i = begin; i < end; ++i) {
       Piece scaled;
@@ -405,7 +413,7 @@ void exact(const ExactBlocks<scalar_t>& blocks, const scalar_t* values,
         }
         continue;
       }
-      for_each_piece(width, [&](auto vectors, std::int64_t c) {
+      for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
         using Piece = Row<scalar_t, decltype(vectors)::value>;
         for (std::int64_t i = 0; i < rows; ++i) {
           scalar_t* place = out + (i0 + i) * width + c;

@@ -1,5 +1,6 @@
 // Row kernels for AVX512. The standard headers come before the pragma, so that
 // no function shared with other files is compiled for it.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

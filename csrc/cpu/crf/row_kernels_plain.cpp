@@ -1,4 +1,5 @@
 // Row kernels for the instruction set the build targets.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

@@ -132,7 +132,7 @@ template <typename scalar_t>
 void gather_kernel(const ChunkKernel<scalar_t>& kernel, std::int64_t width,
                    bool first, bool scatters, std::int64_t begin,
                    std::int64_t n, std::int64_t end, scalar_t* tile) {
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     constexpr std::int64_t kWhole = decltype(vectors)::value * kLanes;
     if (width == kWhole && kernel.corners == 3) {
@@ -151,7 +151,7 @@ void gather_kernel(const ChunkKernel<scalar_t>& kernel, std::int64_t width,
 template <typename scalar_t>
 void scatter_kernel(const ChunkKernel<scalar_t>& kernel, std::int64_t width,
                     std::int64_t begin, std::int64_t n, const scalar_t* tile) {
-  for_each_piece(width, [&](auto vectors, std::int64_t c) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t c) {
     using Piece = Row<scalar_t, decltype(vectors)::value>;
     constexpr std::int64_t kWhole = decltype(vectors)::value * kLanes;
     if (width == kWhole && kernel.corners == 3) {
@@ -233,12 +233,12 @@ template <typename scalar_t>
 void marginals_of(std::int64_t width, const scalar_t* __restrict unary,
                   scalar_t* __restrict rows) {
   for (std::int64_t k = 0; k < kPointTile * width; ++k) rows[k] -= unary[k];
-  if (width > kMaxVectors * kLanes) {
+  if (width > kMaxVectors<scalar_t> * kLanes) {
     softmax_rows(width, rows);
     return;
   }
   // The width of few labels as a constant.
-  for_each_piece(width, [&](auto vectors, std::int64_t) {
+  for_each_piece<scalar_t>(width, [&](auto vectors, std::int64_t) {
     softmax_rows(decltype(vectors)::value * kLanes, rows);
   });
 }
