@@ -116,9 +116,21 @@ class SearchPlan:
 
 
 def find_scored(images: Path, scores: Path, truth: Path, count: int, seed: int) -> tuple[ScoredImage, ...]:
-    """`count` of the images that have scores, drawn by `seed` (all where there are no more), sorted by name.
+    """Images that have scores, drawn at random.
 
-    Errors as `pair_files`, and ValueError for an image without truth."""
+    Args:
+        images: The folder of images.
+        scores: The folder of their scores.
+        truth: The folder of true labels, ID.png.
+        count: How many; all where there are no more.
+        seed: Of the drawing.
+
+    Returns:
+        The images, sorted by name.
+
+    Raises:
+        ValueError: An image has no truth, and as `pair_files`.
+    """
     pairs = pair_files(images, scores)
     if count < len(pairs):
         pairs = [pairs[i] for i in sorted(np.random.default_rng(seed).permutation(len(pairs))[:count])]

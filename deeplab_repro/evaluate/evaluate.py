@@ -131,18 +131,31 @@ def evaluate(
 ) -> Result:
     """Score every image of a data set.
 
-    segmenter: a Segmenter (its own CRF is left aside), or a function from sample and RGB image to scores or labels.
-    crf: refine scores by it and count both answers. trimap_widths: also count within so many pixels of the boundaries,
-    which `boundary` takes from void pixels (VOC) or from where labels change.
-    ranks: this process among those of the job, each of which takes every world-th image; the counts are summed over
-    them and are the same on every rank. resume: folder that notes each finished image, with `settings`, which may
-    not change (`Segmenter.fingerprint` tells other weights apart); an image whose files changed since, or that lacks a
-    file asked for, is counted anew.
-    store_scores: folder for ID.npy, the network's scores. write_labels: where each image's final labels go. With
-    either, images without a truth are answered too, and count nothing.
+    Args:
+        segmenter: A Segmenter (its own CRF is left aside), or a function from sample and RGB image to scores or labels.
+        dataset: The data set.
+        crf: Refine scores by it, and count both answers.
+        trimap_widths: Also count within so many pixels of the boundaries.
+        ranks: This process among those of the job, each of which takes every world-th image; the counts are summed over
+            them and are the same on every rank.
+        boundary: Where boundaries are taken from: "void" pixels, as VOC draws them, or "edges", where labels change.
+        resume: A folder that notes each finished image; one whose files changed since, or that lacks a file asked for,
+            is counted anew.
+        settings: What the counts in that folder depend on; they may not change (`Segmenter.fingerprint` tells other
+            weights apart).
+        store_scores: A folder for ID.npy, the network's scores.
+        write_labels: Where each image's final labels go. With either, images without a truth are answered, too, and
+            count nothing.
+        progress: Told how many images are done, and of how many.
 
-    Raises ValueError naming image or label file for what does not fit, LostRank where a process is gone; errors of the
-    segmenter and of reading files."""
+    Returns:
+        The counts.
+
+    Raises:
+        ValueError: Something does not fit; the message names image or label file. Errors of the segmenter pass.
+        LostRank: A process is gone.
+        OSError: A file cannot be read or written.
+    """
     widths = tuple(sorted(set(trimap_widths)))
     if widths and widths[0] < 0:
         raise ValueError(f"trimap widths must be 0 or more, got {widths[0]}")

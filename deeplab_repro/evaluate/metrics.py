@@ -127,11 +127,23 @@ class ConfusionMatrix:
 
 
 def trimap_band(truth: ArrayLike, width: int, ignore_index: int = 255) -> NDArray[np.bool_]:
-    """Where a label map [H, W] is at most `width` pixels, along rows and columns, from an ignored pixel: bool [H, W].
+    """Where a label map is at most `width` pixels, along rows and columns, from an ignored pixel.
 
     VOC draws objects' outlines as ignored pixels, so this is the band around them in which boundaries are scored.
-    Raises ValueError for labels that are not [H, W], or a negative width. Source: Kohli et al. 2009; the square and the
-    widths 1..40 are those of DeepLab's trimap script.
+
+    Args:
+        truth: Labels [H, W].
+        width: Pixels, 0 or more.
+        ignore_index: The ignored label.
+
+    Returns:
+        bool [H, W].
+
+    Raises:
+        ValueError: The labels are not [H, W], or the width is negative.
+
+    Source:
+        Kohli et al. 2009; the square and the widths 1..40 are those of DeepLab's trimap script.
     """
     ignored = np.asarray(truth) == ignore_index
     if ignored.ndim != 2:
@@ -150,10 +162,20 @@ def trimap_band(truth: ArrayLike, width: int, ignore_index: int = 255) -> NDArra
 
 
 def trimap_width(truth: ArrayLike, ignored: ArrayLike) -> NDArray[np.float32]:
-    """The least width whose trimap band holds a pixel: chessboard distance to the nearest pixel of the mask `ignored`
-    [H, W]; float32 [H, W], infinite where there is none.
+    """The least width whose trimap band holds a pixel: the chessboard distance to the nearest ignored one.
 
-    `trimap_band(truth, w)` is where this is at most w, for every w at once."""
+    `trimap_band(truth, w)` is where this is at most w, for every w at once.
+
+    Args:
+        truth: Labels [H, W].
+        ignored: The mask of ignored pixels [H, W].
+
+    Returns:
+        float32 [H, W], infinite where nothing is ignored.
+
+    Raises:
+        ValueError: The mask has another shape.
+    """
     mask = np.asarray(ignored, bool)
     if mask.shape != np.shape(truth) or mask.ndim != 2:
         raise ValueError(f"trimap_width: needs a mask [H, W] of truth's shape, got {list(mask.shape)}")
@@ -163,7 +185,14 @@ def trimap_width(truth: ArrayLike, ignored: ArrayLike) -> NDArray[np.float32]:
 
 
 def label_edges(truth: ArrayLike) -> NDArray[np.bool_]:
-    """Pixels of a label map [H, W] that differ from the one to their right or below them, and those: bool [H, W]."""
+    """Pixels of a label map that differ from the one to their right or below them, and those.
+
+    Args:
+        truth: Labels [H, W].
+
+    Returns:
+        bool [H, W].
+    """
     labels = np.asarray(truth)
     edges = np.zeros(labels.shape, bool)
     down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]

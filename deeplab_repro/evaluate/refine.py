@@ -85,7 +85,16 @@ def refine(job: RefineJob, settings: CrfSettings) -> None:
 def refine_traced(job: RefineJob, settings: CrfSettings) -> Trace:
     """`refine`, with the free energy and the change of every iteration.
 
-    Raises ValueError for another method than the lattice, and where labels are pruned."""
+    Args:
+        job: The files.
+        settings: How scores are refined.
+
+    Returns:
+        The course of the mean field.
+
+    Raises:
+        ValueError: The method is another than the lattice, or labels are pruned.
+    """
     if settings.method != "lattice" or settings.prune:
         raise ValueError("--trace: shows the lattice's mean field of all labels; leave --method and --prune out")
     traced = settings.crf().trace(*_problem(job, settings))
@@ -117,11 +126,22 @@ def write_marginals(marginals: NDArray[np.float32], target: Path) -> None:
 
 
 def pair_files(images: Path, scores: Path, partner: str = "scores") -> list[tuple[str, Path, Path]]:
-    """(id, image, scores) of every score file in a folder, sorted by id.
+    """Every score file of a folder with its image.
 
     Names are ids: ID.jpg goes with ID.npy, ID.mat or Caffe's ID_blob_0.mat. Images without scores are passed over.
-    Raises ValueError for a folder without scores, scores without an image, and two files of one id; OSError for
-    folders that cannot be read. `partner` names the scores' role in errors."""
+
+    Args:
+        images: The folder of images.
+        scores: The folder of scores.
+        partner: What errors call the scores.
+
+    Returns:
+        (id, image, scores), sorted by id.
+
+    Raises:
+        ValueError: There are no scores, scores have no image, or two files are of one id.
+        OSError: A folder cannot be read.
+    """
     stored = scores_by_id(scores, partner)
     pictures = _by_id(images, image_files.SUFFIXES, wanted=set(stored))
     missing = sorted(set(stored) - set(pictures))
@@ -175,12 +195,30 @@ def refine_folder(
     progress: Callable[..., Iterable[Any]] = lambda items, description, total=None: items,
     describe: Callable[[BaseException], str] = str,
 ) -> RefinedFolder:
-    """Refine this rank's share of a folder of scores into `output`, ID.png and so on by `suffixes`.
+    """Refine this rank's share of a folder of scores into `output`.
 
-    Results that are there already, from the same files, are kept unless `overwrite`: crf.json in the folder has the
-    settings, crf.jsonl what each result was made from. progress: is given what is gone through, a word for it and how
-    much it is, and gives it on. describe: an error as a sentence; one of an image does not stop the others.
-    Raises ValueError and OSError as `pair_files`, and ValueError for a folder of results of other settings."""
+    Results that are there already, from the same files, are kept: crf.json in the folder has the settings, crf.jsonl
+    what each result was made from.
+
+    Args:
+        images: The folder of images.
+        scores: The folder of scores.
+        output: Where results go, ID.png and so on.
+        suffixes: Of the results.
+        settings: How scores are refined.
+        ranks: This process among those of the job.
+        processes: How many refine, sharing the threads.
+        overwrite: Whether results that are there are made anew.
+        progress: Is given what is gone through, a word for it and how much it is, and gives it on.
+        describe: An error as a sentence; one of an image does not stop the others.
+
+    Returns:
+        What became of the folder, over all ranks.
+
+    Raises:
+        ValueError: The folder holds results of other settings, and as `pair_files`.
+        OSError: A folder cannot be read or written.
+    """
     pairs = pair_files(images, scores)
     own = [
         RefineJob(picture, file, tuple(output / f"{name}{suffix}" for suffix in suffixes))

@@ -28,7 +28,13 @@ def search_facts(search: Search) -> dict[str, Any]:
 def heat_maps(results: Mapping[Setting, Mapping[str, float]], best: Setting) -> list[Panel]:
     """Mean IoU over weight (rows) and xy std (columns), one panel for each rgb std, a ring around the best setting.
 
-    Of more than 12 rgb stds the 12 with the best settings are shown."""
+    Args:
+        results: Scores by setting.
+        best: The best of them.
+
+    Returns:
+        The panels; of more than 12 rgb stds those with the best settings.
+    """
     highest: dict[float, float] = {}
     for setting, scores in results.items():
         highest[setting.rgb_std] = max(scores["miou"], highest.get(setting.rgb_std, 0.0))

@@ -82,10 +82,24 @@ def write_forms(
     blobs_name: str = "model",
     hdf5: bool = False,
 ) -> list[Path]:
-    """Write several forms of one net, (file name, spec) each, other texts by file name, and `blobs` where given.
+    """Write several forms of one net, other texts, and blobs.
 
-    blobs: arrays by layer name of the first form, to BLOBS_NAME.caffemodel. The paths written, in that order; dialect,
-    folder, files and errors as for export_net."""
+    Args:
+        nets: (file name, spec) of each form.
+        directory: The folder.
+        dialect: As for `export_net`.
+        texts: By file name.
+        blobs: Arrays by layer name of the first form; None writes no model.
+        blobs_name: The model's name, without its suffix.
+        hdf5: As for `export_net`.
+
+    Returns:
+        The paths written, in that order.
+
+    Raises:
+        CaffeFormatError: As `export_net`.
+        OSError: As `export_net`.
+    """
     dialect = dialect or own_dialect([spec for _, spec in nets])
     with output_folder(directory) as folder:
         written = [folder / name for name in (*(name for name, _ in nets), *(texts or {}))]

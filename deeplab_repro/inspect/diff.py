@@ -79,12 +79,24 @@ def diff_net(
     source: str = "",
     backward: bool = False,
 ) -> list[Difference]:
-    """Run the net on the recorded inputs and compare what is recorded, in the order in which it is computed.
+    """Run the net on the recorded inputs and compare what is recorded.
 
-    Blobs come in the order of the net's layers, then the total loss; with `backward` the gradients of parameters and
-    blobs from the last layer to the first. Tolerance: atol + rtol * max|golden|.
-    Raises ValueError when an input the net needs is not recorded or has a shape it does not take, and when `backward`
-    asks for gradients the recording has not."""
+    Args:
+        net: The net.
+        recording: One recorded pass.
+        rtol: Share of max|golden| that a value may be off by.
+        atol: And this much more.
+        source: What rows and errors call the recording.
+        backward: Whether to compare gradients, too.
+
+    Returns:
+        A row for each blob in the order of the net's layers, then the total loss, then the gradients of parameters and
+        blobs from the last layer to the first.
+
+    Raises:
+        ValueError: An input that the net needs is not recorded or has a shape it does not take, or gradients are asked
+            for and not recorded.
+    """
     import torch
 
     name = source or "recording"

@@ -58,9 +58,19 @@ class Recording:
 
 
 def read_recordings(path: str | os.PathLike[str], inputs: Collection[str]) -> list[Recording]:
-    """The passes recorded in an .npz, in order; `inputs` names the net's inputs, to know them among plain blobs.
+    """The passes recorded in an .npz.
 
-    Raises OSError when the file cannot be read, ValueError naming it when it is no such file."""
+    Args:
+        path: The file.
+        inputs: Names of the net's inputs, to know them among plain blobs.
+
+    Returns:
+        The passes in order.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such file; the message names it.
+    """
     arrays = load_numpy(path)
     if not isinstance(arrays, dict):
         raise ValueError(f"{path}: must be an .npz of named arrays, not a single one")

@@ -71,19 +71,30 @@ def densify(spec: NetSpec, output_stride: int = 8, pooling: str = "exact", size:
     An InnerProduct on maps becomes a Convolution of their size, global pooling a window of the size it had; where the
     stride would pass output_stride it goes, and every later kernel and its padding get a rate instead. Losses and
     accuracies of what has become a map are left out. An Interp that only zooms does so by as much less.
-    pooling: Caffe's has no rate. "exact" writes one of a rate as shifts (frozen depthwise convolutions of one tap,
-    whose blobs join the weights) and their maximum, averages as a depthwise convolution; "window" takes all of the
-    window's extent instead, as DeepLab did: the same receptive field, other values. size: (height, width) of the
-    inputs; by default the net's own, or the next larger one that fits.
 
     Score (i, j) equals the original's on the image moved by (i, j) * output_stride, which is what shift-and-stitch
     computes, wherever its receptive field lies inside the image. Beyond the edges both see padding, but the original
     that of a moved image. Windows that Caffe's rounding up lets hang over the end have no score in the dense net.
 
-    Raises ValueError for an output_stride below 1, another pooling, or a size for a net without input maps,
-    CaffeFormatError naming the layer that has no dense form, or whose stride output_stride neither divides nor is a
-    multiple of.
-    Source: v1 section 3.1, "hole algorithm"."""
+    Args:
+        spec: The net.
+        output_stride: Input pixels from one score to the next.
+        pooling: Caffe's has no rate. "exact" writes one of a rate as shifts (frozen depthwise convolutions of one tap,
+            whose blobs join the weights) and their maximum, averages as a depthwise convolution; "window" takes all of
+            the window's extent instead, as DeepLab did: the same receptive field, other values.
+        size: (height, width) of the inputs; by default the net's own, or the next larger one that fits.
+
+    Returns:
+        The dense net.
+
+    Raises:
+        ValueError: output_stride is below 1, the pooling is another, or a size is given for a net without input maps.
+        CaffeFormatError: A layer has no dense form, or a stride that output_stride neither divides nor is a multiple
+            of; the message names it.
+
+    Source:
+        Chen et al. 2015, section 3.1, "hole algorithm".
+    """
     if output_stride < 1:
         raise ValueError(f"output_stride is {output_stride}; it must be at least 1")
     if pooling not in POOLINGS:

@@ -61,13 +61,23 @@ def fold(
     keep: Collection[str],
     sums: bool = False,
 ) -> list[Stage]:
-    """The layers, in order, grouped into stages; blobs named in `keep` stay visible.
+    """Group layers into stages that run as one.
 
     Affine layers (frozen BatchNorm, Scale, Bias) join the convolution before them, or the one behind them where that
     has no padding and nothing lies between; one after the other they are one affine map. ReLU joins any layer that
-    makes fresh memory, Dropout in phase TEST any layer at all. With `sums`, parallel convolutions of one blob join
-    their sum, and so does a 1x1 convolution at the end of a residual branch. Only values with a single reader are
-    folded away."""
+    makes fresh memory, Dropout in phase TEST any layer at all. Only values with a single reader are folded away.
+
+    Args:
+        layers: In order.
+        param_shapes: Shapes of their blobs, by name.
+        phase: "TRAIN" or "TEST".
+        keep: Blobs that stay visible.
+        sums: Whether parallel convolutions of one blob join their sum, and a 1x1 convolution at the end of a residual
+            branch does.
+
+    Returns:
+        The stages in order.
+    """
     reads, sources, results, last = values(layers)
     kept = {value for name, value in last.items() if name in keep}
     stages: list[Stage] = []

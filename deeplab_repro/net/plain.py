@@ -17,7 +17,16 @@ def plain_net(net: CaffeNet) -> NetSpec:
 
     Affine layers that belong to no convolution stay, and so do those between which and their convolution a blob is read
     twice; a convolution that takes some in gets a bias. Blobs in place keep their names.
-    Raises ValueError unless the net is of phase TEST, where the statistics are fixed."""
+
+    Args:
+        net: The net.
+
+    Returns:
+        The folded net with its weights.
+
+    Raises:
+        ValueError: The net is of phase TRAIN, where the statistics are not fixed.
+    """
     spec = net.spec
     if spec.phase != "TEST":
         raise ValueError(f"only nets of phase TEST have fixed statistics to fold, this one is {spec.phase}")

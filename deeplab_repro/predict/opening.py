@@ -24,10 +24,20 @@ def model_names() -> tuple[str, ...]:
 
 
 def check_model(model: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> str:
-    """What kind of model is named: 'bundled', 'checkpoint', 'prototxt' or 'zoo'. Loads nothing.
+    """What kind of model is named. Loads nothing.
 
-    Raises ValueError for an unknown name (with the known ones) or for weights missing or beside a model that has its
-    own, FileNotFoundError for a file that is not there."""
+    Args:
+        model: A name or file.
+        weights: Its weights.
+
+    Returns:
+        "bundled", "checkpoint", "prototxt" or "zoo".
+
+    Raises:
+        ValueError: The name is unknown (the message lists those known), or weights are missing, or stand beside a model
+            that has its own.
+        FileNotFoundError: A file is not there.
+    """
     path = Path(model)
     if str(model) == "bundled":
         kind = "bundled"
@@ -58,7 +68,15 @@ def check_model(model: str | os.PathLike[str], weights: str | os.PathLike[str] |
 def weights_file(name: str | os.PathLike[str]) -> Path:
     """The file of that name, or the one that the weights folder keeps under that name of the catalog.
 
-    Raises FileNotFoundError where there is neither."""
+    Args:
+        name: A file or a name.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: There is neither.
+    """
     from deeplab_repro.catalog.store import Store, default_folder
 
     path = Path(name)
@@ -81,10 +99,22 @@ def open_model(
 ) -> tuple[CaffeNet, Preprocessing]:
     """The network a name or file stands for, in TEST phase with its weights, and its preprocessing.
 
-    model: 'bundled', a zoo name, a .prototxt or a .safetensors checkpoint; weights: the .caffemodel of the middle two.
-    variables, dialect, level, stages: how a prototxt is read, as for load_caffe.
-    Raises as `check_model`, ValueError for weights that leave layers without values, CaffeFormatError for files that do
-    not fit, OSError for files that cannot be read."""
+    Args:
+        model: "bundled", a zoo name, a .prototxt or a .safetensors checkpoint.
+        weights: The .caffemodel of the middle two.
+        variables: Values of the ${NAME}s in the prototxt.
+        dialect: Of the prototxt, as for `load_caffe`; so are level and stages.
+        level: The state's level.
+        stages: The state's stages.
+
+    Returns:
+        The net and its preprocessing.
+
+    Raises:
+        ValueError: Weights leave layers without values, and as `check_model`.
+        CaffeFormatError: The files do not fit.
+        OSError: A file cannot be read.
+    """
     from deeplab_repro.net.load import load_caffe
 
     kind = check_model(model, weights)

@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 def tiled_scores(
     segmenter: Segmenter, image: NDArray[np.uint8], size: tuple[int, int], overlap: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Scores [L, H, W] of an image segmented tile by tile, the mean where tiles overlap.
+    """Scores of an image segmented tile by tile, the mean where tiles overlap.
 
-    The second paper's "Full" setting for Cityscapes: overlapping regions at full resolution, scores fused."""
+    Args:
+        segmenter: What segments.
+        image: RGB uint8 [H, W, 3].
+        size: Of a tile, (height, width).
+        overlap: Pixels that neighbours share, (vertical, horizontal).
+
+    Returns:
+        float32 [L, H, W].
+
+    Source:
+        Chen et al. 2016, the "Full" setting for Cityscapes: overlapping regions at full resolution, scores fused.
+    """
     height, width = image.shape[:2]
     total: NDArray[np.float32] | None = None
     count = np.zeros((height, width), np.float32)
