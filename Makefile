@@ -73,8 +73,7 @@ tables: build
 RUNS ?= 1000000
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install -q "atheris>=2.3"
-	$(BIN)/python tests/fuzz/fuzz_text.py -runs=$(RUNS)
-	$(BIN)/python tests/fuzz/fuzz_binary.py -runs=$(RUNS)
+	for kind in text binary hdf5 datum; do $(BIN)/python tests/fuzz/fuzz_$$kind.py -runs=$(RUNS) || exit; done
 
 bench: build
 	$(BIN)/python -m deeplab_repro.bench.run

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(kind: str, max_len: int) -> None:
-    """Fuzz the readers of `kind` ("text" or "binary"); does not return."""
+    """Fuzz the readers of `kind`, a key of readers.READERS; does not return."""
     with atheris.instrument_imports(include=["prototxt_import"]):
         import prototxt_import  # noqa: F401
     import readers

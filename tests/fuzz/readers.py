@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from prototxt_import import (
     read_weights,
     schema,
 )
+from prototxt_import.binary.datum import parse_datum
 from prototxt_import.binary.wire import encode_bytes
 from prototxt_import.layers import layer_types
 
@@ -48,6 +50,18 @@ def _there_and_back(file: Path, phase: str) -> None:
         _only_format_errors(net_text, spec, dialect)
 
 
+def read_as_hdf5(data: bytes, file: Path) -> None:
+    """Every reader of HDF5 on `data`; only CaffeFormatError passes."""
+    file.write_bytes(data)
+    for read in (read_weights, read_solverstate):
+        _only_format_errors(read, file)
+
+
+def read_as_datum(data: bytes, file: Path) -> None:
+    """The reader of a database's records on `data`; only CaffeFormatError passes."""
+    _only_format_errors(parse_datum, data, str(file))
+
+
 def read_as_binary(data: bytes, file: Path) -> None:
     """Every binary reader on `data`; only CaffeFormatError passes."""
     file.write_bytes(data)
@@ -55,7 +69,7 @@ def read_as_binary(data: bytes, file: Path) -> None:
         _only_format_errors(read, file)
 
 
-READERS = {"text": read_as_text, "binary": read_as_binary}
+READERS = {"text": read_as_text, "binary": read_as_binary, "hdf5": read_as_hdf5, "datum": read_as_datum}
 
 
 @contextlib.contextmanager
@@ -102,7 +116,38 @@ def encode(number: int, *payload: bytes) -> bytes:
     return b"".join(map(bytes, encode_bytes(number, *payload)))
 
 
-SEEDS = {"text": text_seeds, "binary": binary_seeds}
+def hdf5_seeds() -> Iterator[bytes]:
+    """The smallest files: models with and without empty groups, and a solver state."""
+    import h5py
+
+    blob = np.arange(4, dtype=np.float32)
+    for members in (
+        {"data/c/0": blob, "data/c/1": blob[:1]},
+        {"data/c/0": blob, "data/a/b/0": blob},
+        {"iter": np.int32(3), "current_step": np.int32(1), "learned_net": "a", "history/0": blob},
+    ):
+        for version in ("earliest", "latest"):
+            stream = io.BytesIO()
+            with h5py.File(stream, "w", libver=version) as file:
+                for name, value in members.items():
+                    file[name] = value
+                if "data" in file:
+                    file.create_group("data/empty")
+            yield stream.getvalue()
+
+
+def datum_seeds() -> Iterator[bytes]:
+    """Records of every kind, floats packed and not, and one after another."""
+    record = schema.message("bvlc", "Datum")
+    shape = {"channels": 2, "height": 2, "width": 3, "label": -7}
+    yield record(**shape, data=bytes(range(12))).SerializeToString()
+    yield record(**shape, float_data=list(range(12))).SerializeToString()
+    yield record(**shape).SerializeToString() + encode(6, np.arange(12, dtype="<f4").tobytes())
+    yield record(encoded=True, data=b"\x89PNG no picture", label=2**31 - 1).SerializeToString()
+    yield record(channels=1, height=1, width=1, data=b"a").SerializeToString() * 2
+
+
+SEEDS = {"text": text_seeds, "binary": binary_seeds, "hdf5": hdf5_seeds, "datum": datum_seeds}
 
 
 def text_words() -> Iterator[str]:

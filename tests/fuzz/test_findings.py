@@ -19,10 +19,10 @@ def test_findings_stay_mended(path):
         readers.READERS[path.name.split("-")[0]](path.read_bytes(), file)
 
 
-@pytest.mark.parametrize("kind", ["text", "binary"])
-def test_seeds_pass(kind):
+@pytest.mark.parametrize(("kind", "least"), [("text", 30), ("binary", 30), ("hdf5", 6), ("datum", 5)])
+def test_seeds_pass(kind, least):
     seeds = list(readers.SEEDS[kind]())
-    assert len(seeds) >= 30
+    assert len(seeds) >= least
     with readers.scratch_file() as file:
         for seed in seeds:
             readers.READERS[kind](seed, file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prototxt_import import CaffeFormatError, read_weights
+from prototxt_import import CaffeFormatError, parse_net, read_net, read_weights, write_weights
 from tests.prototxt_import.limits import MIB, lean, quick
 
 h5py = pytest.importorskip("h5py")
@@ -77,3 +77,42 @@ def test_differences_beside_the_blobs_are_passed_over(tmp_path):
     assert {
         name: [blob.tolist() for blob in blobs] for name, blobs in read_weights(tmp_path / "m.caffemodel.h5").items()
     } == {"c": [[1, 1, 1]]}
+
+
+SHARING = """input: "x" input_dim: [1, 3, 5, 5]
+layer { name: "ca" type: "Convolution" bottom: "x" top: "a" param { name: "w" } param { name: "b" }
+  convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "r" type: "ReLU" bottom: "a" top: "a" }
+layer { name: "scale/deep" type: "Power" bottom: "a" top: "p" }
+layer { name: "cb" type: "Convolution" bottom: "p" top: "y" param { name: "w" } param { name: "b" }
+  convolution_param { num_output: 3 kernel_size: 1 } }
+"""
+
+
+def test_every_layer_has_a_group_be_it_empty_as_caffe_writes_them(tmp_path):
+    spec = parse_net(SHARING)
+    blobs = [np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1), np.ones(3, np.float32)]
+    path = tmp_path / "m.caffemodel.h5"
+    write_weights({"ca": blobs, "cb": blobs}, spec, path)
+    with h5py.File(path) as file:
+        data = file["data"]
+        assert set(data) == {"ca", "r", "scale", "cb"}
+        assert list(data["ca"]) == ["0", "1"]
+        assert [list(data[name]) for name in ("r", "scale/deep", "cb")] == [[], [], []]
+        assert all(isinstance(data[name], h5py.Group) for name in ("r", "scale/deep", "cb"))
+
+
+@pytest.mark.parametrize("groups", [["cb", "r", "scale/deep"], ["cb"], []])
+def test_empty_groups_are_no_blobs_and_a_sharer_s_takes_its_owner_s(tmp_path, groups):
+    (tmp_path / "n.prototxt").write_text(SHARING)
+    path = tmp_path / "m.caffemodel.h5"
+    weight, bias = np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1), np.ones(3, np.float32)
+    with h5py.File(path, "w") as file:
+        file["data/ca/0"], file["data/ca/1"] = weight, bias
+        for name in groups:
+            file.create_group(f"data/{name}")
+    assert list(read_weights(path)) == ["ca"]
+    spec = read_net(tmp_path / "n.prototxt", path)
+    assert (spec.missing_weights, spec.unused_weights) == ((), ())
+    for name in ("ca", "cb"):
+        assert all(np.array_equal(a, b) for a, b in zip(spec.weights[name], (weight, bias), strict=True))
