@@ -22,7 +22,9 @@ from prototxt_import.prototxt.upgrade import v0_names, v0_to_v1, v0_unfitting, v
 
 LAYER = schema.message("text", "LayerParameter")
 V1_LAYER = schema.message("text", "V1LayerParameter")
-GROUPS = [one for one in LAYER.DESCRIPTOR.fields if one.message_type is not None and one.name.endswith("_param")]
+GROUPS = [
+    field for field in LAYER.DESCRIPTOR.fields if field.message_type is not None and field.name.endswith("_param")
+]
 # Without these a type's message is refused before its other fields are looked at.
 NEEDED = {
     "Convolution": "convolution_param { num_output: 2 kernel_size: 1 }",
@@ -76,7 +78,7 @@ class Recording:
         seen.add((message.DESCRIPTOR.name, name))
         if isinstance(value, Message):
             return Recording(value, seen)
-        return [Recording(one, seen) for one in value] if descriptor.message_type is not None else value
+        return [Recording(message, seen) for message in value] if descriptor.message_type is not None else value
 
     def __setattr__(self, name, value):
         setattr(self._message, name, value)
@@ -96,7 +98,7 @@ def put(message, field):
         inner.SetInParent()
         return
     if field.enum_type is not None:
-        numbers = [one.number for one in field.enum_type.values]
+        numbers = [member.number for member in field.enum_type.values]
         value = next((number for number in reversed(numbers) if number != field.default_value), numbers[0])
     elif field.type == field.TYPE_STRING:
         value = "a"
