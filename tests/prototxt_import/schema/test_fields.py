@@ -78,7 +78,7 @@ class Recording:
         seen.add((message.DESCRIPTOR.name, name))
         if isinstance(value, Message):
             return Recording(value, seen)
-        return [Recording(message, seen) for message in value] if descriptor.message_type is not None else value
+        return [Recording(inner, seen) for inner in value] if descriptor.message_type is not None else value
 
     def __setattr__(self, name, value):
         setattr(self._message, name, value)
