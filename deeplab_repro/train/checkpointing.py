@@ -28,7 +28,7 @@ class CheckpointedNet(CaffeNet):
         if not torch.is_grad_enabled():
             return super()._run_steps(steps, values, masks)
         loss: Tensor | None = None
-        for segment, again in self._segments(steps, values):
+        for segment, again in self._segments(steps):
             part = self._again(segment, values, masks) if again else super()._run_steps(segment, values, masks)
             if part is not None:
                 loss = part if loss is None else loss + part
@@ -51,7 +51,7 @@ class CheckpointedNet(CaffeNet):
         values.update(tops)
         return part
 
-    def _segments(self, steps: Sequence[Step], values: Mapping[str, Tensor]) -> Iterator[tuple[list[Step], bool]]:
+    def _segments(self, steps: Sequence[Step]) -> Iterator[tuple[list[Step], bool]]:
         sizes = self.spec.blobs if self.spec.blobs else {}
         best = min((_cut(steps, sizes, share) for share in _SHARES), key=lambda cut: cut[0])[1]
         run: list[Step] = []

@@ -49,7 +49,7 @@ class ImageFeed:
         options = layer.options
         # ImageSegData says what its labels are; ImageData's are integers, DenseImageData's maps.
         self._dense = layer.type == "DenseImageData"
-        label = "PIXEL" if self._dense else getattr(options, "label_type", None)
+        label: Any = "PIXEL" if self._dense else getattr(options, "label_type", None)
         segmentation = label is not None and not self._dense
         self._most = getattr(options, "max_labels", 1)
         self._check(segmentation)
