@@ -162,10 +162,12 @@ def _name(file: Any, source: str) -> str:
     if not holds(file, "learned_net"):
         return ""
     data = member(file, "learned_net", source)
-    if data.size != 1 or data.dtype.kind not in "SO" or data.nbytes > MAX_NAME:
+    if data.dtype.kind == "O":
+        # They lie in a heap of their own; libhdf5 goes round in circles in a damaged one.
+        raise complain("learned_net is a string of variable length; Caffe writes a fixed one", source=source)
+    if data.size != 1 or data.dtype.kind != "S" or data.nbytes > MAX_NAME:
         raise complain("learned_net is no file name", source=source)
-    name = data[()]
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return bytes(data[()]).decode("utf-8", "replace")
 
 
 def _integer(file: Any, name: str, reader: Reader) -> int:

@@ -124,7 +124,7 @@ def hdf5_seeds() -> Iterator[bytes]:
     for members in (
         {"data/c/0": blob, "data/c/1": blob[:1]},
         {"data/c/0": blob, "data/a/b/0": blob},
-        {"iter": np.int32(3), "current_step": np.int32(1), "learned_net": "a", "history/0": blob},
+        {"iter": np.int32(3), "current_step": np.int32(1), "learned_net": np.bytes_("a"), "history/0": blob},
     ):
         for version in ("earliest", "latest"):
             stream = io.BytesIO()

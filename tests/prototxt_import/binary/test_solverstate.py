@@ -20,7 +20,7 @@ def hdf5(path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         file["iter"], file["current_step"] = np.array([20], "i4"), np.array([3], "i4")
-        file["learned_net"] = "snap/net_iter_20.caffemodel"
+        file["learned_net"] = np.bytes_("snap/net_iter_20.caffemodel")  # of fixed length, as H5LT writes it
         for index, blob in enumerate(HISTORY):
             file[f"history/{index}"] = blob
 
@@ -87,3 +87,12 @@ def test_written_state_parses_with_caffes_own_message(tmp_path):
     first = message.history[0]
     assert [first.num, first.channels, first.height, first.width] == [1, 1, 2, 3]
     assert list(first.data) == HISTORY[0].reshape(-1).tolist()
+
+
+def test_a_string_of_variable_length_is_refused_unread(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "s.solverstate.h5"
+    with h5py.File(path, "w") as file:
+        file["iter"], file["history/0"], file["learned_net"] = np.int32(1), np.ones(2, "f4"), "a.caffemodel"
+    with pytest.raises(CaffeFormatError, match="learned_net is a string of variable length"):
+        read_solverstate(path)
