@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deeplab_repro.net.fold import fold
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.net.prepared import WeightFolder
+from deeplab_repro.net.prepared import WeightFolding
 
 Run = Callable[[], object]
 
@@ -24,13 +24,13 @@ class TorchNet(nn.Module):
     def __init__(self, net: CaffeNet, blob: str) -> None:
         super().__init__()
         layers, (self.input,) = net.layers_for([blob])
-        folder, self.blob, self.steps = WeightFolder(net), blob, []
+        folding, self.blob, self.steps = WeightFolding(net), blob, []
         self.convolutions = nn.ModuleList()
         for stage in fold(layers, net.spec.param_shapes, net.spec.phase, [blob]):
             merged, options = stage.merged(), stage.layer.options
             relu = any(layer.type == "ReLU" for layer in stage.after)
             if merged.type == "Convolution":
-                weight, bias = folder.convolution(stage)
+                weight, bias = folding.convolution(stage)
                 made = nn.Conv2d(weight.shape[1], weight.shape[0], options.kernel, options.stride, options.pad,
                                  options.dilation)  # fmt: skip
                 with torch.no_grad():

@@ -13,7 +13,7 @@ from deeplab_repro.export.onnx_nodes import TABLE, Call, Graph, window
 from deeplab_repro.files.atomic import check_output_file, replacing
 from deeplab_repro.net.fold import Stage, fold, is_channel_map
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.net.prepared import WeightFolder
+from deeplab_repro.net.prepared import WeightFolding
 from prototxt_import.values import LayerSpec, Shape
 
 OPSET = 17
@@ -96,7 +96,7 @@ class _Writer:
 
     def __init__(self, net: CaffeNet, layers: Sequence[LayerSpec], wanted: Sequence[str], shapes: dict[str, Shape]):
         self.net, self.graph, self.shapes = net, Graph(), dict(shapes)
-        self.folder = WeightFolder(net)
+        self.folding = WeightFolding(net)
         self._names: dict[tuple[int, ...], str] = {}  # the layer under whose name shared weights stand
         stages = fold(layers, net.spec.param_shapes, net.spec.phase, wanted)
         merged = [stage.merged() for stage in stages]
@@ -150,17 +150,17 @@ class _Writer:
         return self._names.setdefault((id(blob),), name), _array(blob)
 
     def _folded(self, stage: Stage, bottoms: list[str], tops: list[str]) -> None:
-        key, name = self.folder.key(stage), stage.layer.name
+        key, name = self.folding.key(stage), stage.layer.name
         owner = self._names.setdefault(key, name)
         weights = [f"{owner}/folded_{mark}" for mark in ("weight", "bias")]
         if owner == name:
-            for constant, values in zip(weights, self.folder.convolution(stage), strict=True):
+            for constant, values in zip(weights, self.folding.convolution(stage), strict=True):
                 self.graph.constant(constant, _array(values))
         self.graph.node("Conv", [*bottoms, *weights], tops, **window(stage.layer.options))
 
     def _channel_map(self, stage: Stage, bottoms: list[str], tops: list[str], dim: int) -> None:
         shape = (-1, *[1] * (dim - 2))
-        scale, shift = self.folder.channel_map([stage.layer, *stage.after])
+        scale, shift = self.folding.channel_map([stage.layer, *stage.after])
         steps: list[tuple[str, list[str], dict[str, object]]] = [
             (op, [self.graph.constant(f"{stage.layer.name}/{op}", _array(values).reshape(shape))], {})
             for op, values in (("Mul", scale), ("Add", shift))

@@ -8,7 +8,7 @@ import torch
 
 from deeplab_repro.net.fold import fold, is_affine
 from deeplab_repro.net.network import CaffeNet
-from deeplab_repro.net.prepared import WeightFolder
+from deeplab_repro.net.prepared import WeightFolding
 from prototxt_import import NetSpec, ParamSpec, make_net
 
 
@@ -30,14 +30,14 @@ def plain_net(net: CaffeNet) -> NetSpec:
     spec = net.spec
     if spec.phase != "TEST":
         raise ValueError(f"only nets of phase TEST have fixed statistics to fold, this one is {spec.phase}")
-    folder = WeightFolder(net)
+    folding = WeightFolding(net)
     weights = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in net.params.items() if blobs}
     layers = list(spec.layers)
     for stage in fold(spec.layers, spec.param_shapes, spec.phase, keep=spec.outputs):
         taken = [layer for layer in (*stage.before, *stage.after) if is_affine(layer)]
         if stage.layer.type != "Convolution" or not taken:
             continue
-        weight, bias = folder.convolution(stage)
+        weight, bias = folding.convolution(stage)
         weights[stage.layer.name] = [weight.to(torch.float32).cpu().numpy(), bias.to(torch.float32).cpu().numpy()]
         last = taken[-1] if taken[-1] in stage.after else stage.layer
         first = taken[0] if stage.before else stage.layer

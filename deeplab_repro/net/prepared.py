@@ -195,7 +195,7 @@ def prepare(
     return ready
 
 
-class WeightFolder:
+class WeightFolding:
     """Weights of folded layers, from a net's own, in double precision."""
 
     def __init__(self, net: Graph) -> None:
@@ -239,7 +239,7 @@ class _Builder:
 
     def __init__(self, net: Graph, precision: str, last: bool) -> None:
         self.net, self.precision, self.last = net, precision, last
-        self.folder = WeightFolder(net)
+        self.folding = WeightFolding(net)
         self._weights: dict[tuple[int, ...], Weights] = {}
 
     def build(self, stage: Stage) -> nn.Module:
@@ -254,7 +254,7 @@ class _Builder:
                 return SummedConvolutions(convolutions, slope)
             return Residual(convolutions[0], slope)
         if is_channel_map(layer, self.net.spec.param_shapes):
-            return ChannelMap(*self.folder.channel_map([layer, *stage.after]), slope)
+            return ChannelMap(*self.folding.channel_map([layer, *stage.after]), slope)
         if is_sum(layer):
             return Sum(slope)
         module = copy.deepcopy(self.net.module_of(layer.name))
@@ -266,12 +266,12 @@ class _Builder:
         return FusedConvolution(self._shared(stage), window, METHODS[self.precision], slope)
 
     def _shared(self, stage: Stage) -> Weights:
-        key = self.folder.key(stage)
+        key = self.folding.key(stage)
         if key not in self._weights:
             own = self.net.module_of(stage.layer.name).blobs()[0]
             dtype = low_type(own) if self.precision == "bf16" else own.dtype
             form = torch.channels_last if self.last else torch.contiguous_format
-            weight, bias = self.folder.convolution(stage)
+            weight, bias = self.folding.convolution(stage)
             self._weights[key] = Weights(weight.to(dtype).contiguous(memory_format=form), bias.to(dtype))
         return self._weights[key]
 
