@@ -53,7 +53,8 @@ def test_conflicting_figures_stand_side_by_side():
 
 def test_crf_settings_are_rows_of_their_own():
     settings = {record.of for record in PUBLISHED.records if record.paper == "crf"}
-    assert settings == set(PRESETS)
+    # The defaults of the older program are a preset whose row the published settings lack.
+    assert settings == set(PRESETS) - {"prog_refine_pascal"}
     assert BY_ID["CRF.v1_largefov.bilateral_xy_std"].value == 121
 
 
