@@ -25,8 +25,8 @@ def test_entry_points_are_the_zoo_and_the_bundled_model():
     spec = spec_from_file_location("hubconf", ROOT / "hubconf.py")
     hubconf = module_from_spec(spec)
     spec.loader.exec_module(hubconf)
-    found = {name for name in dir(hubconf) if callable(getattr(hubconf, name)) and not name.startswith("_")}
-    assert found == {*models.__all__, "bundled"}
+    entries = {name for name in dir(hubconf) if callable(getattr(hubconf, name)) and not name.startswith("_")}
+    assert entries == {*models.__all__, "bundled"}
 
 
 def test_pretrained_is_a_path_or_a_name_of_what_was_fetched(tmp_path, monkeypatch):

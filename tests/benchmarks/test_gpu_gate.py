@@ -47,11 +47,11 @@ def test_a_step_whose_tool_is_absent_is_skipped_with_the_reason(log):
 
 
 def test_tests_for_the_gpu_are_found():
-    found = gpu_gate._gpu_tests()
-    assert "tests/deeplab_repro/ops/test_conv_cuda.py" in found
+    files = gpu_gate._gpu_tests()
+    assert "tests/deeplab_repro/ops/test_conv_cuda.py" in files
     without = "tests/prototxt_import/prototxt/test_text.py"
     assert (gpu_gate.ROOT / without).is_file()
-    assert without not in found
+    assert without not in files
 
 
 def test_a_step_passes_with_its_last_line(log):

@@ -63,7 +63,7 @@ def deeplab():
     from deeplab_repro.cli import app
 
     def run(*arguments):
-        return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": None})
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": None})
 
     return run
 

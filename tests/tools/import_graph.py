@@ -22,14 +22,14 @@ MOST_ROOMS = 24
 
 def modules(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Path]:
     """Every module of the packages by its dotted name; a compiled one by its stub, which imports nothing of ours."""
-    found = {}
+    imports = {}
     for package in packages:
         for path in sorted((root / package).rglob("*.py*")):
             if path.suffix not in (".py", ".pyi"):
                 continue
             parts = path.relative_to(root).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            imports[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return imports
 
 
 def imports(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
@@ -92,13 +92,13 @@ def floors(root: Path) -> dict[str, int]:
 
     Rooms with `|` between them share a floor and do not import each other; a name in parentheses may be absent."""
     settings = tomllib.loads((root / "pyproject.toml").read_text()).get("tool", {}).get("importlinter", {})
-    found = {}
+    imports = {}
     for contract in settings.get("contracts", []):
         for container in contract["containers"] if contract["type"] == "layers" else ():
             for floor, names in enumerate(contract["layers"]):
                 for name in names.split("|"):
-                    found[f"{container}.{name.strip(' ()')}"] = floor
-    return found
+                    imports[f"{container}.{name.strip(' ()')}"] = floor
+    return imports
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -119,17 +119,17 @@ def main(arguments: list[str] | None = None) -> int:
                 behind.setdefault((room(name), room(target)), []).append(f"{name}:{line} -> {target}")
     floor = floors(options.root)
     bad = []
-    for name in sorted(rooms, key=lambda each: (each.split(".")[0], floor.get(each, 99), each)):
+    for name in sorted(rooms, key=lambda room: (room.split(".")[0], floor.get(room, 99), room)):
         print(f"{floor.get(name, '-'):>3} {name:<32} -> {', '.join(sorted(t.split('.')[-1] for t in rooms[name]))}")
         for target in sorted(rooms[name]):
             if options.modules:
-                print("".join(f"        {each}\n" for each in behind[name, target]), end="")
+                print("".join(f"        {reason}\n" for reason in behind[name, target]), end="")
             same = name.split(".")[0] == target.split(".")[0]
             if same and name in floor and target in floor and floor[name] >= floor[target]:
                 bad.append(f"upward: {behind[name, target][0]}")
-    bad += [f"circle of rooms: {', '.join(each)}" for each in circles(rooms)]
-    bad += [f"circle of modules: {', '.join(each)}" for each in circles(by_module)]
-    inside = [each for each in rooms if (options.root / "deeplab_repro" / each.removeprefix("deeplab_repro.")).is_dir()]
+    bad += [f"circle of rooms: {', '.join(circle)}" for circle in circles(rooms)]
+    bad += [f"circle of modules: {', '.join(circle)}" for circle in circles(by_module)]
+    inside = [room for room in rooms if (options.root / "deeplab_repro" / room.removeprefix("deeplab_repro.")).is_dir()]
     bad += [f"no floor: {name}" for name in rooms if "." in name and name not in floor]
     # What lies in a folder that is no package is in no wheel, and import-linter does not see it.
     folders = {path.parent for path in known.values()}

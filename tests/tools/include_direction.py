@@ -47,9 +47,9 @@ def offences(root: Path) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout")
-    found = list(offences(parser.parse_args(arguments).root))
-    print("\n".join(found) if found else "no include against the direction")
-    return bool(found)
+    offending = list(offences(parser.parse_args(arguments).root))
+    print("\n".join(offending) if offending else "no include against the direction")
+    return bool(offending)
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ def test_the_record_is_of_the_recipe_and_its_solver(recipe):
 
 def test_the_loss_is_over_all_pixels_of_the_enlarged_scores(recipe, small):
     spec = parse_net(small.files()[recipe.TRAIN_NET], phase="TRAIN")
-    loss = next(one for one in spec.layers if one.type == "SoftmaxWithLoss")
+    loss = next(layer for layer in spec.layers if layer.type == "SoftmaxWithLoss")
     assert [spec.blobs[name] for name in loss.bottoms] == [(2, len(recipe.CLASSES), 33, 33), (2, 1, 33, 33)]
-    assert not any(one.type == "Dropout" for one in spec.layers)
-    assert sum(one.type == "BatchNorm" for one in spec.layers) == 15
+    assert not any(layer.type == "Dropout" for layer in spec.layers)
+    assert sum(layer.type == "BatchNorm" for layer in spec.layers) == 15
 
 
 def test_a_run_is_trained_and_folded_and_passed_over_when_it_is_done(recipe, small, folders):

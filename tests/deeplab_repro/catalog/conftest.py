@@ -66,13 +66,13 @@ def _handler(site):
 
 @pytest.fixture
 def site():
-    found = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(found))
+    site = Site()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(site))
     server.daemon_threads = True
-    found.address = f"http://127.0.0.1:{server.server_address[1]}"
+    site.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    yield found
+    yield site
     server.shutdown()
     server.server_close()
 

@@ -52,7 +52,8 @@ def test_tensors_that_fit_pass_whatever_else_is_there():
     entry = CATALOG.entry("v1_largefov")
     blobs = _blobs(entry)
     old = {
-        name: [blob if blob.ndim == 4 else blob.reshape(1, 1, 1, -1) for blob in each] for name, each in blobs.items()
+        name: [blob if blob.ndim == 4 else blob.reshape(1, 1, 1, -1) for blob in stored]
+        for name, stored in blobs.items()
     }
     assert differences(entry, {**old, "extra": [np.zeros(3)]}) == []
 

@@ -24,7 +24,7 @@ def test_npy_scores_to_every_output(tmp_path, deeplab, photo, scores):
     write_npy(scores, tmp_path / "s.npy")
     outputs = [tmp_path / f"o.{suffix}" for suffix in ("png", "bin", "npy", "mat")]
     result = deeplab(
-        "crf", photo.path, "--scores", tmp_path / "s.npy", *[word for each in outputs for word in ("-o", each)],
+        "crf", photo.path, "--scores", tmp_path / "s.npy", *[word for output in outputs for word in ("-o", output)],
         "--iterations", 3, "--bilateral-xy-std", 20, "--bilateral-rgb-std", 30, "--normalization", "symmetric",
         "--gaussian-weight", 2, "--gaussian-xy-std", 1.5, "--bilateral-weight", 2.5, "--device", "cpu",
     )  # fmt: skip

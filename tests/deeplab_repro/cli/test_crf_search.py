@@ -59,14 +59,14 @@ def test_every_setting_of_the_grid_is_scored_as_the_crf_scores_it(deeplab, folde
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     answer = json.loads(result.stdout)
-    found = {Setting(row["weight"], row["xy_std"], row["rgb_std"]): row["miou"] for row in answer["settings"]}
-    assert set(found) == {Setting(w, xy, 20) for w in (2, 4) for xy in (4, 8)}
-    for setting, miou in found.items():
+    scored = {Setting(row["weight"], row["xy_std"], row["rgb_std"]): row["miou"] for row in answer["settings"]}
+    assert set(scored) == {Setting(w, xy, 20) for w in (2, 4) for xy in (4, 8)}
+    for setting, miou in scored.items():
         assert miou == pytest.approx(_miou(folders, setting), abs=1e-12)
-    assert answer["best"]["miou"] == max(found.values()) > answer["without_crf"]["miou"]
+    assert answer["best"]["miou"] == max(scored.values()) > answer["without_crf"]["miou"]
     assert json.loads((folders.output / "search.json").read_text()) == answer
     assert read_image(folders.output / "heatmap.png").std() > 10
-    assert {each.name for each in folders.output.iterdir()} == {"search.json", "heatmap.png", "state.json"}
+    assert {file.name for file in folders.output.iterdir()} == {"search.json", "heatmap.png", "state.json"}
 
 
 def test_refinement_halves_the_steps_around_the_best(deeplab, folders):
@@ -83,10 +83,10 @@ def test_refinement_halves_the_steps_around_the_best(deeplab, folders):
 
 
 def test_processes_change_nothing(deeplab, folders):
-    one = json.loads(deeplab(*folders.words, "--json", "-").stdout)
+    alone = json.loads(deeplab(*folders.words, "--json", "-").stdout)
     words = [*folders.words]
     words[words.index(folders.output)] = folders.output.with_name("out2")
-    assert json.loads(deeplab(*words, "--jobs", 2, "--json", "-").stdout) == one
+    assert json.loads(deeplab(*words, "--jobs", 2, "--json", "-").stdout) == alone
 
 
 def test_a_subset_of_the_images_is_drawn_by_the_seed(deeplab, folders):
@@ -97,12 +97,12 @@ def test_a_subset_of_the_images_is_drawn_by_the_seed(deeplab, folders):
         result = deeplab(*words, "--rounds", 0, "--images", 3, "--seed", seed, "--json", "-")
         names.append(json.loads(result.stdout)["search"]["images"])
     assert names[0] == names[1] != names[2]
-    assert all(len(each) == 3 for each in names)
+    assert all(len(drawn) == 3 for drawn in names)
 
 
 def test_a_killed_search_goes_on_where_it_stopped(deeplab, folders):
     want = json.loads(deeplab(*folders.words, "--json", "-").stdout)
-    words = [str(each) for each in folders.words]
+    words = [str(word) for word in folders.words]
     output = folders.output.with_name("killed")
     words[words.index(str(folders.output))] = str(output)
     # A pause after each image leaves time for the kill.

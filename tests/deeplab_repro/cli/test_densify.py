@@ -42,7 +42,7 @@ def test_written_files_give_the_classifiers_scores_at_every_offset(deeplab, net)
     result = deeplab("densify", net / "net.prototxt", "--weights", net / "w.caffemodel", *options)
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
-    assert [Path(one).name for one in answer["files"]] == ["test.prototxt", "model.caffemodel"]
+    assert [Path(file).name for file in answer["files"]] == ["test.prototxt", "model.caffemodel"]
     changed = {row["layer"]: row for row in answer["changed"]}
     assert changed["fc"]["type"] == "InnerProduct -> Convolution"
     assert "dilation 4x4" in changed["fc"]["after"]
@@ -74,7 +74,7 @@ def test_without_weights_windows_are_a_prototxt_alone(deeplab, net):
     options = ["--output-stride", "4", "--pooling", "window"]
     result = deeplab("densify", net / "net.prototxt", *options, "-o", net / "dense")
     assert result.exit_code == 0, result.output
-    assert [one.name for one in (net / "dense").iterdir()] == ["test.prototxt"]
+    assert [file.name for file in (net / "dense").iterdir()] == ["test.prototxt"]
     assert "hole: 2" in (net / "dense" / "test.prototxt").read_text()
 
 

@@ -39,9 +39,9 @@ def test_every_planted_fault_is_found_and_the_repaired_copy_is_healthy(voc_scene
     assert result.exit_code == 1, result.output
     answer = json.loads(result.stdout)
     kind = {"shifted": "void is 0"}.get(fault, fault)
-    found = {each["kind"] for each in answer["faults"] if not each["note"]}
-    assert kind in found
-    assert found <= {kind, "beyond classes"}  # a JPEG's values are such, too
+    kinds = {told["kind"] for told in answer["faults"] if not told["note"]}
+    assert kind in kinds
+    assert kinds <= {kind, "beyond classes"}  # a JPEG's values are such, too
     assert {file: file.read_bytes() for file in voc_scenes.rglob("*") if file.is_file()} == before
     assert deeplab("doctor", tmp_path / "fixed").exit_code == 0
     if fault in (

@@ -25,7 +25,7 @@ from tests.paths import GOLDEN
 
 
 def bits(weights):
-    return {name: [np.asarray(one, "<f4").tobytes() for one in blobs] for name, blobs in weights.items() if blobs}
+    return {name: [np.asarray(blob, "<f4").tobytes() for blob in blobs] for name, blobs in weights.items() if blobs}
 
 
 @pytest.fixture
@@ -56,8 +56,12 @@ def test_command_writes_training_and_deployment_files_that_read_back_equal(deepl
     result = deeplab("export", name, "--train", "--deploy", "--dataset", "context", "-o", tmp_path, "--json", "-")
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
-    assert sorted(Path(one).name for one in answer["files"]) == ["deploy.prototxt", "solver.prototxt", "train.prototxt"]
-    open_ones = {one: f"${{{one}}}" for one in ("DATA_ROOT", "EXP", "TRAIN_SET")}
+    assert sorted(Path(file).name for file in answer["files"]) == [
+        "deploy.prototxt",
+        "solver.prototxt",
+        "train.prototxt",
+    ]
+    open_ones = {variable: f"${{{variable}}}" for variable in ("DATA_ROOT", "EXP", "TRAIN_SET")}
     train = read_net(tmp_path / "train.prototxt", phase="TRAIN", variables=open_ones)
     deploy = read_net(tmp_path / "deploy.prototxt")
     assert train == zoo.training_spec(name, dataset="context")

@@ -114,8 +114,8 @@ def test_data_layers_run_from_their_files_and_dropout_draws_from_the_same_genera
     # The layer draws the seed of its reading thread first.
     rng = CaffeRng(4)
     rng.next()
-    for one in written["out"]:
-        np.testing.assert_array_equal(one, np.where(rng.keep_mask(one.size, 0.5).reshape(one.shape), 200, 0))
+    for values in written["out"]:
+        np.testing.assert_array_equal(values, np.where(rng.keep_mask(values.size, 0.5).reshape(values.shape), 200, 0))
 
 
 def test_inputs_given_replace_a_data_layer_and_memory_data_takes_its_rows(tmp_path, deeplab, refused):

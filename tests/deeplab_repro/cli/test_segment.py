@@ -24,21 +24,23 @@ def test_label_map_and_overlay_of_every_image(tmp_path, toy, photo, deeplab):
     assert result.exit_code == 0, result.output
     written = sorted(path.name for path in (tmp_path / "a" / "out").iterdir())
     assert written == [f"{name}{end}.png" for name in ("other", "photo", "photo_ppm") for end in ("", "_overlay")]
-    found = Segmenter((toy.prototxt, toy.caffemodel), device="cpu")(photo.pixels)
+    segmentation = Segmenter((toy.prototxt, toy.caffemodel), device="cpu")(photo.pixels)
     picture = Image.open(tmp_path / "a" / "out" / "photo.png")
     assert picture.mode == "P"
-    np.testing.assert_array_equal(np.asarray(picture), found.labels)
-    np.testing.assert_array_equal(read_image(tmp_path / "a" / "out" / "photo_overlay.png"), found.overlay())
+    np.testing.assert_array_equal(np.asarray(picture), segmentation.labels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a" / "out" / "photo_overlay.png"), segmentation.overlay())
 
 
 def test_crf_scales_flip_and_mean_reach_the_segmenter(tmp_path, toy, photo, deeplab):
     options = ("--crf", "--scales", "1,0.75", "--flip", "--mean", "1,2,3")
     result = deeplab("segment", photo.path, *_model(toy), *options, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    one = Segmenter(
+    segmenter = Segmenter(
         (toy.prototxt, toy.caffemodel), scales=(1, 0.75), flip=True, mean_bgr=(1, 2, 3), crf=CRFParams(), device="cpu"
     )
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), one(photo.pixels).labels)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "out" / "photo.png")), segmenter(photo.pixels).labels
+    )
 
 
 def test_json_tells_sizes_files_and_shares(tmp_path, toy, photo, deeplab):

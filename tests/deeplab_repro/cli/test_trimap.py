@@ -28,7 +28,7 @@ def test_bands_without_a_pixel_are_refused_with_the_other_kind_of_boundary(unvoi
     assert not (tmp_path / "out" / "trimap.json").exists()
     result = deeplab(*command, "--boundary", "edges", "--json", "-")
     assert result.exit_code == 0, result.output
-    assert [each["pixel_accuracy"] for each in json.loads(result.stdout)["curves"]["network"]] == [1, 1, 1]
+    assert [point["pixel_accuracy"] for point in json.loads(result.stdout)["curves"]["network"]] == [1, 1, 1]
 
 
 def test_labels_that_never_change_have_no_boundary(unvoid, refused):

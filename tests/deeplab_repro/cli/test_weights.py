@@ -15,7 +15,7 @@ def vgg_backbone(tmp_path):
     from deeplab_repro.catalog import expected_tensors
 
     shapes = expected_tensors(read_catalog().entry("v2_vgg16_init")).shapes
-    weights = {layer: [np.zeros(shape, np.float32) for shape in each] for layer, each in shapes.items()}
+    weights = {layer: [np.zeros(shape, np.float32) for shape in blobs] for layer, blobs in shapes.items()}
     write_weights(weights, None, tmp_path / "mine.caffemodel")
     return tmp_path / "mine.caffemodel"
 

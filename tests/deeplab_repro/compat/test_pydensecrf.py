@@ -141,8 +141,8 @@ def test_step_by_step_and_kl_divergence(theirs, their_utils) -> None:
         return states, divergences
 
     (got, divergence), (want, reference) = script(ours, our_utils), script(theirs, their_utils)
-    for one, other in zip(got, want, strict=True):
-        agree(one, other)
+    for ours_then, theirs_then in zip(got, want, strict=True):
+        agree(ours_then, theirs_then)
     np.testing.assert_allclose(divergence, reference, rtol=1e-4)
 
 
@@ -330,11 +330,11 @@ def test_marginals_that_are_none_are_refused_where_pydensecrf_crashes() -> None:
 
 @pytest.mark.parametrize("name", ["KernelType", "NormalizationType"])
 def test_constants_have_the_same_names_and_values(theirs, name) -> None:
-    assert {each.name: int(each) for each in getattr(ours, name)} == {
-        each.name: int(each) for each in getattr(theirs, name)
+    assert {member.name: int(member) for member in getattr(ours, name)} == {
+        member.name: int(member) for member in getattr(theirs, name)
     }
-    for each in getattr(ours, name):
-        assert getattr(ours, each.name) == getattr(theirs, each.name)
+    for constant in getattr(ours, name):
+        assert getattr(ours, constant.name) == getattr(theirs, constant.name)
 
 
 HELPERS = {

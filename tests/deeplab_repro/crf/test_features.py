@@ -19,7 +19,7 @@ def test_a_pixel_is_its_column_row_and_raw_colours_divided_in_single_precision()
 def test_the_gaussian_kernel_comes_before_the_bilateral() -> None:
     image = torch.zeros(3, 4, 3, dtype=torch.uint8)
     problem = DenseCRF(CRFParams(gaussian_weight=2, bilateral_weight=5)).problem(image, torch.rand(2, 3, 4))
-    assert [one.shape[-1] for one in problem.features] == [2, 5]
+    assert [kernel.shape[-1] for kernel in problem.features] == [2, 5]
     assert problem.weights == [2, 5]
 
 

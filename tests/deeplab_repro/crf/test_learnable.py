@@ -60,12 +60,12 @@ def test_trains_end_to_end_with_the_layer_that_makes_the_scores(recompute, devic
 
 def test_recomputing_gives_the_same_gradients() -> None:
     image, scores, _ = scene()
-    found = []
+    gradients = []
     for recompute in (False, True):
         crf, own = LearnableCRF(3, recompute=recompute), scores.clone().requires_grad_()
         crf(image, own)[0].sum().backward()
-        found.append([own.grad, *(each.grad for each in crf.parameters())])
-    for plain, again in zip(*found, strict=True):
+        gradients.append([own.grad, *(parameter.grad for parameter in crf.parameters())])
+    for plain, again in zip(*gradients, strict=True):
         assert torch.equal(plain, again)
 
 

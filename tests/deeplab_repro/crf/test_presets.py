@@ -22,9 +22,9 @@ def test_presets_are_the_published_rows() -> None:
             for row in csv.DictReader(file)
         }
     # The older program's defaults stand among the facts of the CRF instead.
-    found = {model: tuple(map(float, values)) for model, *values in PRESETS.values()}
-    assert found.pop("prog_refine_pascal built-in default") == (10, 60, 20, 3, 3, 10)
-    assert found == rows
+    published = {model: tuple(map(float, values)) for model, *values in PRESETS.values()}
+    assert published.pop("prog_refine_pascal built-in default") == (10, 60, 20, 3, 3, 10)
+    assert published == rows
 
 
 @pytest.mark.skipif(not FACTS.exists(), reason="needs ../shared/golden/crf/SEMANTICS.md")
@@ -32,10 +32,10 @@ def test_presets_are_the_published_rows() -> None:
 def test_the_programs_defaults_are_those_of_the_facts(program: str) -> None:
     row = next(line for line in FACTS.read_text().splitlines() if line.startswith(f"| {program} built-in"))
     gaussian_weight, gaussian_xy, weight, xy, rgb = (float(cell) for cell in row.split("|")[2:7])
-    found = CRFParams.preset(program)
-    assert (found.gaussian_weight, found.gaussian_xy_std) == (gaussian_weight, gaussian_xy)
-    assert (found.bilateral_weight, found.bilateral_xy_std, found.bilateral_rgb_std) == (weight, xy, rgb)
-    assert found.iterations == 10
+    preset = CRFParams.preset(program)
+    assert (preset.gaussian_weight, preset.gaussian_xy_std) == (gaussian_weight, gaussian_xy)
+    assert (preset.bilateral_weight, preset.bilateral_xy_std, preset.bilateral_rgb_std) == (weight, xy, rgb)
+    assert preset.iterations == 10
 
 
 @pytest.mark.parametrize(

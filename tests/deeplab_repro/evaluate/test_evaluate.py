@@ -61,7 +61,7 @@ def test_trimap_bands_are_the_squares_around_void(scored_scenes, dataset, bounda
             edges = np.zeros(truth.shape, bool)
             for y, x in np.ndindex(truth.shape):
                 near = truth[max(y - 1, 0) : y + 2, x], truth[y, max(x - 1, 0) : x + 2]
-                edges[y, x] = any((each != truth[y, x]).any() for each in near)
+                edges[y, x] = any((neighbours != truth[y, x]).any() for neighbours in near)
             band = trimap_band(np.where(edges, 255, 0), width)
         matrix = ConfusionMatrix(CLASSES)
         matrix.update(labels[band], truth[band])

@@ -41,7 +41,7 @@ def folders(tmp_path):
 
 
 def _stamps(folder: Path) -> dict[str, int]:
-    return {each.name: each.stat().st_mtime_ns for each in folder.iterdir() if "json" not in each.suffix}
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if "json" not in file.suffix}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -50,7 +50,7 @@ def test_every_score_file_is_refined_with_the_image_of_its_name(deeplab, folders
     assert result.exit_code == 0, result.output
     assert result.stdout == f"3 refined, 0 kept, in {folders.output}\n"
     assert result.stderr == ""
-    assert {each.name for each in folders.output.iterdir()} == {
+    assert {file.name for file in folders.output.iterdir()} == {
         "crf.json", "crf.jsonl", *(f"{name}{suffix}" for name in "abc" for suffix in (".png", ".bin", ".npy", ".mat"))
     }  # fmt: skip
     for name in "abc":
@@ -97,7 +97,7 @@ def test_results_of_other_settings_are_not_mixed(deeplab, refused, folders):
 def test_a_bad_file_does_not_stop_the_others(deeplab, refused, folders):
     write_npy(np.zeros((4, 5, 6), np.float32), folders.scores / "a.npy")
     refused("1 of 3 images failed", *folders.words)
-    assert {each.name for each in folders.output.iterdir()} == {"b.png", "c.png", "crf.json", "crf.jsonl"}
+    assert {file.name for file in folders.output.iterdir()} == {"b.png", "c.png", "crf.json", "crf.jsonl"}
     assert "a.npy" in deeplab(*folders.words).stderr
 
 

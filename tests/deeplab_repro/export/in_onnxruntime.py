@@ -26,7 +26,7 @@ def run(model, inputs):
 
 def check(net: CaffeNet, inputs, blobs=None, bound=2e-6):
     model = onnx_model(net, {name: tuple(x.shape) for name, x in inputs.items()}, blobs)
-    assert {(one.domain, one.version) for one in model.opset_import} == {("", OPSET)}
+    assert {(opset.domain, opset.version) for opset in model.opset_import} == {("", OPSET)}
     assert {node.domain for node in model.graph.node} <= {""}
     got = run(model, inputs)
     want = net(**inputs, blobs=blobs)

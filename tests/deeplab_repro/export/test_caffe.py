@@ -25,16 +25,16 @@ MODELS = SHARED / "caffemodels"
 NETS = sorted(path.parent for path in GOLDEN.glob("*/**/weights.caffemodel"))
 REAL = json.loads((MODELS / "manifest.json").read_text()) if MODELS.is_dir() else []
 # Private layer types, which test_own_layers.py registers.
-REAL = [one for one in REAL if "waifu2x" not in one["name"]]
+REAL = [model for model in REAL if "waifu2x" not in model["name"]]
 
 
 def bits(weights):
-    return {name: [np.asarray(one, "<f4").tobytes() for one in blobs] for name, blobs in weights.items() if blobs}
+    return {name: [np.asarray(blob, "<f4").tobytes() for blob in blobs] for name, blobs in weights.items() if blobs}
 
 
 def check_round_trip(net: CaffeNet, folder: Path, dialect: str | None, hdf5: bool) -> None:
     files = export_net(net, folder, dialect, hdf5)
-    assert sorted(one.name for one in folder.iterdir()) == sorted([files.prototxt.name, files.weights.name])
+    assert sorted(file.name for file in folder.iterdir()) == sorted([files.prototxt.name, files.weights.name])
     again = read_net(files.prototxt, files.weights, net.spec.phase, dialect=files.dialect)
     assert again.missing_weights == again.unused_weights == ()
     if files.dialect == net.spec.dialect:
@@ -66,21 +66,21 @@ def test_a_net_goes_out_in_every_dialect_that_has_its_layers(dialect, tmp_path):
 
 @pytest.mark.skipif(not REAL, reason="needs ../shared/caffemodels")
 @pytest.mark.parametrize("hdf5", [False, True], ids=["binary", "hdf5"])
-@pytest.mark.parametrize("model", REAL, ids=lambda one: one["name"])
+@pytest.mark.parametrize("model", REAL, ids=lambda model: model["name"])
 def test_real_models_keep_every_bit(model, hdf5, tmp_path):
     check_round_trip(load_caffe(MODELS / model["prototxt"]["file"], MODELS / model["file"]), tmp_path, None, hdf5)
 
 
 @pytest.mark.skipif(not REAL, reason="needs ../shared/caffemodels")
 @pytest.mark.parametrize("name", ["again.caffemodel", "again.caffemodel.h5"])
-@pytest.mark.parametrize("model", REAL, ids=lambda one: one["name"])
+@pytest.mark.parametrize("model", REAL, ids=lambda model: model["name"])
 def test_real_models_without_a_net_keep_every_blob_of_every_layer(model, name, tmp_path):
     stored = read_weights(MODELS / model["file"])
     write_weights(stored, None, tmp_path / name)
     again = read_weights(tmp_path / name)
     assert bits(again) == bits(stored)
-    assert {key: [one.shape for one in blobs] for key, blobs in again.items()} == {
-        key: [one.shape for one in blobs] for key, blobs in stored.items()
+    assert {key: [blob.shape for blob in blobs] for key, blobs in again.items()} == {
+        key: [blob.shape for blob in blobs] for key, blobs in stored.items()
     }
 
 

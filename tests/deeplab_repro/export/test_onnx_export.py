@@ -32,7 +32,7 @@ def test_multi_scale_net_holds_shared_weights_once():
     data = torch.randn(1, 3, 65, 65, generator=torch.Generator().manual_seed(3))
     model = check(net, {"data": data}, bound=2e-5)  # errors of all its layers add up
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    stored = sum(np.prod(one.dims) for one in model.graph.initializer)
+    stored = sum(np.prod(tensor.dims) for tensor in model.graph.initializer)
     learnt = sum(blob.numel() for blob in net.parameters())
     assert stored < learnt
 
@@ -40,7 +40,7 @@ def test_multi_scale_net_holds_shared_weights_once():
 def test_the_file_appears_whole_or_not_at_all(tmp_path):
     net = single("Softmax")
     export_onnx(net, tmp_path / "net.onnx", {"data": (1, 6, 3, 3)})
-    assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]
+    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
     assert onnx.load(tmp_path / "net.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
     with pytest.raises(FileNotFoundError, match="does not exist"):
         export_onnx(net, tmp_path / "no" / "net.onnx")

@@ -55,8 +55,8 @@ def test_shared_parameters_count_once(tmp_path):
 
 def test_variables_are_found_with_their_lines(tmp_path):
     (tmp_path / "a.prototxt").write_text('name: "${NET_ID}#" # ${EXP}\n\nname: "${NET_ID}" x: ${NUM}')
-    found = [(each.name, each.lines) for each in found_variables(tmp_path / "a.prototxt")]
-    assert found == [("NET_ID", (1, 3)), ("NUM", (3,))]
+    variables = [(variable.name, variable.lines) for variable in found_variables(tmp_path / "a.prototxt")]
+    assert variables == [("NET_ID", (1, 3)), ("NUM", (3,))]
 
 
 def test_the_published_facts_of_largefov():

@@ -35,7 +35,7 @@ def test_passes_keep_inputs_that_do_not_change(tmp_path, net, blobs):
     arrays = {"pass0/in/data": blobs["data"], "pass0/out/fc": blobs["fc"], "pass10/out/fc": blobs["fc"] + 1}
     np.savez(tmp_path / "g.npz", **arrays, **{"pass2/out/fc": blobs["fc"]})
     recordings = read_recordings(tmp_path / "g.npz", net.inputs)
-    assert [diff_net(net, each)[0].ok for each in recordings] == [True, True, False]
+    assert [diff_net(net, recording)[0].ok for recording in recordings] == [True, True, False]
 
 
 def test_golden_files_of_a_folder(tmp_path):

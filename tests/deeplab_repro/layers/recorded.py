@@ -37,8 +37,8 @@ def check_recorded(family: str, name: str) -> None:
     folder = folder_of(family, name)
     weights = folder / "weights.caffemodel"
     dialect = family if name.startswith(NEEDS_DIALECT) else "auto"
-    found = weights if weights.exists() else None
-    net = load_caffe(folder / "net.prototxt", found, phase_of(name), dialect=dialect)
+    stored = weights if weights.exists() else None
+    net = load_caffe(folder / "net.prototxt", stored, phase_of(name), dialect=dialect)
     golden = dict(np.load(folder / "data.npz"))
     rtol = next((value for start, value in LOOSE.items() if name.startswith(start)), 1e-5)
     inputs: dict[str, torch.Tensor] = {}
@@ -53,4 +53,4 @@ def check_recorded(family: str, name: str) -> None:
 def all_recorded() -> list[str]:
     """Every case of the shared recordings; empty where they are not at hand."""
     manifest = SHARED / "golden" / "siblings" / "manifest.json"
-    return [one["name"] for one in json.loads(manifest.read_text())["cases"]] if manifest.exists() else []
+    return [case["name"] for case in json.loads(manifest.read_text())["cases"]] if manifest.exists() else []

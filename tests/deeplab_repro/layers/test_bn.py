@@ -59,7 +59,7 @@ def test_moving_statistics_keep_their_share_of_the_old(rng):
     x = torch.randn(2, 3, 5, 7, generator=rng) * 3 + 1
     batch = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
     y = net(x=x)["y"]
-    row = [one.reshape(1, 3, 1, 1) for one in batch]
+    row = [statistic.reshape(1, 3, 1, 1) for statistic in batch]
     torch.testing.assert_close(y, slope * (x - row[0]) / (row[1] + 0.01).sqrt() + bias)
     torch.testing.assert_close(mean.flatten(), 0.7 * old[0] + 0.3 * batch[0])
     torch.testing.assert_close(variance.flatten(), 0.7 * old[1] + 0.3 * batch[1])
@@ -92,8 +92,8 @@ def test_in_place_it_gives_what_it_gives_elsewhere(fields, rng):
         y.square().sum().backward()
         slope = net.params["bn"][0].grad
         results.append([y.detach(), fed.grad, *([] if slope is None else [slope])])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
+    for apart_result, in_place_result in zip(*results, strict=True):
+        torch.testing.assert_close(apart_result, in_place_result)
 
 
 def test_test_models_hold_the_batchs_statistics_in_scale_and_shift(rng):

@@ -59,7 +59,7 @@ def test_gradients_are_exact(rng):
         return torch.func.functional_call(net, dict(zip(names, values, strict=True)), (), {**x, "u": u, "q": q})["y"]
 
     start = [x["u"], x["q"], *(blob.detach() for blob in blobs)]
-    assert torch.autograd.gradcheck(run, [one.clone().requires_grad_() for one in start])
+    assert torch.autograd.gradcheck(run, [tensor.clone().requires_grad_() for tensor in start])
 
 
 def test_every_item_of_a_batch_has_its_own_lattice(rng):
@@ -90,7 +90,9 @@ def test_an_iteration_by_its_formula(rng):
     spatial = position_features(5, 6, 3.0, dtype=torch.float64, device=torch.device("cpu"))
     bilateral = bilateral_features(x["img"].permute(0, 2, 3, 1), 8.0, 20.0)[0]
     zeros = torch.zeros(2, 5, dtype=torch.float64)  # 30 points, filled up to a multiple of four
-    lattices = [ops.lattice_build(torch.cat([one, zeros[:, : one.shape[1]]])) for one in (spatial, bilateral)]
+    lattices = [
+        ops.lattice_build(torch.cat([features, zeros[:, : features.shape[1]]])) for features in (spatial, bilateral)
+    ]
 
     def filtered(q, lattice):
         raw = ops.lattice_filter(torch.cat([q.T, torch.zeros(2, 3, dtype=torch.float64)]), lattice)[:30]

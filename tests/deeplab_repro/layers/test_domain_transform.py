@@ -19,7 +19,7 @@ def plain(scores: Tensor, edges: Tensor, dims: Tensor, iterations: int, spatial:
         for i in range(iterations):
             sigma = spatial * sqrt(3) * 2 ** (iterations - 1 - i) / sqrt(4**iterations - 1)
             held = [[edges[n, 0, y, x] * (spatial / color) + 1 for x in range(w)] for y in range(h)]
-            a = [[(one * (-sqrt(2) / sigma)).exp().clamp(least, 1) for one in row] for row in held]
+            a = [[(weight * (-sqrt(2) / sigma)).exp().clamp(least, 1) for weight in row] for row in held]
             for plane in top[n]:
                 for y in range(h):
                     for x in range(1, w):
@@ -42,12 +42,12 @@ def test_recursion_and_its_gradients_against_a_plain_loop(run, rng, channels, he
     dims = torch.tensor([[height, width], [max(height - 2, 1), max(width - 1, 1)]]).reshape(2, 1, 1, 2).double()
     into = torch.randn(2, channels, height, width, generator=rng, dtype=torch.float64)
     outcomes = []
-    for one in (
+    for recursion in (
         lambda *x: run("DomainTransform", *x, phase=phase, num_iter=2, spatial_sigma=4.0, range_sigma=2.0),
         lambda *x: plain(*x, 2, 4.0, 2.0, 0.0),
     ):
         fed = [x.clone().requires_grad_() for x in bottoms]
-        top = one(*fed, dims)
+        top = recursion(*fed, dims)
         top.backward(into)
         outcomes.append([top.detach(), *(x.grad for x in fed)])
     for ours, loop in zip(*outcomes, strict=True):

@@ -38,9 +38,9 @@ def test_unstable_product_gradient_at_zero_is_nan(run):
 def test_concat_slice_split_flatten_reshape(run, rng):
     x = torch.randn(4, 6, 2, 3, generator=rng)
     assert torch.equal(run("Concat", x, x, axis=0), torch.cat([x, x]))
-    one, two, three = run("Slice", x, tops=3, axis=1, slice_points=(1, 3))
-    assert torch.equal(torch.cat([one, two, three], 1), x)
-    assert (one.shape[1], two.shape[1], three.shape[1]) == (1, 2, 3)
+    first, second, third = run("Slice", x, tops=3, axis=1, slice_points=(1, 3))
+    assert torch.equal(torch.cat([first, second, third], 1), x)
+    assert (first.shape[1], second.shape[1], third.shape[1]) == (1, 2, 3)
     assert [part.shape[0] for part in run("Slice", x, tops=2, axis=0)] == [2, 2]
     assert all(torch.equal(part, x) for part in run("Split", x, tops=3))
     assert run("Flatten", x).shape == (4, 36)

@@ -144,7 +144,7 @@ def test_an_affine_type_of_ones_own_folds_into_convolutions():
     # Single precision, 27 products each.
     torch.testing.assert_close(ready(data=x)["two"], want, rtol=1e-5, atol=1e-5)
     plain = plain_net(net)
-    assert [one.type for one in plain.layers] == ["Convolution", "Convolution"]
+    assert [made.type for made in plain.layers] == ["Convolution", "Convolution"]
     torch.testing.assert_close(CaffeNet(plain)(data=x)["two"], want, rtol=1e-5, atol=1e-5)
 
 

@@ -66,8 +66,8 @@ def test_interp_size_and_adjoint(run, rng, options, size):
 
 def test_maps_of_many_channels_agree_with_maps_of_one(run, rng):
     x = torch.randn(2, 3, 41, 33, generator=rng)
-    each = torch.cat([run("Interp", channel, zoom_factor=8) for channel in x.split(1, 1)], 1)
-    torch.testing.assert_close(run("Interp", x, zoom_factor=8), each, rtol=0, atol=2e-6)
+    alone = torch.cat([run("Interp", channel, zoom_factor=8) for channel in x.split(1, 1)], 1)
+    torch.testing.assert_close(run("Interp", x, zoom_factor=8), alone, rtol=0, atol=2e-6)
 
 
 def test_padding_adds_zeros_or_crops(run, rng):

@@ -44,9 +44,9 @@ def test_accuracy_top_k_and_per_class(run, rng):
     label[:5] = 255
     kept, best = label[5:].long(), scores[5:].topk(2, 1).indices
     expected = (best == kept[:, None]).any(1).float()
-    total, each = run("Accuracy", scores, label, tops=2, top_k=2, ignore_labels=(255,))
+    total, by_class = run("Accuracy", scores, label, tops=2, top_k=2, ignore_labels=(255,))
     torch.testing.assert_close(total, expected.mean())
-    torch.testing.assert_close(each, torch.stack([expected[kept == c].mean() for c in range(6)]))
+    torch.testing.assert_close(by_class, torch.stack([expected[kept == c].mean() for c in range(6)]))
 
 
 def test_confusion_of_reset_false_grows_over_the_passes():

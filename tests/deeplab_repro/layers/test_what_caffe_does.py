@@ -177,7 +177,7 @@ def test_bottoms_of_odd_ranks_run_or_name_layer_and_type(row):
         for rank in range(6):
             for later in {(4,) * rank, (4,)}:
                 shapes = {f"b{i}": (4,) * rank if i == 0 else later for i in range(number)}
-                dims = "".join(f"input_shape {{ {' '.join(f'dim: {d}' for d in one)} }}" for one in shapes.values())
+                dims = "".join(f"input_shape {{ {' '.join(f'dim: {d}' for d in shape)} }}" for shape in shapes.values())
                 names = "".join(f'input: "{name}" ' for name in shapes)
                 blobs = " ".join(
                     [f'bottom: "{name}"' for name in shapes] + [f'top: "t{i}"' for i in range(row.tops[0])]

@@ -47,8 +47,8 @@ def test_a_spec_with_weights_is_saved_too(tmp_path):
     spec = read_net(folder / "net.prototxt", folder / "weights.caffemodel")
     save_checkpoint(spec, tmp_path / "a.safetensors")
     save_checkpoint(CaffeNet(spec), tmp_path / "b.safetensors")
-    one, two = (load_checkpoint(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    first, second = (load_checkpoint(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
 def test_foreign_and_cut_files_are_refused(tmp_path):

@@ -66,7 +66,7 @@ def check_classifier(spec: NetSpec, step: int, blob: str, pooling: str = "exact"
 def check_inside(spec: NetSpec, step: int, blob: str, size: tuple[int, int]) -> int:
     """Scores whose field lies inside the image against shift-and-stitch, at every offset; how many there were."""
     dense = densify(spec, step, size=size)
-    here, there = (receptive_fields(one.with_inputs({"data": (1, 3, *size)}))[blob] for one in (spec, dense))
+    here, there = (receptive_fields(net.with_inputs({"data": (1, 3, *size)}))[blob] for net in (spec, dense))
     assert (here.first, here.last) == (there.first, there.last)
     assert there.stride == (step, step)
     total = int(here.stride[0])
@@ -129,7 +129,7 @@ def classifiers(draw):
         inner("fc2", "fc1", 3),
         layer("Softmax", "prob", "fc2", "prob", axis=draw(st.sampled_from([1, -1]))),
     ]
-    step = draw(st.sampled_from([one for one in (1, 2, 4, 8) if total % one == 0 or one % total == 0]))
+    step = draw(st.sampled_from([stride for stride in (1, 2, 4, 8) if total % stride == 0 or stride % total == 0]))
     spec = make_net("random", {"data": (1, 2, side, side)}, layers)
     assert end >= 1
     return with_weights(spec, draw(st.integers(0, 99))), step, total
@@ -141,7 +141,7 @@ def test_random_classifiers_equal_shift_and_stitch(case):
     spec, step, total = case
     # A stride already finer than asked for stays.
     dense = check_classifier(spec, min(step, total), "prob")
-    assert all(one.type != "InnerProduct" for one in dense.layers)
+    assert all(made.type != "InnerProduct" for made in dense.layers)
     assert densify(spec, step).layers == dense.layers
 
 
@@ -194,7 +194,7 @@ def test_golden_nets_equal_shift_and_stitch(name, blob, step, size):
 def test_real_classifiers_equal_shift_and_stitch(name, step, blob):
     import json
 
-    facts = next(one for one in json.loads((REAL / "manifest.json").read_text()) if one["name"] == name)
+    facts = next(model for model in json.loads((REAL / "manifest.json").read_text()) if model["name"] == name)
     spec = read_net(REAL / facts["prototxt"]["file"], REAL / facts["file"])
     check_classifier(spec, step, blob)
 
@@ -219,11 +219,11 @@ def vgg16(width=1 / 32):
 def test_vgg16_becomes_deeplabs_own_windows_and_rates():
     dense, ours = densify(vgg16(), 8, "window"), zoo.spec("deeplab_7x7", phase="TRAIN")
     for name in ("conv4_3", "conv5_1", "conv5_2", "conv5_3", "fc6", "fc7"):
-        one, two = dense.layer(name).options, ours.layer(name).options
-        assert (one.kernel, one.dilation, one.stride) == (two.kernel, two.dilation, two.stride), name
+        got, want = dense.layer(name).options, ours.layer(name).options
+        assert (got.kernel, got.dilation, got.stride) == (want.kernel, want.dilation, want.stride), name
     for name in ("pool1", "pool2", "pool3", "pool4", "pool5"):
-        one, two = dense.layer(name).options, ours.layer(name).options
-        assert (one.method, one.kernel, one.stride) == (two.method, two.kernel, two.stride), name
+        got, want = dense.layer(name).options, ours.layer(name).options
+        assert (got.method, got.kernel, got.stride) == (want.method, want.kernel, want.stride), name
     assert dense.blobs["prob"] == (1, 10, 1, 1)
     assert receptive_fields(dense)["prob"].size == receptive_fields(densify(vgg16()))["prob"].size == (404, 404)
 
@@ -283,7 +283,7 @@ def test_losses_of_maps_and_their_labels_are_left_out():
     ]
     dense = densify(make_net("n", {"data": (1, 3, 9, 9), "label": (1,)}, layers), 1)
     assert list(dense.inputs) == ["data"]
-    assert [one.name for one in dense.layers] == ["c", "fc", "best"]
+    assert [kept.name for kept in dense.layers] == ["c", "fc", "best"]
     assert dense.layer("best").options.axis == 1
     assert dense.outputs == ("best",)
 
@@ -300,7 +300,7 @@ def test_what_works_for_losses_alone_goes_with_them():
         layer("Silence", "quiet", "top1"),
     ]
     dense = densify(make_net("n", {"data": (1, 3, 9, 9), "label": (1,)}, layers), 1)
-    assert [one.name for one in dense.layers] == ["c", "fc"]
+    assert [kept.name for kept in dense.layers] == ["c", "fc"]
 
 
 def test_interp_zooms_by_as_much_less():

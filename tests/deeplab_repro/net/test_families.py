@@ -97,7 +97,7 @@ layers {{ name: 'inference1' type: MULTI_STAGE_MEANFIELD bottom: 'unary' bottom:
     spec_of = {layer.name: layer for layer in net.spec.layers}
     assert spec_of["crop"].options.offset == (10, 10)
     assert spec_of["crop#2"].options.offset == (9, 9)
-    assert [one.lr_mult for one in spec_of["inference1"].params] == [10000, 10000, 1000]
+    assert [param.lr_mult for param in spec_of["inference1"].params] == [10000, 10000, 1000]
     blobs = net(**draw(net), blobs="all")
     assert torch.equal(blobs["fine"], blobs["score-conv1"][..., 9:26, 9:30])
     assert blobs["pred"].shape == (1, 3, 17, 21)

@@ -108,7 +108,7 @@ def test_names_torch_refuses_are_escaped_in_layers_alone():
 
 def test_propagate_down_false_stops_the_gradient(feed):
     spec = small_spec()
-    cut = [replace(one, propagate_down=(False,)) if one.name in "bc" else one for one in spec.layers]
+    cut = [replace(whole, propagate_down=(False,)) if whole.name in "bc" else whole for whole in spec.layers]
     net = CaffeNet(make_net("cut", dict(spec.inputs), cut))
     net(**feed).loss.backward()
     assert net.params["a"][0].grad is None
@@ -142,5 +142,5 @@ def test_a_prepared_net_and_its_original_are_graphs_of_one_spec_and_neither_is_t
     assert not isinstance(ready, CaffeNet)
     assert ready.inputs == net.inputs
     assert ready.spec.layers == net.spec.layers
-    assert [one.name for one in net.running_layers()] == [one.name for one in net.spec.layers]
+    assert [step.name for step in net.running_layers()] == [step.name for step in net.spec.layers]
     assert set(ready.blob_names) | set(ready.folded) == set(net.blob_names)

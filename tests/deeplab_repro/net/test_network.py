@@ -54,8 +54,8 @@ def test_a_copy_shares_nothing_and_a_pickle_comes_back(net, feed):
 def test_lr_mult_zero_takes_no_gradient(feed):
     spec = small_spec()
     frozen = [
-        replace(one, params=(ParamSpec(lr_mult=0), ParamSpec(lr_mult=0))) if one.name == "a" else one
-        for one in spec.layers
+        replace(plain, params=(ParamSpec(lr_mult=0), ParamSpec(lr_mult=0))) if plain.name == "a" else plain
+        for plain in spec.layers
     ]
     net = CaffeNet(make_net("frozen", dict(spec.inputs), frozen))
     net(**feed).loss.backward()
@@ -76,8 +76,8 @@ def test_weights_are_copied_in_and_the_rest_filled():
 
 
 def test_same_generator_same_weights():
-    one, two = (CaffeNet(small_spec(), torch.Generator().manual_seed(1)) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    first, second = (CaffeNet(small_spec(), torch.Generator().manual_seed(1)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
 def test_a_net_of_absurdly_many_parameters_is_refused_before_memory_is_taken():
@@ -103,7 +103,7 @@ def test_a_loss_without_a_top_counts_and_is_no_output(feed):
 
 def test_force_backward_gives_frozen_blobs_and_inputs_a_gradient(feed):
     spec = small_spec()
-    still = [replace(one, params=tuple(ParamSpec(lr_mult=0) for _ in one.params)) for one in spec.layers]
+    still = [replace(plain, params=tuple(ParamSpec(lr_mult=0) for _ in plain.params)) for plain in spec.layers]
     for forced in (False, True):
         net = CaffeNet(make_net("frozen", dict(spec.inputs), still, "TRAIN", force_backward=forced))
         fed = {**feed, "data": feed["data"].clone().requires_grad_(forced)}

@@ -28,13 +28,13 @@ def records(folder: Path) -> list[Path]:
 
 
 def cases() -> list:
-    found = [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in records(COPIED)]
+    params = [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in records(COPIED)]
     for name in LARGE:
         reason = f"recorded net {name} is not beside this repository (../shared/golden/caffe/nets)"
         paths = sorted((SHARED_NETS / name).glob("in_*.npz")) or [SHARED_NETS / name / "in.npz"]
         marks = pytest.mark.skipif(not (SHARED_NETS / name).is_dir(), reason=reason)
-        found += [pytest.param(path, id=f"{name}-{path.stem}", marks=marks) for path in paths]
-    return found
+        params += [pytest.param(path, id=f"{name}-{path.stem}", marks=marks) for path in paths]
+    return params
 
 
 def close(name: str, ours: torch.Tensor, golden: np.ndarray, rtol: float) -> None:

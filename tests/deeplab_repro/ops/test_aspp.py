@@ -65,7 +65,7 @@ def test_gradcheck(filters):
 def test_reduced_types_are_rounded_once(dtype):
     rates = (2, 3)
     given_weights, given_biases = branches(4, rates)
-    weights, biases = ([t.detach().to(dtype) for t in each] for each in (given_weights, given_biases))
+    weights, biases = ([t.detach().to(dtype) for t in given] for given in (given_weights, given_biases))
     x = torch.randn(1, 6, 9, 9).to(dtype)
     expected = sum(one_by_one(x.double(), [w.double() for w in weights], [b.double() for b in biases], rates))
     result = aspp(x, weights, biases, rates)

@@ -121,8 +121,8 @@ def test_reduced_types_round_a_float32_sum(device, method, dtype):
     grad = torch.randn_like(result)
     theirs = torch.autograd.grad(expected, exact, grad.double().cpu())
     ours = torch.autograd.grad(result, tensors, grad)
-    for one, other, products in zip(ours, theirs, (of_input, of_weight, of_weight), strict=True):
-        assert_close(one, other, products, method)
+    for gradient, other, products in zip(ours, theirs, (of_input, of_weight, of_weight), strict=True):
+        assert_close(gradient, other, products, method)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_random_geometry_agrees_with_float64(data):
     assert_close(result, expected.detach(), of_output, method)
     theirs = torch.autograd.grad(expected, exact, grad.double())
     ours = torch.autograd.grad(result, tensors, grad)
-    for one, other, products in zip(ours, theirs, (of_input, of_weight, of_weight), strict=True):
-        assert_close(one, other, products, method)
+    for gradient, other, products in zip(ours, theirs, (of_input, of_weight, of_weight), strict=True):
+        assert_close(gradient, other, products, method)
 
 
 LAYOUTS = {

@@ -86,9 +86,9 @@ def test_random_geometry_agrees_with_float64(data):
     wanted = [leaf for leaf in leaves if leaf is not None]
     theirs = torch.autograd.grad(expected, [leaf for leaf in exact if leaf is not None], grad.cpu().double())
     ours = torch.autograd.grad(result, wanted, grad)
-    for one, gradient, products in zip(ours, theirs, (*of_gradients, of_gradients[-1]), strict=False):
+    for gradient, exact_gradient, products in zip(ours, theirs, (*of_gradients, of_gradients[-1]), strict=False):
         # Sums over whole maps and batches of reduced products: twice the rounding of a sum.
-        assert error(one, gradient, products) <= 2 * bound(dtype, method, products)
+        assert error(gradient, exact_gradient, products) <= 2 * bound(dtype, method, products)
 
 
 @pytest.mark.parametrize("method", ["auto", "direct", "winograd2", "fast", "winograd4"])
@@ -111,8 +111,8 @@ def test_repeats_to_the_bit(method, dtype):
 
     first = once()
     for _ in range(3):
-        for one, other in zip(first, once(), strict=True):
-            assert torch.equal(one, other)
+        for before, again in zip(first, once(), strict=True):
+            assert torch.equal(before, again)
 
 
 @pytest.mark.parametrize("method", METHODS)

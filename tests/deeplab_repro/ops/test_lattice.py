@@ -200,7 +200,9 @@ def test_tables_that_point_outside_are_refused() -> None:
         ops.lattice_filter(torch.randn(6, 1), broken)
 
 
-@pytest.mark.parametrize("case", [one for one in CASES if one["kind"] == "raw_filter"], ids=lambda case: case["file"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case["kind"] == "raw_filter"], ids=lambda case: case["file"]
+)
 def test_vertices_are_those_of_the_recorded_library(case: dict) -> None:
     """Ties of rounding and of ranks included, which add vertices without mass.
 

@@ -90,12 +90,12 @@ def test_thread_count_does_not_change_the_bits(problem) -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = ops.meanfield(unary, features, [3.0, 4.0])
+        alone = ops.meanfield(unary, features, [3.0, 4.0])
         torch.set_num_threads(3)
         three = ops.meanfield(unary, features, [3.0, 4.0])
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(one, three)
+    assert torch.equal(alone, three)
 
 
 def test_passes_opcheck(problem, device: str) -> None:

@@ -96,7 +96,7 @@ class TestOnCuda:
         torch.testing.assert_close(got.cpu(), want, atol=1e-9, rtol=0)
 
     def test_a_batch_beyond_the_memory_runs_in_parts(self) -> None:
-        image, scores = (each.cuda() for each in scene(120, 160, 21, batch=16))
+        image, scores = (tensor.cuda() for tensor in scene(120, 160, 21, batch=16))
         crf = DenseCRF(CRFParams(iterations=2))
         alone = torch.stack([crf(*pair) for pair in zip(image, scores, strict=True)])
         torch.cuda.empty_cache()
@@ -113,7 +113,7 @@ class TestOnCuda:
             torch.cuda.set_per_process_memory_fraction(1.0)
 
     def test_an_image_beyond_the_memory_is_named(self) -> None:
-        image, scores = (each.cuda() for each in scene(400, 500, 21))
+        image, scores = (tensor.cuda() for tensor in scene(400, 500, 21))
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
         try:
@@ -139,7 +139,7 @@ class TestOnCuda:
             ops.meanfield(torch.zeros(2, 2, 10, device="cuda"), [features], [1.0])
 
     def test_one_synchronisation_a_call(self) -> None:
-        image, scores = (each.cuda() for each in scene(40, 50, 21, batch=2))
+        image, scores = (tensor.cuda() for tensor in scene(40, 50, 21, batch=2))
         problem = DenseCRF().problem(image, scores)
         ops.meanfield(*problem[:3])
         with warnings.catch_warnings(record=True) as found:
@@ -149,7 +149,7 @@ class TestOnCuda:
                 ops.meanfield(*problem[:3])
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-        assert sum("synchronizing CUDA operation" in str(each.message) for each in found) == 1
+        assert sum("synchronizing CUDA operation" in str(warning.message) for warning in found) == 1
 
     def test_half_storage_passes_opcheck(self) -> None:
         unary, features = torch.randn(2, 3, 50, device="cuda"), [torch.randn(2, 50, 5, device="cuda")]

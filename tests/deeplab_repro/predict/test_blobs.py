@@ -36,6 +36,6 @@ def test_scores_are_found_behind_losses_and_labels(tmp_path):
 
 def test_a_net_that_gives_back_only_even_sizes_gets_one(tmp_path, photo):
     (tmp_path / "even.prototxt").write_text(EVEN)
-    one = Segmenter(net=load_caffe(tmp_path / "even.prototxt"), device="cpu")
-    assert one.padded_size(37, 50) == (66, 66)
-    assert one(photo.pixels).labels.shape == (37, 50)
+    segmenter = Segmenter(net=load_caffe(tmp_path / "even.prototxt"), device="cpu")
+    assert segmenter.padded_size(37, 50) == (66, 66)
+    assert segmenter(photo.pixels).labels.shape == (37, 50)

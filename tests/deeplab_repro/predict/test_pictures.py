@@ -17,15 +17,15 @@ def test_names_are_stems_with_suffix_or_number_where_they_repeat():
 
 
 def test_both_pictures_and_the_shares_of_classes(toy, photo, tmp_path):
-    found = Segmenter((toy.prototxt, toy.caffemodel), device="cpu")(photo.pixels)
-    row = save_pictures(found, tmp_path, "x", 0.25)
+    segmentation = Segmenter((toy.prototxt, toy.caffemodel), device="cpu")(photo.pixels)
+    row = save_pictures(segmentation, tmp_path, "x", 0.25)
     assert (row["height"], row["width"]) == (37, 50)
     assert sorted(path.name for path in tmp_path.glob("x*")) == ["x.png", "x_overlay.png"]
     with Image.open(row["labels"]) as picture:
         assert picture.mode == "P"
-        np.testing.assert_array_equal(np.asarray(picture), found.labels)
-    np.testing.assert_array_equal(read_image(row["overlay"]), found.overlay(0.25))
-    counts = np.bincount(found.labels.ravel())
+        np.testing.assert_array_equal(np.asarray(picture), segmentation.labels)
+    np.testing.assert_array_equal(read_image(row["overlay"]), segmentation.overlay(0.25))
+    counts = np.bincount(segmentation.labels.ravel())
     assert sorted(row["shares"].values()) == sorted(
-        round(count / found.labels.size, 6) for count in counts.tolist() if count
+        round(count / segmentation.labels.size, 6) for count in counts.tolist() if count
     )

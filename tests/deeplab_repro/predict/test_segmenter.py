@@ -29,13 +29,13 @@ def _by_hand(toy, image, mean=(104.008, 116.669, 122.675), size=(65, 65)):
 
 
 def test_bgr_mean_padding_and_crop(toy, segmenter, photo):
-    found = segmenter(photo.pixels)
-    np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels))
-    np.testing.assert_array_equal(found.labels, found.scores.argmax(0))
-    assert found.labels.dtype == np.uint8
-    assert found.probabilities is None
-    assert sum(found.shares().values()) == pytest.approx(1)
-    np.testing.assert_array_equal(found.overlay(0.5), palette.overlay(photo.pixels, found.labels, 0.5))
+    segmentation = segmenter(photo.pixels)
+    np.testing.assert_array_equal(segmentation.scores, _by_hand(toy, photo.pixels))
+    np.testing.assert_array_equal(segmentation.labels, segmentation.scores.argmax(0))
+    assert segmentation.labels.dtype == np.uint8
+    assert segmentation.probabilities is None
+    assert sum(segmentation.shares().values()) == pytest.approx(1)
+    np.testing.assert_array_equal(segmentation.overlay(0.5), palette.overlay(photo.pixels, segmentation.labels, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_padding_goes_to_the_next_32k_plus_1(segmenter, size, padded):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 33), (34, 5)])
 def test_any_size_is_taken(segmenter, size):
-    found = segmenter(np.zeros((*size, 3), np.uint8))
-    assert found.labels.shape == size
-    assert found.scores.shape == (5, *size)
+    segmentation = segmenter(np.zeros((*size, 3), np.uint8))
+    assert segmentation.labels.shape == size
+    assert segmentation.scores.shape == (5, *size)
 
 
 def test_low_resolution_scores_are_upsampled_with_corners_aligned(toy, photo):
-    found = Segmenter((toy.prototxt, toy.caffemodel), score_blob="fc", device="cpu")(photo.pixels)
-    np.testing.assert_allclose(found.scores, _by_hand(toy, photo.pixels), atol=1e-4)
+    segmentation = Segmenter((toy.prototxt, toy.caffemodel), score_blob="fc", device="cpu")(photo.pixels)
+    np.testing.assert_allclose(segmentation.scores, _by_hand(toy, photo.pixels), atol=1e-4)
 
 
 def test_another_mean(toy, photo):
-    found = Segmenter((toy.prototxt, toy.caffemodel), mean_bgr=(1, 2, 3), device="cpu")(photo.pixels)
-    np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
+    segmentation = Segmenter((toy.prototxt, toy.caffemodel), mean_bgr=(1, 2, 3), device="cpu")(photo.pixels)
+    np.testing.assert_array_equal(segmentation.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
 
 
 def test_a_scale_beyond_any_memory_is_refused(toy, photo):
@@ -69,14 +69,14 @@ def test_a_scale_beyond_any_memory_is_refused(toy, photo):
 
 @pytest.mark.parametrize("fusion", ["max", "mean"])
 def test_scales_are_fused(toy, photo, fusion):
-    found = Segmenter((toy.prototxt, toy.caffemodel), scales=(1, 0.5), fusion=fusion, device="cpu")(photo.pixels)
+    segmentation = Segmenter((toy.prototxt, toy.caffemodel), scales=(1, 0.5), fusion=fusion, device="cpu")(photo.pixels)
     small = cv2.resize(photo.pixels, (25, 18), interpolation=cv2.INTER_LINEAR)
     half = torch.nn.functional.interpolate(
         torch.from_numpy(_by_hand(toy, small, size=(33, 33)))[None], (37, 50), mode="bilinear", align_corners=True
     )[0].numpy()
     whole = _by_hand(toy, photo.pixels)
     expected = np.maximum(whole, half) if fusion == "max" else (whole + half) / 2
-    np.testing.assert_allclose(found.scores, expected, atol=1e-4)
+    np.testing.assert_allclose(segmentation.scores, expected, atol=1e-4)
 
 
 def test_flip_makes_the_scores_of_a_mirrored_image_mirrored(toy, photo):
@@ -87,18 +87,18 @@ def test_flip_makes_the_scores_of_a_mirrored_image_mirrored(toy, photo):
 
 def test_crf_refines_the_scores(toy, segmenter, photo):
     params = CRFParams(iterations=2, bilateral_xy_std=30, bilateral_rgb_std=20)
-    found = Segmenter((toy.prototxt, toy.caffemodel), crf=params, device="cpu")(photo.pixels)
+    segmentation = Segmenter((toy.prototxt, toy.caffemodel), crf=params, device="cpu")(photo.pixels)
     scores = segmenter(photo.pixels).scores
-    np.testing.assert_array_equal(found.scores, scores)
+    np.testing.assert_array_equal(segmentation.scores, scores)
     expected = DenseCRF(params)(torch.from_numpy(photo.pixels), torch.from_numpy(scores)).numpy()
-    np.testing.assert_array_equal(found.probabilities, expected)
-    np.testing.assert_array_equal(found.labels, expected.argmax(0))
+    np.testing.assert_array_equal(segmentation.probabilities, expected)
+    np.testing.assert_array_equal(segmentation.labels, expected.argmax(0))
 
 
 def test_a_net_is_taken_as_it_is(toy, segmenter, photo):
     net = load_caffe(toy.prototxt, toy.caffemodel)
-    for one in (Segmenter(net, device="cpu"), Segmenter(net=net, device="cpu")):
-        np.testing.assert_array_equal(one(photo.pixels).labels, segmenter(photo.pixels).labels)
+    for made in (Segmenter(net, device="cpu"), Segmenter(net=net, device="cpu")):
+        np.testing.assert_array_equal(made(photo.pixels).labels, segmenter(photo.pixels).labels)
 
 
 def test_a_checkpoint_brings_its_mean_and_crf(toy, photo, tmp_path):
@@ -106,13 +106,13 @@ def test_a_checkpoint_brings_its_mean_and_crf(toy, photo, tmp_path):
 
     record = {"mean_bgr": [1, 2, 3], "crf": {"iterations": 4}, "class_names": list("abcde"), "palette": [[9, 8, 7]]}
     save_checkpoint(load_caffe(toy.prototxt, toy.caffemodel), tmp_path / "a.safetensors", record)
-    one = Segmenter(tmp_path / "a.safetensors", device="cpu")
-    assert one.crf.iterations == 4
-    found = one(photo.pixels)
-    np.testing.assert_array_equal(found.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
-    assert found.probabilities is not None
-    assert found.class_names == tuple("abcde")
-    assert found.palette[0].tolist() == [9, 8, 7]
+    made = Segmenter(tmp_path / "a.safetensors", device="cpu")
+    assert made.crf.iterations == 4
+    segmentation = made(photo.pixels)
+    np.testing.assert_array_equal(segmentation.scores, _by_hand(toy, photo.pixels, (1, 2, 3)))
+    assert segmentation.probabilities is not None
+    assert segmentation.class_names == tuple("abcde")
+    assert segmentation.palette[0].tolist() == [9, 8, 7]
     assert Segmenter(tmp_path / "a.safetensors", crf=None, device="cpu")(photo.pixels).probabilities is None
 
 
@@ -136,11 +136,11 @@ def test_the_mean_of_a_data_layer_rides_along(tmp_path, photo):
     write_weights(
         {"c": [np.eye(4, 3, dtype=np.float32)[..., None, None], np.zeros(4, np.float32)]}, spec, tmp_path / "w", "v2"
     )
-    one = Segmenter((path, tmp_path / "w"), device="cpu")
-    assert one.score_blob == "c"
-    found = one(photo.pixels)
-    np.testing.assert_array_equal(found.scores[0], photo.pixels[..., 2] - np.float32(10))
-    np.testing.assert_array_equal(found.scores[2], photo.pixels[..., 0] - np.float32(30))
+    made = Segmenter((path, tmp_path / "w"), device="cpu")
+    assert made.score_blob == "c"
+    segmentation = made(photo.pixels)
+    np.testing.assert_array_equal(segmentation.scores[0], photo.pixels[..., 2] - np.float32(10))
+    np.testing.assert_array_equal(segmentation.scores[2], photo.pixels[..., 0] - np.float32(30))
 
 
 def test_what_a_segmenter_refuses(toy, segmenter, tmp_path):

@@ -84,8 +84,8 @@ def tiny(tmp_path):
         return read_weights(tmp_path / f"{prefix}_iter_{iteration}.caffemodel")
 
     def rows(log):
-        found = [json.loads(line) for line in (tmp_path / log).read_text().splitlines()]
-        return [row for row in found if "iteration" in row]
+        lines = [json.loads(line) for line in (tmp_path / log).read_text().splitlines()]
+        return [row for row in lines if "iteration" in row]
 
     write()
     return SimpleNamespace(
@@ -103,8 +103,8 @@ class Kept(Watcher):
     def started(self, start):
         self.start = start
 
-    def iterated(self, one):
-        self.rows.append(one)
+    def iterated(self, iteration):
+        self.rows.append(iteration)
 
     def tested(self, updates, index, outputs):
         self.tests.append((updates, outputs))

@@ -48,14 +48,14 @@ def test_lines_are_caffes_with_the_numbers_of_the_net(tiny, how):
     tiny.write("iter_size: 2", net=NET)
     tiny.train("one", max_iter=1)
     blobs = [
-        np.array(each)
+        np.array(blob)
         for name in ("first", "second")
-        for each in read_weights(tiny.folder / "one_iter_1.caffemodel")[name]
+        for blob in read_weights(tiny.folder / "one_iter_1.caffemodel")[name]
     ]
     said = lines_of(tiny, "iter_size: 2 debug_info: true display: 1", max_iter=2, **how)
     # The second iteration, from the weights of the first: passes 2 and 3 of two items each.
     at = [i for i, line in enumerate(said) if "[Forward] Layer data, top blob data" in line][2]
-    w, b1, _, b2 = (torch.tensor(each, requires_grad=True) for each in blobs)
+    w, b1, _, b2 = (torch.tensor(blob, requires_grad=True) for blob in blobs)
     assert torch.equal(torch.tensor(blobs[0]), torch.tensor(blobs[2]))
     with h5py.File(tiny.folder / "data.h5") as file:
         data, label = (torch.from_numpy(file[name][...]) for name in ("data", "label"))
@@ -103,17 +103,19 @@ def test_lines_are_caffes_with_the_numbers_of_the_net(tiny, how):
             ("[Backward] All net params (data, diff):", None),
         ]
     learnable, diffs = [w, b1, b2], list(total.values())
-    norms = [sum(each.abs().pow(p).sum() for each in some) ** (1 / p) for p in (1, 2) for some in (learnable, diffs)]
-    found = [re.fullmatch(r"    (.*:)( \S+|.*norm.*)", line) for line in said[at : at + len(expected)]]
-    assert [each[1].split(" L1")[0] for each in found] == [text for text, _ in expected]
-    for line, (text, value) in zip(found, expected, strict=True):
+    norms = [
+        sum(tensor.abs().pow(p).sum() for tensor in some) ** (1 / p) for p in (1, 2) for some in (learnable, diffs)
+    ]
+    matches = [re.fullmatch(r"    (.*:)( \S+|.*norm.*)", line) for line in said[at : at + len(expected)]]
+    assert [match[1].split(" L1")[0] for match in matches] == [text for text, _ in expected]
+    for line, (text, value) in zip(matches, expected, strict=True):
         if value is not None:
             assert float(line[2]) == pytest.approx(value, rel=2e-5), text
     last = re.fullmatch(
         r"    \[Backward\] All net params \(data, diff\): L1 norm = \((\S+), (\S+)\); L2 norm = \((\S+), (\S+)\)",
         said[at + len(expected) - 1],
     )
-    assert [float(each) for each in last.groups()] == pytest.approx([each.item() for each in norms], rel=2e-5)
+    assert [float(text) for text in last.groups()] == pytest.approx([text.item() for text in norms], rel=2e-5)
     updates = said[at + len(expected) :]
     assert [line.rpartition(" data:")[0] for line in updates] == [
         "    [Update] Layer first, param w",
@@ -123,7 +125,7 @@ def test_lines_are_caffes_with_the_numbers_of_the_net(tiny, how):
     after = read_weights(tiny.folder / "snap_iter_2.caffemodel")
     moved = [(blobs[0], after["first"][0]), (blobs[1], after["first"][1])]
     for line, (before, now) in zip(updates[:2], moved, strict=True):
-        numbers = [float(each) for each in re.search(r"data: (\S+); diff: (\S+)", line).groups()]
+        numbers = [float(number) for number in re.search(r"data: (\S+); diff: (\S+)", line).groups()]
         # The difference of two rounded weights knows fewer digits than the update.
         assert numbers == pytest.approx([np.abs(before).mean(), np.abs(now - before).mean()], rel=1e-3)
     assert updates[2].endswith("; diff: 0")

@@ -35,15 +35,15 @@ def job(tiny):
         ]
         try:
             ended = []
-            for each in ranks:
-                _, text = each.communicate(timeout=240)
-                ended.append((each.returncode, text))
+            for process in ranks:
+                _, text = process.communicate(timeout=240)
+                ended.append((process.returncode, text))
                 if stop_at is not None:
                     ranks[1].kill()
             return ended
         finally:
-            for each in ranks:
-                each.kill()
+            for process in ranks:
+                process.kill()
 
     return run
 

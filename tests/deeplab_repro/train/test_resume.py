@@ -34,8 +34,8 @@ def test_own_state_continues_bit_for_bit(tiny, same, kind, form):
     tiny.train("part", max_iter=7)
     tiny.train("part", snapshot=str(tiny.folder / f"part_iter_7.solverstate{end}"))
     same(*(read_weights(tiny.folder / f"{name}_iter_12.caffemodel{end}") for name in ("whole", "part")))
-    one, two = (read_solverstate(tiny.folder / f"{name}_iter_12.solverstate{end}") for name in ("whole", "part"))
-    assert all((a == b).all() for a, b in zip(one.history, two.history, strict=True))
+    whole, part = (read_solverstate(tiny.folder / f"{name}_iter_12.solverstate{end}") for name in ("whole", "part"))
+    assert all((a == b).all() for a, b in zip(whole.history, part.history, strict=True))
 
 
 @pytest.mark.parametrize("name", ["deeplab_largefov", "deeplab_vgg16_aspp"])

@@ -11,9 +11,9 @@ from deeplab_repro.train.watch.watchers import JsonLog
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_writes_a_snapshot_and_stops(tiny, same, number):
     class Sender(JsonLog):
-        def iterated(self, one):
-            super().iterated(one)
-            if one.number == 5:
+        def iterated(self, iteration):
+            super().iterated(iteration)
+            if iteration.number == 5:
                 os.kill(os.getpid(), number)
 
     tiny.train("whole")

@@ -23,8 +23,8 @@ class Kept(Watcher):
     def __init__(self):
         self.rows = []
 
-    def iterated(self, one):
-        self.rows.append(one)
+    def iterated(self, iteration):
+        self.rows.append(iteration)
 
 
 def run(case, prefix, **settings):
@@ -36,15 +36,15 @@ def run(case, prefix, **settings):
 
 
 def worst(trace, weights, start):
-    found = 0.0
+    error = 0.0
     for key in (key for key in trace.files if key.startswith(start)):
         layer, index = key[len(start) :].rsplit("/", 1)
         ours = np.asarray(weights[layer][int(index)]).reshape(trace[key].shape)
-        found = max(found, np.abs(ours - trace[key]).max() / max(np.abs(trace[key]).max(), 1e-6))
-    return found
+        error = max(error, np.abs(ours - trace[key]).max() / max(np.abs(trace[key]).max(), 1e-6))
+    return error
 
 
-@pytest.mark.parametrize("case", sorted(each.parent.name for each in CASES.glob("*/trace.npz")))
+@pytest.mark.parametrize("case", sorted(trace.parent.name for trace in CASES.glob("*/trace.npz")))
 def test_solver_follows_caffes_trace(case, tmp_path):
     solver, rows = run(case, tmp_path / "s", weights=(CASES / case / "init.caffemodel",))
     trace = np.load(CASES / case / "trace.npz")

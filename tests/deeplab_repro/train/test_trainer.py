@@ -24,7 +24,7 @@ def test_bf16_follows_float32_within_its_digits(tiny):
     kept, half = Kept(), Kept()
     tiny.train("plain", watchers=[kept])
     tiny.train("half", watchers=[half], amp="bf16")
-    losses = np.array([[row.loss for row in each.rows] for each in (kept, half)])
+    losses = np.array([[row.loss for row in watcher.rows] for watcher in (kept, half)])
     assert np.abs(losses[1] / losses[0] - 1).max() < 2e-2
     assert not np.array_equal(*losses)
 

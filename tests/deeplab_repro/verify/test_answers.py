@@ -28,8 +28,8 @@ def _score(store, images=1449, stand_in="", hits=62, data=("VOC2012",), scored=T
     matrix = np.zeros((1, 21, 22), np.int64)  # the last column is for answers that are no class
     np.fill_diagonal(matrix[0], hits)
     matrix[0, :, :21] += np.roll(np.eye(21, dtype=np.int64), 1, 1) * (100 - hits)
-    found = Scored(Result(VOC, images, (), {"network": matrix}), stand_in)
-    return score_answer(record, PUBLISHED, CATALOG, store, data, found if scored else None)
+    score = Scored(Result(VOC, images, (), {"network": matrix}), stand_in)
+    return score_answer(record, PUBLISHED, CATALOG, store, data, score if scored else None)
 
 
 @pytest.fixture

@@ -39,5 +39,5 @@ def test_unknown_quantity_is_refused():
 
 def test_arithmetic_of_the_four_fc6_forms():
     """484 : 252 : 252 : 102; a row and a column more at the first pools make ours up to half a percent more."""
-    found = [gigaflops(name) for name in SIDES]
-    assert found == pytest.approx([484, 252, 252, 102], rel=0.007)
+    costs = [gigaflops(name) for name in SIDES]
+    assert costs == pytest.approx([484, 252, 252, 102], rel=0.007)

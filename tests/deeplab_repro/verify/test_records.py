@@ -33,12 +33,12 @@ def test_every_listed_number_is_a_record():
 @needs_lists
 def test_every_point_of_the_boundary_curves_is_a_record():
     names = {"pixelIOU": "trimap_mIoU", "pixelAcc": "trimap_pixel_acc", "classAcc": "trimap_class_acc"}
-    found = {(r.model, r.metric, r.width): r.value for r in PUBLISHED.records if r.width}
+    values = {(r.model, r.metric, r.width): r.value for r in PUBLISHED.records if r.width}
     rows = _rows("published_trimap.csv")
-    assert len(rows) == len(found) == 480
+    assert len(rows) == len(values) == 480
     for row in rows:
         key = row["model"], names[row["metric"]], int(row["band_halfwidth_px"])
-        assert found[key] == float(row["value_percent"])
+        assert values[key] == float(row["value_percent"])
 
 
 def test_points_of_curves_keep_their_ids_in_the_list():

@@ -17,8 +17,8 @@ RECORDS = read_published().records
 
 @pytest.fixture
 def runs(voc_devkit, weights_folder):
-    found = scores.runs_for(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc_devkit.folder})
-    return {run.weights: (run, group) for run, group in found}
+    planned = scores.runs_for(RECORDS, read_catalog(), Store(weights_folder), {"VOC2012": voc_devkit.folder})
+    return {run.weights: (run, group) for run, group in planned}
 
 
 def _expected(voc_devkit, width=0):
@@ -41,20 +41,20 @@ def test_one_run_gives_all_numbers_of_its_weights(runs):
 def test_scores_and_boundaries_are_those_of_the_labels(runs, voc_devkit, tmp_path):
     run, group = runs["v1_deeplab_train"]
     scores.count(run, tmp_path / "work")
-    found = scores.gather(run, tmp_path / "work")
-    assert found.result.images == 3
-    assert "conv1_1 is 1x3x3x3" in found.stand_in
+    scored = scores.gather(run, tmp_path / "work")
+    assert scored.result.images == 3
+    assert "conv1_1 is 1x3x3x3" in scored.stand_in
     for name, width in (("R001", 0), ("R002", 0), ("R110", 1), ("R115", 30)):
         record = next(record for record in group if record.id == name)
-        value, per_class = found.value(record)
+        value, per_class = scored.value(record)
         matrix = _expected(voc_devkit, width)
         assert value == pytest.approx(100 * matrix.miou("nan" if width else "zero"))
         assert per_class["person"] == pytest.approx(100 * matrix.per_class()[ANSWER])
         assert per_class["bird"] is None
     accuracy = next(record for record in group if record.metric == "trimap_pixel_acc" and record.width == 5)
-    assert found.value(accuracy)[0] == pytest.approx(100 * _expected(voc_devkit, 5).pixel_accuracy())
+    assert scored.value(accuracy)[0] == pytest.approx(100 * _expected(voc_devkit, 5).pixel_accuracy())
     classes = next(record for record in group if record.metric == "trimap_class_acc" and record.width == 5)
-    assert found.value(classes)[0] == pytest.approx(100 * _expected(voc_devkit, 5).mean_accuracy())
+    assert scored.value(classes)[0] == pytest.approx(100 * _expected(voc_devkit, 5).mean_accuracy())
 
 
 def test_finished_images_are_not_counted_again(runs, tmp_path, monkeypatch):
@@ -74,12 +74,12 @@ def test_finished_images_are_not_counted_again(runs, tmp_path, monkeypatch):
 def test_shares_and_processes_change_nothing(runs, tmp_path, monkeypatch):
     run, _ = runs["v1_largefov_train"]
     scores.count(run, tmp_path / "one")
-    one = scores.gather(run, tmp_path / "one")
+    alone = scores.gather(run, tmp_path / "one")
     monkeypatch.setattr(scores, "SHARE", 2)
     scores.count(run, tmp_path / "two", processes=2)
     assert len(list((tmp_path / "two").glob("*/*/counts.*"))) == 2
     two = scores.gather(run, tmp_path / "two")
-    for stage, counts in one.result.counts.items():
+    for stage, counts in alone.result.counts.items():
         assert np.array_equal(two.result.counts[stage], counts)
 
 
@@ -116,11 +116,11 @@ def test_images_are_padded_to_the_size_of_the_released_test_nets(runs):
 
 def test_split_is_found_in_the_folder_or_below_it(voc_devkit):
     for folder in (voc_devkit.folder, voc_devkit.root):
-        assert [each.name for each in scores.open_split(folder, "VOC2012", "val").samples] == list(VOC_NAMES)
+        assert [sample.name for sample in scores.open_split(folder, "VOC2012", "val").samples] == list(VOC_NAMES)
     listing = voc_devkit.root / "ImageSets" / "Segmentation" / "val.txt"
     listing.write_text("".join(f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png\n" for name in VOC_NAMES))
-    found = scores.open_split(voc_devkit.folder, "VOC2012", "val")
-    assert found.samples[0].label == voc_devkit.root / "SegmentationClass" / f"{VOC_NAMES[0]}.png"
+    dataset = scores.open_split(voc_devkit.folder, "VOC2012", "val")
+    assert dataset.samples[0].label == voc_devkit.root / "SegmentationClass" / f"{VOC_NAMES[0]}.png"
 
 
 def test_folder_without_class_names_gets_the_data_sets_number(voc_devkit):

@@ -35,7 +35,7 @@ def without_fillers():
     """Layers with all fillers alike: the golden nets have their own, so that no layer dies or explodes."""
 
     def stripped(layers: tuple[LayerSpec, ...]) -> list[LayerSpec]:
-        return [replace(one, options=plain(one.options)) for one in layers]
+        return [replace(layer, options=plain(layer.options)) for layer in layers]
 
     return stripped
 
@@ -45,14 +45,14 @@ def signatures():
     """Per blob, what computes it: layer types and options down to the inputs, whatever the names."""
 
     def of(net: NetSpec) -> dict[str, object]:
-        found = dict.fromkeys(net.inputs)
-        found.update({name: hash((name, shape)) for name, shape in net.inputs.items()})
-        for one in net.layers:
-            below = [found[bottom] for bottom in one.bottoms]
-            if one.type == "Eltwise":  # a sum or maximum, whatever the order
+        hashes = dict.fromkeys(net.inputs)
+        hashes.update({name: hash((name, shape)) for name, shape in net.inputs.items()})
+        for layer in net.layers:
+            below = [hashes[bottom] for bottom in layer.bottoms]
+            if layer.type == "Eltwise":  # a sum or maximum, whatever the order
                 below.sort()
-            for i, top in enumerate(one.tops):
-                found[top] = hash((one.type, plain(one.options), tuple(below), one.loss_weights, i))
-        return found
+            for i, top in enumerate(layer.tops):
+                hashes[top] = hash((layer.type, plain(layer.options), tuple(below), layer.loss_weights, i))
+        return hashes
 
     return of

@@ -47,7 +47,7 @@ def test_builders_equal_the_golden_nets_but_for_fillers(
     golden = read_net(golden_nets(name) / "net.prototxt", phase=phase)
     shape = golden.inputs["data"]
     net = zoo.spec(variant, phase=phase, size=shape[2:], batch=shape[0], dialect=golden.dialect, **facts)
-    ours, theirs = ([one for one in spec.layers if one.name not in beyond] for spec in (net, golden))
+    ours, theirs = ([layer for layer in spec.layers if layer.name not in beyond] for spec in (net, golden))
     assert without_fillers(ours) == without_fillers(theirs)
     assert len(ours) >= 40
     assert net.inputs == golden.inputs

@@ -20,17 +20,17 @@ def test_released_names_strides_and_multipliers():
     train, test = (zoo.spec("deeplab_msc_largefov", phase=phase) for phase in ("TRAIN", "TEST"))
     strides = [train.layer(f"{blob}_conv").options.stride[0] for blob in ("data", "pool1", "pool2", "pool3", "pool4")]
     assert strides == [8, 4, 2, 1, 1]
-    assert {one.options.stride for one in test.layers if one.type == "Convolution"} == {(1, 1)}
+    assert {layer.options.stride for layer in test.layers if layer.type == "Convolution"} == {(1, 1)}
     zooms = [test.layer(f"{blob}_interp").options.zoom_factor for blob in ("pool1", "pool2", "pool3", "pool4", "fc8")]
     assert zooms == [2, 4, 8, 8, 8]
     fused = ("data_ms", "pool1_interp", "pool2_interp", "pool3_interp", "pool4_interp", "fc8_interp")
     assert test.layer("fc_fusion").bottoms == fused
-    trained = {one.name for one in train.layers if any(param.lr_mult for param in one.params)}
+    trained = {layer.name for layer in train.layers if any(param.lr_mult for param in layer.params)}
     branches = {f"{b}_{part}" for b in ("data", "pool1", "pool2", "pool3", "pool4") for part in ("conv", "fc", "ms")}
     assert trained == branches | {"fc8_voc12"}
     assert [param.lr_mult for param in train.layer("fc8_voc12").params] == [1, 2]
     assert train.layer("data_conv").options.weight_filler.std == 0.001
-    assert [one.name for one in test.layers[:2]] == ["data_conv", "relu_data_conv"]
+    assert [layer.name for layer in test.layers[:2]] == ["data_conv", "relu_data_conv"]
 
 
 def test_fused_features_are_the_sum_of_the_branches_scores():

@@ -39,7 +39,7 @@ def trained(rng) -> CaffeNet:
 
 
 def test_every_convolution_before_a_relu_is_normalised_and_the_classifier_is_not():
-    types = {one.name: one.type for one in spec().layers}
+    types = {layer.name: layer.type for layer in spec().layers}
     convolutions = [name for name, type_ in types.items() if type_ == "Convolution"]
     assert convolutions[-1] == "fc8_voc12"
     for name in convolutions[:-1]:
@@ -49,9 +49,9 @@ def test_every_convolution_before_a_relu_is_normalised_and_the_classifier_is_not
 
 def test_statistics_are_the_batch_s_in_training_and_stored_ones_in_testing():
     for phase, stored in (("TRAIN", False), ("TEST", True)):
-        options = [one.options for one in spec(phase=phase).layers if one.type == "BatchNorm"]
+        options = [layer.options for layer in spec(phase=phase).layers if layer.type == "BatchNorm"]
         assert options
-        assert all(one.use_global_stats is stored for one in options)
+        assert all(option.use_global_stats is stored for option in options)
 
 
 def test_the_v1_dialect_has_no_such_layers():
@@ -63,8 +63,8 @@ def test_the_v1_dialect_has_no_such_layers():
 def test_the_plain_net_has_the_zoo_net_s_layers_and_the_same_scores(trained, rng):
     plain = plain_net(trained)
     wanted = zoo.spec("deeplab_largefov", dialect="v2", **SMALL)
-    assert [(one.name, one.type, one.bottoms, one.tops) for one in plain.layers] == [
-        (one.name, one.type, one.bottoms, one.tops) for one in wanted.layers
+    assert [(layer.name, layer.type, layer.bottoms, layer.tops) for layer in plain.layers] == [
+        (layer.name, layer.type, layer.bottoms, layer.tops) for layer in wanted.layers
     ]
     assert plain.param_shapes == wanted.param_shapes
     assert all(blob.dtype == np.float32 for blobs in plain.weights.values() for blob in blobs)
@@ -82,10 +82,10 @@ def test_aspp_heads_fold_too(rng):
                 blobs[1].fill_(2)
                 blobs[2].fill_(1)
     plain = plain_net(net)
-    assert not [one for one in plain.layers if one.type in ("BatchNorm", "Scale")]
+    assert not [layer for layer in plain.layers if layer.type in ("BatchNorm", "Scale")]
     x = torch.randn(1, 3, 33, 41, generator=rng)
     with torch.no_grad():
-        before, after = (each(data=x)["fc8_interp"] for each in (net, CaffeNet(plain)))
+        before, after = (made(data=x)["fc8_interp"] for made in (net, CaffeNet(plain)))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
 
 

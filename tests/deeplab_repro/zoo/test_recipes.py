@@ -39,14 +39,14 @@ PROTOCOLS = [
 def test_phases_are_the_published_ones(name, protocol, tmp_path):
     nets, texts = recipe_files(name, "/data")
     write_forms(nets, tmp_path, texts=texts)
-    found = []
+    steps = []
     for step, (file, spec) in zip(phases(name), nets, strict=True):
         solver = read_solver(tmp_path / step.solver)
         assert (solver.train_net, solver.snapshot_prefix) == (file, step.name)
         data = spec.layers[0].options
         assert data.source == f"list/{step.images}.txt"
-        found.append((step.name, step.images, step.weights.removesuffix(".caffemodel"), solver.max_iter))
-    assert found == protocol
+        steps.append((step.name, step.images, step.weights.removesuffix(".caffemodel"), solver.max_iter))
+    assert steps == protocol
 
 
 def test_solver_facts_of_the_papers(tmp_path):

@@ -70,7 +70,7 @@ def test_every_net_and_class_count_reads_back_equal(name, phase):
 
 
 def net_classifier(net):
-    return next(one.name for one in net.layers if one.name.startswith(("fc8_", "fc1_")))
+    return next(layer.name for layer in net.layers if layer.name.startswith(("fc8_", "fc1_")))
 
 
 def test_nets_of_one_name_differ_by_their_facts():
@@ -79,7 +79,11 @@ def test_nets_of_one_name_differ_by_their_facts():
     assert rates == [[2, 4, 8, 12], [6, 12, 18, 24]]
     assert zoo.spec("deeplab_vgg16_aspp") == large
     fovs = [zoo.spec(name).layer("fc6").options for name in ("deeplab", "deeplab_4x4", "deeplab_7x7")]
-    assert [(one.kernel[0], one.dilation[0], one.pad[0]) for one in fovs] == [(4, 4, 6), (4, 8, 12), (7, 4, 12)]
+    assert [(options.kernel[0], options.dilation[0], options.pad[0]) for options in fovs] == [
+        (4, 4, 6),
+        (4, 8, 12),
+        (7, 4, 12),
+    ]
 
 
 @pytest.mark.parametrize(

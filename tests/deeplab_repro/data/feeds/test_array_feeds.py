@@ -59,7 +59,7 @@ def test_hdf5_rows_have_four_axes_in_v1(tmp_path, monkeypatch):
     )
     with open_feeds(parse_net(text, dialect="v1")) as feeds:
         batch = feeds.next()
-    assert {name: tuple(one.shape) for name, one in batch.items()} == {
+    assert {name: tuple(values.shape) for name, values in batch.items()} == {
         "data": (2, 3, 4, 5),
         "label": (2, 1, 1, 1),
         "flat": (2, 3, 1, 1),
@@ -101,5 +101,5 @@ def test_rows_and_mat_files_are_those_the_fork_read(case, monkeypatch):
     with open_feeds(read_net("net.prototxt")) as feeds:
         batches = [feeds.next() for _ in range(3)]
     for name in recorded.files:
-        got = torch.cat([one[name] for one in batches]).numpy()
+        got = torch.cat([rows[name] for rows in batches]).numpy()
         np.testing.assert_array_equal(got, recorded[name].reshape(-1, *got.shape[1:])[: len(got)])

@@ -65,10 +65,10 @@ def batches(spec, count, seed=1, **options):
 
 def test_records_come_in_the_order_of_keys_and_begin_anew_after_the_last(database):
     database()
-    found = batches(database.net(), 5)
-    np.testing.assert_array_equal(torch.cat([one["data"] for one in found]), np.concatenate([PIXELS, PIXELS]))
-    assert torch.cat([one["label"] for one in found]).tolist() == LABELS * 2
-    assert found[0]["label"].shape == (2,)
+    read = batches(database.net(), 5)
+    np.testing.assert_array_equal(torch.cat([batch["data"] for batch in read]), np.concatenate([PIXELS, PIXELS]))
+    assert torch.cat([batch["label"] for batch in read]).tolist() == LABELS * 2
+    assert read[0]["label"].shape == (2,)
     assert set(batches(database.net(tops='top: "data"'), 1)[0]) == {"data"}
 
 
@@ -81,10 +81,10 @@ def test_floats_and_encoded_pictures(database):
     floats = RANDOM.normal(size=(2, 4, 5)).astype(np.float32)
     grey = PIXELS[0, :1]
     database([datum(floats, 7), encoded(PIXELS[1], 8), encoded(grey, 9)])
-    found = batches(database.net(batch=1), 3)
-    for got, expected in zip(found, (floats, PIXELS[1], grey), strict=True):
+    read = batches(database.net(batch=1), 3)
+    for got, expected in zip(read, (floats, PIXELS[1], grey), strict=True):
         np.testing.assert_array_equal(got["data"][0], expected)
-    assert [one["label"].item() for one in found] == [7, 8, 9]
+    assert [batch["label"].item() for batch in read] == [7, 8, 9]
     colour = batches(database.net(batch=1, more="transform_param { force_color: true }"), 3)
     np.testing.assert_array_equal(colour[2]["data"][0], np.repeat(grey, 3, 0))
     assert batches(database.net(batch=1, more="transform_param { force_gray: true }"), 2)[1]["data"].shape[1] == 1
@@ -100,13 +100,13 @@ def test_transforms_are_caffe_s(database):
     [centre] = batches(database.net(more=f"transform_param {{ {transform} }}"), 1)
     np.testing.assert_array_equal(centre["data"], (PIXELS[:2, :, 1:5, 1:5] - mean) * np.float32(0.5))
     spec = database.net(more=f"transform_param {{ {transform} mirror: true }}", phase="TRAIN")
-    found = torch.cat([one["data"] for one in batches(spec, 4, seed=9)])
+    read = torch.cat([batch["data"] for batch in batches(spec, 4, seed=9)])
     # Set-up draws a seed that is thrown away, then the transformer's; an item mirror, row, column.
     process = CaffeRng(9)
     process.next()
     draws = CaffeRng(process.next())
     mirrored = set()
-    for i, got in enumerate(found):
+    for i, got in enumerate(read):
         mirror, row, column = draws.next() % 2, draws.next() % 3, draws.next() % 4
         expected = (PIXELS[i % 5, :, row : row + 4, column : column + 4] - mean) * np.float32(0.5)
         np.testing.assert_array_equal(got, expected[..., ::-1] if mirror else expected)

@@ -38,10 +38,10 @@ def test_batches_are_those_the_forks_gave(case, monkeypatch):
     blobs = [name for name in recorded.files if name != "decisions"]
     with open_feeds(read_net(folder / "net.prototxt", phase=case["phase"]), case["seed"]) as feeds:
         batches = []
-        while sum(len(one["data"]) for one in batches) < len(recorded[blobs[0]]):
+        while sum(len(batch["data"]) for batch in batches) < len(recorded[blobs[0]]):
             batches.append(feeds.next())
     for name in blobs:
-        got = torch.cat([one[name] for one in batches]).numpy()
+        got = torch.cat([batch[name] for batch in batches]).numpy()
         # One grey level where 8-bit images are scaled: bilinear rounding differs between OpenCV's releases.
         atol = 1.01 if "scale" in case["name"] and name == "data" else case["atol"]
         np.testing.assert_allclose(got, recorded[name], rtol=0, atol=atol)
@@ -57,7 +57,7 @@ def test_state_leads_to_the_same_batches_wherever_it_is_taken(pictures, v1):
         state = json.loads(json.dumps(feeds.state_dict()))
         expected = [feeds.next() for _ in range(5)]
         other.load_state_dict(state)
-        assert all(equal(other.next(), one) for one in expected)
+        assert all(equal(other.next(), batch) for batch in expected)
 
 
 @pytest.mark.parametrize(("v1", "kind"), [(False, "thread"), (True, "thread"), (False, "process")])
@@ -76,9 +76,9 @@ def test_workers_change_nothing_and_states_do_not_count_what_was_read_ahead(pict
 
 def test_ranks_together_give_the_batch_of_one_process(pictures):
     spec = pictures.net(TRAIN, f"batch_size: 4 {PIXEL}")
-    with open_feeds(spec, 8) as one, open_feeds(spec, 8, 0, 2) as first, open_feeds(spec, 8, 1, 2) as second:
+    with open_feeds(spec, 8) as alone, open_feeds(spec, 8, 0, 2) as first, open_feeds(spec, 8, 1, 2) as second:
         for _ in range(3):
-            whole, parts = one.next(), (first.next(), second.next())
+            whole, parts = alone.next(), (first.next(), second.next())
             assert equal(whole, {name: torch.cat([part[name] for part in parts]) for name in whole})
 
 

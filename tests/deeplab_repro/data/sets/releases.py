@@ -25,8 +25,8 @@ def ids(path, names):
 
 
 def truth(folder, split):
-    found = open_dataset(folder, split)
-    return {sample.name: found.truth(sample) for sample in found.samples}
+    dataset = open_dataset(folder, split)
+    return {sample.name: dataset.truth(sample) for sample in dataset.samples}
 
 
 @pytest.fixture
@@ -36,14 +36,15 @@ def voc_with_sbd(tmp_path):
     labels = {name: RANDOM.integers(0, 21, SIZE, np.uint8) for name in "abcd"}
     (root / "SegmentationClass").mkdir(parents=True)
     (sbd / "cls").mkdir(parents=True)
-    for name, one in labels.items():
+    for name, values in labels.items():
         picture(root / "JPEGImages" / f"{name}.jpg")
         if name != "d":
-            save_label_png(one, root / "SegmentationClass" / f"{name}.png")
+            save_label_png(values, root / "SegmentationClass" / f"{name}.png")
         if name != "a":
             # Another map than VOC's own for the images that have both.
             savemat(
-                sbd / "cls" / f"{name}.mat", {"GTcls": {"Segmentation": one if name == "d" else np.zeros_like(one)}}
+                sbd / "cls" / f"{name}.mat",
+                {"GTcls": {"Segmentation": values if name == "d" else np.zeros_like(values)}},
             )
     ids(root / "ImageSets/Segmentation/train.txt", "ab")
     ids(root / "ImageSets/Segmentation/val.txt", "c")

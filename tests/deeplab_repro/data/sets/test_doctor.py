@@ -14,7 +14,7 @@ def test_too_few_classes_are_no_palette_read_as_grey(voc_scenes):
     """Of VOC's colours 34 is a grey level (class 12), of a set of 40 classes a label."""
     every(voc_scenes, lambda labels, path: Image.fromarray(np.where(labels == 2, 25, labels)).save(path))
     Image.fromarray(np.repeat(np.uint8([[0, 34]]), 60, 0)).save(label(voc_scenes, 2))
-    assert [each.kind for each in diagnose([open_dataset(voc_scenes, "train")]).faults] == ["size", "beyond classes"]
+    assert [fault.kind for fault in diagnose([open_dataset(voc_scenes, "train")]).faults] == ["size", "beyond classes"]
 
 
 def test_void_lines_written_as_zero_are_mended_between_objects(voc_scenes):
@@ -25,9 +25,9 @@ def test_void_lines_written_as_zero_are_mended_between_objects(voc_scenes):
 def test_objects_that_touch_are_no_sign_of_lost_void(voc_scenes):
     for i in range(len(NAMES)):
         Image.fromarray(TO_VOC[scene(i)[1]]).save(label(voc_scenes, i))
-    found = diagnose([open_dataset(voc_scenes, "train")])
-    assert [fault.kind for fault in found.faults] == ["no void"]
-    assert found.healthy
+    diagnosis = diagnose([open_dataset(voc_scenes, "train")])
+    assert [fault.kind for fault in diagnosis.faults] == ["no void"]
+    assert diagnosis.healthy
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -43,5 +43,5 @@ def test_labels_that_fit_turned_photos_are_noted_and_those_that_do_not_are_turne
         assert np.abs(read_image(path).astype(int) - turned(pixels, orientation)).mean() < 20
         for stored, kind in ((labels, "turned"), (turned(labels, orientation), "EXIF")):
             Image.fromarray(stored).save(label(voc_scenes, 4))
-            found = diagnose([open_dataset(voc_scenes, "val")])
-            assert [fault.kind for fault in found.faults] == [kind]
+            diagnosis = diagnose([open_dataset(voc_scenes, "val")])
+            assert [fault.kind for fault in diagnosis.faults] == [kind]

@@ -27,8 +27,8 @@ def test_palettes_read_as_grey_among_good_maps_are_restored_alone(voc_scenes, de
     spoilt = (1, 4)
     for i in spoilt:
         as_grey(labels_of(i), label(voc_scenes, i))
-    found = diagnose([open_dataset(voc_scenes, split) for split in ("train", "val")])
-    assert {each.kind: each.files for each in found.faults} == {
+    diagnosis = diagnose([open_dataset(voc_scenes, split) for split in ("train", "val")])
+    assert {fault.kind: fault.files for fault in diagnosis.faults} == {
         "palette as grey": tuple(str(label(voc_scenes, i)) for i in spoilt)
     }
     assert deeplab("doctor", voc_scenes, "--fix", tmp_path / "fixed").exit_code == 1
@@ -41,8 +41,8 @@ def test_palettes_read_as_grey_among_good_maps_are_restored_alone(voc_scenes, de
 def test_labels_beyond_the_classes_beside_palettes_read_as_grey_are_told_apart(voc_scenes, deeplab, tmp_path):
     as_grey(labels_of(0), label(voc_scenes, 0))
     plant("beyond classes", voc_scenes)
-    found = diagnose([open_dataset(voc_scenes, "train")])
-    assert {each.kind: each.files for each in found.faults} == {
+    diagnosis = diagnose([open_dataset(voc_scenes, "train")])
+    assert {fault.kind: fault.files for fault in diagnosis.faults} == {
         "palette as grey": (str(label(voc_scenes, 0)),),
         "beyond classes": (str(label(voc_scenes, 1)),),
     }

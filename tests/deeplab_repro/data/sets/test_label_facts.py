@@ -78,9 +78,9 @@ def test_kinds_of_label_pictures(file):
         (Image.fromarray(labels.astype(np.uint16) * 257), "wide", labels.astype(np.uint16) * 257),
     ):
         picture.save(file)
-        found = read_raw(file)
-        assert found[0] == kind
-        np.testing.assert_array_equal(found[1], pixels)
+        seen = read_raw(file)
+        assert seen[0] == kind
+        np.testing.assert_array_equal(seen[1], pixels)
 
 
 def test_what_is_no_picture_is_told(file):

@@ -35,9 +35,9 @@ def test_coco_objects_become_voc_classes_smaller_on_top_and_crowds_void(tmp_path
     arguments = ("lists", "coco-voc", tmp_path / "coco", "--annotations", file, "--min-pixels", 20, "-o", out)
     result = deeplab(*arguments)
     assert result.exit_code == 0, result.output
-    found = truth(out, "train2014")
-    assert set(found) == {"p"}
-    labels = found["p"]
+    maps = truth(out, "train2014")
+    assert set(maps) == {"p"}
+    labels = maps["p"]
     assert labels[4, 4] == 15
     assert labels[1, 1] == 7
     assert labels[11, 12] == 0

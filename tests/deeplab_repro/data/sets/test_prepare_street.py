@@ -25,10 +25,10 @@ def city(tmp_path):
 
 def test_cityscapes_label_ids_become_train_ids_and_go_back(city, tmp_path, deeplab):
     root, labels = city
-    found = open_dataset(root)
+    dataset = open_dataset(root)
     ids_of = {0: 255, 7: 0, 8: 1, 11: 2, 26: 13, 33: 18}
     expected = np.vectorize(ids_of.get)(labels)
-    np.testing.assert_array_equal(found.truth(found.samples[0]), expected)
+    np.testing.assert_array_equal(dataset.truth(dataset.samples[0]), expected)
     answers = tmp_path / "answers"
     answers.mkdir()
     Image.fromarray(labels).save(answers / "aachen_0.png")
@@ -46,10 +46,10 @@ def test_cityscapes_full_is_cut_into_overlapping_tiles(city, tmp_path, deeplab):
     whole = open_dataset(root)
     expected = whole.truth(whole.samples[0])
     windows = tile_windows(*SIZE, (8, 12), (4, 4))
-    found = truth(out, "val")
-    assert len(found) == len(windows) == 4
+    maps = truth(out, "val")
+    assert len(maps) == len(windows) == 4
     for i, window in enumerate(windows):
-        np.testing.assert_array_equal(found[f"aachen_0_{i}"], expected[window])
+        np.testing.assert_array_equal(maps[f"aachen_0_{i}"], expected[window])
 
 
 def test_camvid_as_segnet_has_it(tmp_path, deeplab):

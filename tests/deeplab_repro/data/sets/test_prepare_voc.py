@@ -20,10 +20,10 @@ def test_train_aug_is_sbd_and_voc_train_without_val(voc_with_sbd, tmp_path, deep
     answer = json.loads(result.stdout)
     assert answer["images"] == {"train": 2, "trainval": 3, "trainval_aug": 4, "train_aug": 3, "val": 1}
     assert "train_aug: 3 images, the published list has 10582" in answer["notes"]
-    found = truth(out, "train_aug")
-    assert set(found) == set("abd")
-    for name, one in found.items():
-        np.testing.assert_array_equal(one, labels[name])
+    maps = truth(out, "train_aug")
+    assert set(maps) == set("abd")
+    for name, labels_there in maps.items():
+        np.testing.assert_array_equal(labels_there, labels[name])
     lines = (out / "list" / "train_aug.txt").read_text().splitlines()
     assert lines[0] == "/JPEGImages/a.jpg /SegmentationClassAug/a.png"
     assert deeplab("doctor", out, "--split", "train_aug", "--split", "val").exit_code == 0
@@ -91,6 +91,6 @@ def test_person_parts_are_merged_and_images_without_persons_left_out(tmp_path, d
     out = tmp_path / "out"
     result = deeplab("lists", "person-part", release, "--voc", voc, "-o", out)
     assert result.exit_code == 0, result.output
-    found = truth(out, "train")
-    assert set(found) == {"a"}
-    assert found["a"][:, 0].tolist() == [1, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0]
+    maps = truth(out, "train")
+    assert set(maps) == {"a"}
+    assert maps["a"][:, 0].tolist() == [1, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0]
