@@ -32,8 +32,10 @@ class _Environment:
     """An opened database; LMDB lets a process open each but once, and a train and a test net may share one."""
 
     def __init__(self, file: Path) -> None:
-        import lmdb
-
+        try:
+            import lmdb
+        except ImportError:
+            raise complain("is an LMDB database; `pip install lmdb` to read it", source=str(file)) from None
         try:
             # Reading takes no lock: nobody writes while a net trains, and the folder may be read-only.
             self.lmdb = lmdb.open(str(file.parent), readonly=True, create=False, lock=False)

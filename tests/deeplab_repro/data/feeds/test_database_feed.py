@@ -1,6 +1,7 @@
 """Data layers over LMDB databases that are written here, record by record."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -214,6 +215,13 @@ def test_a_database_that_is_cut_short_or_none_is_told(database):
         open_feeds(database.net())
     file.unlink()
     with pytest.raises(CaffeFormatError, match=r"'db/data.mdb': there is no such file"):
+        open_feeds(database.net())
+
+
+def test_without_the_lmdb_package_the_error_says_what_to_install(database, monkeypatch):
+    database()
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(CaffeFormatError, match="`pip install lmdb`"):
         open_feeds(database.net())
 
 
