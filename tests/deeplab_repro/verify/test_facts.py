@@ -19,7 +19,8 @@ def test_published_number_is_reproduced(record):
     assert answer.verdict == "reproduced", answer
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+# The defaults of the older program are a preset without a published row.
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"prog_refine_pascal"}))
 def test_preset_is_the_published_setting(preset):
     answers = [fact_answer(record) for record in HERE if record.of == preset]
     assert [answer.verdict for answer in answers] == ["reproduced"] * 6
