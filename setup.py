@@ -167,8 +167,10 @@ def extension():
                     standard = re.search(r"cpp_flag_prefix \+ '(c\+\+\d+)'", inspect.getsource(cpp_extension))
                     flags = [*self.compiler.compiler_so[1:], *cxx, "-DTORCH_API_INCLUDE_EXTENSION_H"]
                     flags += ["-DTORCH_EXTENSION_NAME=_C", f"-std={standard[1] if standard else 'c++17'}"]
+                    # Where torch finds ccache, that takes precompiled headers on these terms only.
+                    os.environ.setdefault("CCACHE_SLOPPINESS", "pch_defines,time_macros")
                     precompile(self.compiler.compiler_cxx[:1], flags)
-                    cxx.extend(["-include", str(PRECOMPILED)])
+                    cxx.extend(["-include", str(PRECOMPILED), "-fpch-preprocess"])
                 module.extra_objects.append(str(library.result()))
             super().build_extensions()
 

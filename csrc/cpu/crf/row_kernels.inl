@@ -99,7 +99,7 @@ inline void prefetch_row(const void* row, std::int64_t bytes) {
 
 // n, and the most there is where no row comes as far.
 template <typename scalar_t, int n>
-using AtMost = std::integral_constant<int, std::min(n, kMaxVectors<scalar_t>)>;
+using Vectors = std::integral_constant<int, std::min(n, kMaxVectors<scalar_t>)>;
 
 // Calls fn(constant vector count, first channel) for pieces of a row whose
 // width is a multiple of kLanes.
@@ -109,28 +109,28 @@ inline void for_each_piece(std::int64_t width, const Function& fn) {
   for (std::int64_t c = 0; c < width; c += most * kLanes) {
     switch (std::min((width - c) / kLanes, most)) {
       case 1:
-        fn(AtMost<scalar_t, 1>(), c);
+        fn(Vectors<scalar_t, 1>(), c);
         break;
       case 2:
-        fn(AtMost<scalar_t, 2>(), c);
+        fn(Vectors<scalar_t, 2>(), c);
         break;
       case 3:
-        fn(AtMost<scalar_t, 3>(), c);
+        fn(Vectors<scalar_t, 3>(), c);
         break;
       case 4:
-        fn(AtMost<scalar_t, 4>(), c);
+        fn(Vectors<scalar_t, 4>(), c);
         break;
       case 5:
-        fn(AtMost<scalar_t, 5>(), c);
+        fn(Vectors<scalar_t, 5>(), c);
         break;
       case 6:
-        fn(AtMost<scalar_t, 6>(), c);
+        fn(Vectors<scalar_t, 6>(), c);
         break;
       case 7:
-        fn(AtMost<scalar_t, 7>(), c);
+        fn(Vectors<scalar_t, 7>(), c);
         break;
       default:
-        fn(AtMost<scalar_t, 8>(), c);
+        fn(Vectors<scalar_t, 8>(), c);
         break;
     }
   }
