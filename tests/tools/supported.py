@@ -192,7 +192,8 @@ def layer_row(row: LayerType, counts: Mapping[str, str]) -> str:
 def page() -> str:
     """The whole page."""
     counts = recorded()
-    rows = sorted(layer_types(), key=lambda row: row.name.lower())
+    ours = [row for row in layer_types() if row.options.__module__.startswith("prototxt_import.")]
+    rows = sorted(ours, key=lambda row: row.name.lower())
     lines = [
         "# What is supported",
         "",

@@ -30,7 +30,7 @@ from deeplab_repro.data.sets.balance import kept_shares, voided
 from deeplab_repro.evaluate.metrics import ConfusionMatrix
 from deeplab_repro.files.atomic import output_folder, write_text
 from deeplab_repro.files.images import write_image
-from deeplab_repro.files.ledger import check_record
+from deeplab_repro.files.ledger import check_origin
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.net.network import CaffeNet
 from deeplab_repro.predict.segmenter import Segmenter
@@ -137,7 +137,7 @@ def trained(recipe: Recipe, files: Path, work: Path) -> tuple[NetSpec, dict[str,
     files: where recipe.files() are written; work: of scenes, snapshots and log. Raises ValueError for the work folder
     of another recipe, CalledProcessError when the training fails."""
     with output_folder(work):
-        check_record(work / "recipe.json", asdict(recipe))
+        check_origin(work / "recipe.json", asdict(recipe))
         for name, text in recipe.files().items():
             write_text(files / name, text)
         recipe.draw(work)

@@ -20,11 +20,20 @@ from prototxt_import.prototxt import net as net_module
 from prototxt_import.prototxt.ignored import NO_EFFECT, NOTED, ignored_notes
 from prototxt_import.prototxt.upgrade import v0_names, v0_to_v1, v0_unfitting, v1_to_v2
 
-LAYER = schema.message("text", "LayerParameter")
-V1_LAYER = schema.message("text", "V1LayerParameter")
-GROUPS = [
-    field for field in LAYER.DESCRIPTOR.fields if field.message_type is not None and field.name.endswith("_param")
-]
+LAYER = schema.message("text", "LayerParameter").DESCRIPTOR
+V1_LAYER = schema.message("text", "V1LayerParameter").DESCRIPTOR
+GROUPS = [field for field in LAYER.fields if field.message_type is not None and field.name.endswith("_param")]
+
+
+# Messages are made anew in each test: a type that another test has registered gives every message a new class.
+def new_layer(**fields):
+    return schema.message("text", "LayerParameter")(**fields)
+
+
+def new_v1(**fields):
+    return schema.message("text", "V1LayerParameter")(**fields)
+
+
 # Without these a type's message is refused before its other fields are looked at.
 NEEDED = {
     "Convolution": "convolution_param { num_output: 2 kernel_size: 1 }",
@@ -119,7 +128,7 @@ def looked_at(row):
     for group in GROUPS:
         for field in group.message_type.fields:
             for dialect in ("bvlc", "v1"):
-                message = text_format.Parse(NEEDED.get(row.name, ""), LAYER(type=row.name))
+                message = text_format.Parse(NEEDED.get(row.name, ""), new_layer(type=row.name))
                 put(getattr(message, group.name), field)
                 context = Context("TRAIN", dialect, row.bottoms[0], row.tops[0])
                 try:
@@ -163,7 +172,7 @@ def messages(dialect):
 
 @pytest.mark.parametrize("dialect", schema.DIALECTS)
 def test_every_field_is_read_refused_noted_or_known_to_do_nothing(dialect):
-    noted = {(LAYER.DESCRIPTOR.fields_by_name[group].message_type.name, name) for _, group, name in NOTED if name}
+    noted = {(LAYER.fields_by_name[group].message_type.name, name) for _, group, name in NOTED if name}
     apart = {"V0LayerParameter", "V1LayerParameter", "SolverParameter", *UNKNOWN}
     dropped = [
         f"{message.name}.{field.name}"
@@ -179,7 +188,7 @@ def test_every_field_is_read_refused_noted_or_known_to_do_nothing(dialect):
 
 @pytest.mark.parametrize("row", [row for row in layer_types() if row.field], ids=lambda row: row.name)
 def test_each_type_takes_every_field_of_its_message(row):
-    message = LAYER.DESCRIPTOR.fields_by_name[row.field].message_type
+    message = LAYER.fields_by_name[row.field].message_type
     noted = {name for kind, group, name in NOTED if (kind, group) == (row.name, row.field)}
     dropped = [
         field.name
@@ -203,7 +212,7 @@ def test_what_is_noted_is_told_once_with_its_layers(case):
     kind, group, name = case
     layers = []
     for layer in ("a", "b"):
-        layers.append(LAYER(name=layer, type=kind))
+        layers.append(new_layer(name=layer, type=kind))
         inner = getattr(layers[-1], group)
         inner.SetInParent()
         if name:
@@ -212,14 +221,14 @@ def test_what_is_noted_is_told_once_with_its_layers(case):
     [note] = ignored_notes(net, layers, "bvlc")
     assert note.startswith(f"{f'{group}.{name}'.rstrip('.')} (layer 'a', 'b') ")
     assert note.endswith(NOTED[case])
-    assert ignored_notes(net, [LAYER(name="a", type=kind)], "bvlc") == ()
+    assert ignored_notes(net, [new_layer(name="a", type=kind)], "bvlc") == ()
 
 
 def test_nothing_stands_in_the_lists_that_no_schema_has():
     known = {(name, field.name) for name, message in messages("text").items() for field in message.fields}
     assert set(NO_EFFECT) <= known
     for kind, group, name in NOTED:
-        message = LAYER.DESCRIPTOR.fields_by_name[group].message_type.name
+        message = LAYER.fields_by_name[group].message_type.name
         assert kind in {row.name for row in layer_types()}
         assert not name or (message, name) in known
 
@@ -233,13 +242,13 @@ def test_notes_of_a_net_say_what_changes_nothing():
     assert parse_net(f"layer {{ {data} }}", dialect="segnet").notes == ()
 
 
-@pytest.mark.parametrize("field", list(V1_LAYER.DESCRIPTOR.fields), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", list(V1_LAYER.fields), ids=lambda field: field.name)
 def test_every_field_of_a_v1_layer_reaches_the_new_one(field):
-    old = V1_LAYER(name="n", type="RELU")
+    old = new_v1(name="n", type="RELU")
     bare = v1_to_v2(old)
     put(old, field)
     if field.name == "layer":
-        assert v0_to_v1_of(old.layer, "relu").type == V1_LAYER.RELU
+        assert v0_to_v1_of(old.layer, "relu").type == old.RELU
     elif field.name == "strict_dim":
         text = (
             'layers { name: "n" type: RELU bottom: "x" top: "y" strict_dim: false } input: "x" input_dim: [1, 1, 1, 1]'
@@ -251,7 +260,7 @@ def test_every_field_of_a_v1_layer_reaches_the_new_one(field):
 
 def v0_to_v1_of(inner, kind):
     inner.type = kind
-    return v0_to_v1(V1_LAYER(layer=inner), "", None)
+    return v0_to_v1(new_v1(layer=inner), "", None)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +277,7 @@ def test_every_field_of_a_v0_layer_reaches_some_type_and_is_told_where_it_does_n
         if v0_to_v1_of(inner, kind) != bare:
             taken.add(kind)
         else:
-            assert v0_unfitting(V1_LAYER(layer=inner)) == [field.name]
+            assert v0_unfitting(new_v1(layer=inner)) == [field.name]
     assert taken
     text = 'layers { layer { name: "n" type: "relu" num_output: 3 } bottom: "x" top: "y" } '
     text += 'input: "x" input_dim: [1, 1, 1, 1]'
