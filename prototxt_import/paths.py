@@ -37,7 +37,8 @@ def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
             path = _plain(base / name)
             if not any(path.is_relative_to(folder) for folder in folders):
                 problem = (
-                    "lies outside the folder of the file that names it; copy it there, or name its folder by --var"
+                    "lies outside the folder of the file that names it; copy it there, or allow its folder: "
+                    f"--var DATA={path.parent}"
                 )
             elif path.is_file():
                 return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,7 @@ from deeplab_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from deeplab_repro.export.forms import OwnData
     from deeplab_repro.net.network import CaffeNet
     from deeplab_repro.zoo.transplant import Transplant
 
@@ -67,6 +67,16 @@ def export(
     dataset: Annotated[
         str, typer.Option("--dataset", help="A zoo name: voc12, context, person_part, cityscapes, coco_stuff, or own.")
     ] = "voc12",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Own data, as `deeplab lists` writes it: its classes, images and lists."
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", min=1, help="Images of a pass of training.", show_default="the paper's"),
+    ] = None,
     dialect: Annotated[
         str | None,
         typer.Option(
@@ -106,12 +116,19 @@ def export(
 
     [dim]deeplab export deeplab_largefov --train --init VGG_ILSVRC_16_layers.caffemodel -o largefov[/dim]
 
+    Own data: [b]deeplab lists voc-layout[/b] makes a folder of it, --data takes classes and lists from there, and
+    [b]deeplab train[/b] needs no --var.
+
+    [dim]deeplab lists voc-layout photos/ -o own && deeplab export deeplab_largefov --train --dataset own --data own -o
+    net && deeplab train net/solver.prototxt[/dim]
+
     With --onnx it is one file for other runtimes, in phase TEST, for one input size.
 
     [dim]deeplab export bundled --onnx --size 241x321 -o net.onnx[/dim]
     """
     from deeplab_repro import zoo
     from deeplab_repro.cli.output import check_json
+    from deeplab_repro.export.forms import own_data
     from deeplab_repro.predict.opening import open_or_draw, weights_file
 
     check_json(json)
@@ -124,10 +141,21 @@ def export(
         raise ValueError("--size: is for zoo names and --onnx; other nets keep their size in Caffe's files")
     if recipe and train:
         raise ValueError("--recipe: writes what --train does and more; leave --train out")
-    if not known and (train or recipe or deploy or classes is not None or dataset != "voc12"):
+    if not known and (train or recipe or deploy or classes is not None or dataset != "voc12" or data is not None):
         raise ValueError(
-            f"{model}: --train, --recipe, --deploy, --classes and --dataset are for zoo names: {', '.join(zoo.names())}"
+            f"{model}: --train, --recipe, --deploy, --classes, --dataset and --data are for zoo names: "
+            f"{', '.join(zoo.names())}"
         )
+    own = None if data is None else own_data(data, ("train",))
+    if own is not None:
+        dataset, classes = "own" if dataset == "voc12" else dataset, classes or own.classes
+    elif dataset == "own" and classes is None:
+        raise ValueError(
+            "--dataset own: how many classes? Give --data DIR, a folder that `deeplab lists voc-layout` made, "
+            "or --classes N"
+        )
+    if batch is not None and not (train or recipe):
+        raise ValueError("--batch: is for --train and --recipe")
     if weights is not None and init is not None:
         raise ValueError("--weights and --init exclude each other: trained weights need no beginning")
     weights, init = (None if file is None else weights_file(file) for file in (weights, init))
@@ -138,7 +166,9 @@ def export(
         facts["dialect"] = dialect
     values = parse_variables(variables)
     if train or recipe or deploy:
-        _write_forms(model, facts, output, weights, init, (train, recipe, deploy), dialect, hdf5, values, json)
+        forms = (train, recipe, deploy)
+        facts |= {} if batch is None else {"batch": batch}
+        _write_forms(model, facts, output, weights, init, forms, dialect, hdf5, values, own, json)
         return
     asked = parse_net_options(variables, read_as, stage, level)
     net, origin = open_or_draw(model, weights, init, parse_phase(phase), facts, **asked)
@@ -193,6 +223,7 @@ def _write_forms(
     dialect: str | None,
     hdf5: bool,
     values: dict[str, str],
+    own: OwnData | None,
     json: str | None,
 ) -> None:
     """The nets and solvers of training, deploy.prototxt, and the weights, if any, of a zoo name."""
@@ -200,10 +231,18 @@ def _write_forms(
     from deeplab_repro.export.caffe import net_arrays, own_dialect, write_forms
     from deeplab_repro.export.forms import zoo_forms
     from deeplab_repro.inspect import parameter_count
+    from deeplab_repro.jobs.devices import pick_device
     from deeplab_repro.predict.opening import filled_net
 
     train, recipe, deploy = forms
-    nets, texts = zoo_forms(name, train, recipe, deploy, values, **facts)
+    mode = "GPU" if pick_device("auto").type == "cuda" else "CPU"
+    if own is None:
+        nets, texts = zoo_forms(name, train, recipe, deploy, values, mode, **facts)
+    else:
+        values = {"DATA_ROOT": str(own.root), **values}
+        nets, texts = zoo_forms(name, train, recipe, deploy, values, mode, own.source("train"), **facts)
+        # Beside the nets, where a data layer may look; what it names lies under its root_folder.
+        texts |= own.lists if train or recipe else {}
     blobs, origin = None, None
     if weights is not None or init is not None:
         net, origin = filled_net(nets[0][1], name, weights, init)
@@ -221,13 +260,26 @@ def _write_forms(
         _print_fates(origin)
         for file in files:
             print(file)
+        if own is not None and train:
+            print(f"check the data: deeplab doctor {own.root}")
+            print(f"train: deeplab train {output / 'solver.prototxt'}" + _beginning(output, files))
+
+
+def _beginning(output: Path, files: list[Path]) -> str:
+    """--weights with the model among the files, if there is one."""
+    models = [file for file in files if file.suffix in (".caffemodel", ".h5")]
+    return f" --weights {models[0]}" if models else ""
 
 
 def _told(origin: Transplant | None) -> dict[str, Any]:
     """What --init did, for JSON."""
     if origin is None:
         return {}
-    return {"init": {"layers": [asdict(fate) for fate in origin.fates], "skipped": list(origin.skipped)}}
+    layers = [
+        {"layer": fate.layer, "what": fate.outcome, "origin": fate.origin, "detail": fate.detail}
+        for fate in origin.fates
+    ]
+    return {"init": {"layers": layers, "skipped": list(origin.skipped)}}
 
 
 def _print_fates(origin: Transplant | None) -> None:

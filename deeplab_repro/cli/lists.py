@@ -24,6 +24,7 @@ class Kind(StrEnum):
     camvid = "camvid"
     coco_voc = "coco-voc"
     coco_stuff = "coco-stuff"
+    voc_layout = "voc-layout"
 
 
 def lists(
@@ -40,7 +41,15 @@ def lists(
         Path | None,
         typer.Option("--voc", metavar="DIR", help="context, person-part: the folder VOC2010.", show_default=False),
     ] = None,
-    classes: Annotated[int, typer.Option("--classes", help="context: 59, or 60 with background.")] = 59,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="N|JSON",
+            help="context: 59, or 60 with background. voc-layout: how many, or classes.json with names and colours.",
+            show_default="59; voc-layout: the folder's",
+        ),
+    ] = None,
     annotations: Annotated[
         list[Path] | None,
         typer.Option("--annotations", metavar="JSON", help="coco-voc: instances_*.json; may be repeated."),
@@ -57,6 +66,11 @@ def lists(
     Writes a folder in VOC's layout: JPEGImages (links, or tiles), grey label PNGs of class numbers with void 255,
     ImageSets/Segmentation, list/ with Caffe's lines (root_folder is this folder), classes.json. Counts are compared
     with the papers'; VOC's train_aug and val are the published lists to the byte where the names are the same.
+
+    voc-layout is for data of one's own: JPEGImages/ and SegmentationClass/, or images/ and labels/, of the same names.
+    Splits are those of ImageSets/Segmentation, else of folders train/ and val/, else every tenth image is val.
+
+    [dim]deeplab lists voc-layout photos/ -o own[/dim]
 
     [dim]deeplab lists voc2012 VOCdevkit/VOC2012 --sbd benchmark_RELEASE/dataset -o voc12[/dim]
 
@@ -78,12 +92,27 @@ def lists(
         for split, count in done.counts.items():
             console().print(f"{split}: {count} images")
         for note in done.notes:
-            console().print(f"  {note}")
+            console().print(f"  {note}", markup=False)
+        if kind == Kind.voc_layout:
+            print(f"check it: deeplab doctor {output}")
+            print(f"train on it: deeplab export deeplab_largefov --train --dataset own --data {output} -o net")
 
 
 def _source(
-    kind: Kind, folder: Path, sbd: Path | None, voc: Path | None, classes: int, annotations: list[Path], min_pixels: int
+    kind: Kind,
+    folder: Path,
+    sbd: Path | None,
+    voc: Path | None,
+    classes: str | None,
+    annotations: list[Path],
+    min_pixels: int,
 ) -> Source:
+    if kind == Kind.voc_layout:
+        from deeplab_repro.data.sets.prepare_own import voc_layout
+
+        return voc_layout(folder, classes)
+    if classes is not None and not classes.isdigit():
+        raise ValueError(f"--classes {classes}: must be a number for {kind.value}")
     if kind in (Kind.context, Kind.person_part) and voc is None:
         raise ValueError(f"{kind.value}: needs --voc, the folder VOC2010 with JPEGImages and ImageSets/Main")
     if kind == Kind.coco_voc and not annotations:
@@ -101,4 +130,8 @@ def _source(
     if kind == Kind.camvid:
         return prepare_street.camvid(folder)
     assert voc is not None
-    return prepare_voc.context(folder, voc, classes) if kind == Kind.context else prepare_voc.person_part(folder, voc)
+    return (
+        prepare_voc.context(folder, voc, int(classes or 59))
+        if kind == Kind.context
+        else prepare_voc.person_part(folder, voc)
+    )

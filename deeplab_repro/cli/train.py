@@ -19,6 +19,13 @@ from deeplab_repro.cli.options import (
     parse_net_options,
 )
 
+_KINDS = {
+    "weights": "a model",
+    "checkpoint": "a checkpoint",
+    "mean": "a mean file",
+    "solverstate": "a solver's snapshot (for --snapshot)",
+}
+
 if TYPE_CHECKING:
     from deeplab_repro.train.watch.watchers import Watcher
 
@@ -94,6 +101,7 @@ def train(
     from prototxt_import.prototxt.solver import NetState
 
     check_json(json)
+    _check_solver(solver)
     asked = parse_net_options(variables, dialect, stage, level)
     values = asked["variables"]
     read = read_solver(solver, values)
@@ -126,6 +134,26 @@ def train(
         write_json(answer, json)
     if trainer.stopped_by is not None:
         raise typer.Exit(128 + trainer.stopped_by)
+
+
+def _check_solver(file: Path) -> None:
+    """ValueError for a net in a solver's place, which says what to type instead."""
+    from deeplab_repro.inspect import file_kind
+    from deeplab_repro.inspect.files import NET, SOLVER
+
+    kind = file_kind(file)
+    if kind == SOLVER or kind not in (NET, *_KINDS):
+        return
+    if kind != NET:
+        raise ValueError(f"{file}: this is {_KINDS[kind]}, not a solver; a solver prototxt names its net and base_lr")
+    beside = sorted(other.name for other in file.parent.glob("*solver*.prototxt") if other != file)
+    if beside:
+        raise ValueError(f"{file}: this is a net, not a solver; type: deeplab train {file.with_name(beside[0])}")
+    raise ValueError(
+        f'{file}: this is a net, not a solver; write solver.prototxt beside it with train_net: "{file.name}" '
+        'base_lr: 0.001 lr_policy: "poly" power: 0.9 momentum: 0.9 weight_decay: 0.0005 max_iter: 20000 display: 10 '
+        f'snapshot_prefix: "snap" and type: deeplab train {file.with_name("solver.prototxt")}'
+    )
 
 
 def _watchers(quiet: bool, log: Path | None, tensorboard: Path | None, report: Path | None) -> list[Watcher]:

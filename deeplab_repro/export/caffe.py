@@ -105,10 +105,11 @@ def write_forms(
         written = [folder / name for name in (*(name for name, _ in nets), *(texts or {}))]
         if blobs is not None:
             written.append(folder / f"{blobs_name}.caffemodel{'.h5' if hdf5 else ''}")
-        for path in written:
-            check_output_file(path)
         for _, spec in nets:
             net_text(spec, dialect)  # meets every layer the dialect lacks before anything is written
+        for path in written:
+            path.parent.mkdir(exist_ok=True)  # lists lie in a folder of their own
+            check_output_file(path)
         for path, (_, spec) in zip(written, nets, strict=False):
             write_net(spec, path, dialect)
         for path, text in zip(written[len(nets) :], (texts or {}).values(), strict=False):

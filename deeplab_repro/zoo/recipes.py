@@ -90,7 +90,7 @@ def phases(name: str, dataset: str = "voc12") -> list[Phase]:
 
 
 def recipe_files(
-    name: str, root_folder: str = zoo.training.ROOT_FOLDER, **facts: Any
+    name: str, root_folder: str = zoo.training.ROOT_FOLDER, solver_mode: str = "GPU", **facts: Any
 ) -> tuple[list[tuple[str, NetSpec]], dict[str, str]]:
     """Write out a published training, for `deeplab train`.
 
@@ -100,6 +100,7 @@ def recipe_files(
     Args:
         name: One of `zoo.names`.
         root_folder: Goes before the names in the lists.
+        solver_mode: Of the solvers, "GPU" or "CPU".
         facts: As of `zoo.training_spec` (num_classes, dataset, size, batch, width...).
 
     Returns:
@@ -115,7 +116,7 @@ def recipe_files(
         source = f"list/{step.images}.txt"
         file = f"{step.name}.prototxt"
         nets.append((file, zoo.training_spec(step.variant, root_folder=root_folder, source=source, **facts)))
-        texts[step.solver] = zoo.solver_text(step.variant, file, step.name, **step.changes)
+        texts[step.solver] = zoo.solver_text(step.variant, file, step.name, solver_mode, **step.changes)
     texts["run.sh"] = _script(zoo.variant(name), steps, root_folder)
     return nets, texts
 

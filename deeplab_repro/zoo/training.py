@@ -88,13 +88,16 @@ def fed(net: NetSpec, source: str, root_folder: str = "", scales: Sequence[float
     return make_net(net.name, {}, [data, *net.layers], "TRAIN", net.dialect)
 
 
-def solver_text(name: str, net_file: str = NET_FILE, prefix: str = "train", **changes: Any) -> str:
+def solver_text(
+    name: str, net_file: str = NET_FILE, prefix: str = "train", solver_mode: str = "GPU", **changes: Any
+) -> str:
     """The solver prototxt of a variant's first training, on the train set.
 
     Args:
         name: One of `names`.
         net_file: The file of its net, beside it.
         prefix: Of its snapshots' names.
+        solver_mode: "GPU", as the releases have it, or "CPU".
         changes: To fields of the variant's `Recipe`, for later trainings.
 
     Returns:
@@ -123,7 +126,7 @@ def solver_text(name: str, net_file: str = NET_FILE, prefix: str = "train", **ch
         "display": 10,
         "snapshot": recipe.snapshot,
         "snapshot_prefix": f'"{prefix}"',
-        "solver_mode": "GPU",
+        "solver_mode": solver_mode,
     }
     # Fields the v1 fork does not know are written only where they say something.
     facts |= {"iter_size": recipe.iter_size} if recipe.iter_size > 1 else {}

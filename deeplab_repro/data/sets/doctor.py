@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from deeplab_repro.data.sets.datasets import SegmentationDataset
+from deeplab_repro.data.sets.datasets import VOID, SegmentationDataset
 from deeplab_repro.data.sets.label_facts import Finding, class_greys, examine
 
 # Fewer pixels of thin lines than this may be chance.
@@ -292,6 +292,17 @@ def _of_values(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Ite
             "make them again as PNG; --fix leaves these entries out",
             lossy,
         )
+    few = [finding for finding in findings if finding.bits < 8]
+    if few:
+        step = 255 // (2 ** few[0].bits - 1)
+        yield _fault(
+            "few bits",
+            f"grey label maps of {few[0].bits} bit{'s' * (few[0].bits > 1)} a pixel: readers stretch their levels over "
+            f"0..255, so that label 1 is read as {step}" + (", which is void" if step == VOID else ""),
+            "write them as 8-bit PNGs; --fix does",
+            few,
+        )
+    findings = [finding for finding in findings if finding.bits == 8]
     wide = [finding for finding in findings if finding.kind == "wide"]
     if wide:
         yield _fault(
@@ -341,7 +352,7 @@ def _of_values(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Ite
             "give the right number of classes (--classes), or map these labels; --fix makes them void",
             beyond,
         )
-    if not beyond and has_zero_lines(dataset, rest):
+    if not beyond and findings and has_zero_lines(dataset, rest):
         yield _fault(
             "void is 0",
             "no pixel is void, and objects are parted by thin lines of 0: void outlines were written as 0, which "

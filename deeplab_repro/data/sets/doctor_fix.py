@@ -22,6 +22,7 @@ from deeplab_repro.data.sets.label_facts import (
     labels_of_colours,
     parting_lines,
     read_raw,
+    undo_stretch,
 )
 from deeplab_repro.files.atomic import replacing_folder
 from deeplab_repro.files.images import turned, write_image
@@ -123,7 +124,8 @@ def _to_leave_out(splits: Sequence[str], findings: Sequence[Finding]) -> dict[in
 
 def _mender(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Callable[[Finding], NDArray[np.uint8] | None]:
     """A function from a sample's finding to mended labels [H, W], None where they cannot be fitted to the image."""
-    palettes, rest = part_grey_palettes(dataset, [finding for finding in findings if not finding.orders])
+    known = [finding for finding in findings if not finding.orders and finding.bits == 8]
+    palettes, rest = part_grey_palettes(dataset, known)
     shifted, lines = is_shifted(dataset, rest), has_zero_lines(dataset, rest)
     from_grey = {id(finding) for finding in palettes}
     colours, greys = class_colours(dataset), class_greys(dataset)
@@ -132,7 +134,9 @@ def _mender(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Callab
         assert finding.sample.label is not None
         kind, pixels = read_raw(finding.sample.label)
         labels = labels_of_colours(pixels.astype(np.uint8), colours) if kind == "colour" else pixels.astype(np.int64)
-        if finding.orders:
+        if finding.bits < 8:
+            labels = undo_stretch(finding.sample.label, labels)
+        elif finding.orders:
             table = np.full(256, -1, np.int64)
             for index, label in finding.orders:
                 table[index] = label

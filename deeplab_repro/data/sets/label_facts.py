@@ -38,6 +38,7 @@ class Finding:
         turned: Whether the label map is that of the pixels before they are turned by it; None where nothing tells.
         contacts: Pixels where two objects touch.
         separators: Pixels of thin lines of 0 between two objects.
+        bits: Of a pixel of the label map: 1, 2 or 4 for grey levels that readers stretch, else 8.
         lossy: Whether the label map was stored as JPEG.
         digest: Of the image file.
     """
@@ -56,6 +57,7 @@ class Finding:
     turned: bool | None = False
     contacts: int = 0
     separators: int = 0
+    bits: int = 8
     lossy: bool = False
     digest: str = ""
 
@@ -130,6 +132,43 @@ def read_raw(path: Path) -> tuple[str, NDArray[np.integer]]:
     return {"P": "palette", "L": "grey", "LA": "grey", "1": "grey"}.get(mode, "wide"), pixels
 
 
+def grey_bits(path: Path) -> int:
+    """How many bits a pixel of a grey picture has.
+
+    Pillow and OpenCV stretch grey levels of fewer than 8 bits over 0..255, so that label 1 of a 1-bit picture is read
+    as 255.
+
+    Args:
+        path: The picture.
+
+    Returns:
+        1, 2 or 4 for such pictures, else 8.
+
+    Source:
+        PNG specification, IHDR: bit depth and colour type.
+    """
+    with open(path, "rb") as file:
+        head = file.read(26)
+    if head.startswith(b"\x89PNG"):
+        return head[24] if head[25] == 0 and head[24] < 8 else 8
+    with Image.open(path) as picture:
+        return 1 if picture.mode == "1" else 8
+
+
+def undo_stretch(path: Path, pixels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The labels as stored of a grey picture that was stretched when it was read.
+
+    Args:
+        path: The picture.
+        pixels: What `read_raw` gave.
+
+    Returns:
+        The pixels, divided for pictures of fewer than 8 bits.
+    """
+    bits = grey_bits(path)
+    return pixels if bits == 8 else (pixels // (255 // (2**bits - 1))).astype(pixels.dtype)
+
+
 def labels_of_colours(pixels: NDArray[np.uint8], colours: dict[tuple[int, int, int], int]) -> NDArray[np.int64]:
     """Look colours up.
 
@@ -170,6 +209,7 @@ def examine(dataset: SegmentationDataset, sample: Sample) -> Finding:
         try:
             kind, pixels = read_raw(sample.label)
             facts |= _examine_label(dataset, kind, pixels)
+            facts["bits"] = grey_bits(sample.label)
             if kind == "palette":
                 facts["orders"] = _palette_orders(dataset, sample.label, facts["values"])  # type: ignore[arg-type]
             if image is not None and facts["orientation"] != 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deeplab_repro.train.watch.watchers import Iteration, Start, Values, Watcher
@@ -57,9 +59,10 @@ class Console(Watcher):
             speed = 1 / iteration.seconds if iteration.seconds > 0 else 0.0
             self._bar.update(task, completed=iteration.number + 1, loss=iteration.smoothed, speed=speed)
         if iteration.displayed:
+            # The one loss of most nets is an output, too; of several, or of other outputs, each is told.
+            others = {name: values for name, values in iteration.outputs.items() if not _is_loss(values, iteration)}
             self._say(
-                f"Iteration {iteration.number}, loss = {iteration.smoothed:g}, lr = {iteration.rate:g}"
-                f"{_listed(iteration.outputs)}"
+                f"Iteration {iteration.number}, loss = {iteration.smoothed:g}, lr = {iteration.rate:g}{_listed(others)}"
             )
 
     def tested(self, updates: int, index: int, outputs: Values) -> None:
@@ -78,6 +81,10 @@ class Console(Watcher):
     def _say(self, line: str) -> None:
         if not self._quiet:
             print(line, flush=True)
+
+
+def _is_loss(values: Sequence[float], iteration: Iteration) -> bool:
+    return len(values) == 1 and math.isclose(values[0], iteration.loss, rel_tol=1e-5)
 
 
 def _listed(outputs: Values) -> str:

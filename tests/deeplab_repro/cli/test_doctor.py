@@ -11,6 +11,7 @@ from tests.deeplab_repro.data.sets.faulty_sets import every, labels_of, plant, s
 
 UNMENDED = ["lossy", "missing label", "missing image", "damaged image", "damaged label", "overlap", "listed twice"]
 FAULTS = [
+    "few bits",
     "16 bits",
     "palette order",
     "turned",

@@ -174,3 +174,36 @@ def test_the_files_written_and_their_dialect_are_printed(toy, deeplab, tmp_path)
     assert "v2" in result.stdout
     (weights,) = (tmp_path / "out").glob("*.caffemodel")
     assert bits(read_weights(weights)) == bits(toy.weights)
+
+
+@pytest.mark.parametrize(("there", "mode"), [(False, "CPU"), (True, "GPU")])
+def test_a_solver_runs_on_what_is_there(deeplab, tmp_path, narrow_zoo, monkeypatch, there, mode):
+    kind = "cuda" if there else "cpu"
+    monkeypatch.setattr("deeplab_repro.jobs.devices.pick_device", lambda device: torch.device(kind))
+    result = deeplab("export", "deeplab_largefov", "--train", "-o", tmp_path / "t")
+    assert result.exit_code == 0, result.output
+    assert deeplab("export", "deeplab_largefov", "--recipe", "-o", tmp_path / "r").exit_code == 0
+    for solver in (*(tmp_path / "t").glob("solver*"), *(tmp_path / "r").glob("solver*")):
+        assert read_solver(solver).solver_mode == mode
+
+
+def test_own_data_tells_classes_images_and_lists(deeplab, refused, tmp_path, narrow_zoo):
+    own = ("export", "deeplab_largefov", "--train", "--deploy", "--dataset", "own")
+    refused("--dataset own: how many classes? Give --data DIR", *own, "-o", tmp_path / "net")
+    refused("no such folder", *own, "--data", tmp_path / "gone", "-o", tmp_path / "net")
+    data = tmp_path / "data"
+    (data / "list").mkdir(parents=True)
+    refused("has no list/train.txt; make it so: deeplab lists voc-layout", *own, "--data", data, "-o", tmp_path / "net")
+    (data / "list" / "train.txt").write_text("/JPEGImages/a.jpg /SegmentationClass/a.png\n")
+    refused("has no classes.json", *own, "--data", data, "-o", tmp_path / "net")
+    (data / "classes.json").write_text(json.dumps({"classes": ["sky", "ground", "water"]}))
+    assert not (tmp_path / "net").exists()
+    result = deeplab(*own, "--data", data, "--batch", 2, "-o", tmp_path / "net")
+    assert result.exit_code == 0, result.output
+    train = read_net(tmp_path / "net" / "train.prototxt", phase="TRAIN")
+    options = train.layer("data").options
+    assert (options.root_folder, options.source, options.batch_size) == (str(data), "list/train.txt", 2)
+    assert train.layer("fc8_own").options.num_output == 3
+    assert read_net(tmp_path / "net" / "deploy.prototxt").inputs["data"][0] == 1
+    assert (tmp_path / "net" / "list" / "train.txt").read_text() == (data / "list" / "train.txt").read_text()
+    refused("--batch: is for --train", "export", "deeplab_largefov", "--deploy", "--batch", 2, "-o", tmp_path / "o")

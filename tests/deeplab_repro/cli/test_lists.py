@@ -1,12 +1,14 @@
 """`deeplab lists`: what it prints, writes and refuses."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from deeplab_repro import zoo
 from tests.deeplab_repro.data.sets.releases import RANDOM, SIZE, ids, picture
 
 
@@ -71,3 +73,29 @@ def test_unfit_command_lines_are_refused(camvid, refused, tmp_path):
     (out / "mine").touch()
     refused(out, "lists", "camvid", camvid, "-o", out)
     assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_own_data_is_trained_on_with_three_commands(deeplab, tmp_path, monkeypatch):
+    """From a folder elsewhere, read-only or not: nothing is named by hand."""
+    monkeypatch.setattr(zoo, "training_spec", partial(zoo.training_spec, width=0.02))
+    mine = tmp_path / "elsewhere" / "mine"
+    for folder in ("images", "labels"):
+        (mine / folder).mkdir(parents=True)
+    for name in "abcd":
+        picture(mine / "images" / f"{name}.jpg")
+        Image.fromarray(RANDOM.integers(0, 3, SIZE, np.uint8)).save(mine / "labels" / f"{name}.png")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    result = deeplab("lists", "voc-layout", mine, "-o", "own")
+    assert result.exit_code == 0, result.output
+    assert "deeplab doctor own" in result.stdout
+    command = next(line for line in result.stdout.splitlines() if line.startswith("train on it: deeplab "))
+    words = command.removeprefix("train on it: deeplab ").split()
+    result = deeplab(*words, "--batch", 1, "--size", "33x33")
+    assert result.exit_code == 0, result.output
+    assert "deeplab doctor" in result.stdout
+    words = result.stdout.splitlines()[-1].removeprefix("train: deeplab ").split()
+    result = deeplab(*words, "--max-iter", 1)
+    assert result.exit_code == 0, result.output
+    assert "Iteration 0, loss = " in result.stdout
+    assert deeplab("doctor", "own").exit_code == 0

@@ -54,3 +54,21 @@ def test_unfit_files_are_refused_before_anything_is_trained(tiny, refused, tmp_p
     refused("/proc/nope", "train", solver, "--json", "/proc/nope/a.json")
     refused("--var K: must be NAME=VALUE", "train", solver, "--var", "K")
     assert not list(tmp_path.glob("*.solverstate"))
+
+
+def test_a_net_in_the_solvers_place_is_told_with_what_to_type(tiny, refused):
+    net = tiny.folder / "net.prototxt"
+    refused(f"this is a net, not a solver; type: deeplab train {tiny.folder / 'solver.prototxt'}", "train", net)
+    (tiny.folder / "solver.prototxt").unlink()
+    refused('write solver.prototxt beside it with train_net: "net.prototxt"', "train", net)
+
+
+def test_a_list_outside_is_refused_with_the_option_that_allows_it(tiny, refused, deeplab, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    net = tiny.folder / "net.prototxt"
+    (tiny.folder / "list.txt").rename(outside / "list.txt")
+    net.write_text(net.read_text().replace('source: "list.txt"', f'source: "{outside}/list.txt"'))
+    solver = tiny.folder / "solver.prototxt"
+    refused(f"or allow its folder: --var DATA={outside}", "train", solver)
+    result = deeplab("train", solver, "--var", f"DATA={outside}", "--max-iter", 1, "--device", "cpu")
+    assert result.exit_code == 0, result.output

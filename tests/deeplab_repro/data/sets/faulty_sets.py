@@ -132,6 +132,9 @@ def plant(fault, voc):
     elif fault == "16 bits":
         for i in range(2):
             Image.fromarray(labels_of(i).astype(np.uint16)).save(label(voc, i))
+    elif fault == "few bits":
+        for i in range(2):
+            Image.fromarray(labels_of(i) == 15).save(label(voc, i))
     elif fault == "palette order":
         renumbered(labels_of(0), label(voc, 0))
     elif fault == "turned":

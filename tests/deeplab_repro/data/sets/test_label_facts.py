@@ -13,9 +13,11 @@ from deeplab_repro.data.sets.label_facts import (
     class_colours,
     class_greys,
     examine,
+    grey_bits,
     labels_of_colours,
     parting_lines,
     read_raw,
+    undo_stretch,
 )
 from deeplab_repro.files.images import read_label_map
 from deeplab_repro.files.palette import colorize
@@ -57,6 +59,8 @@ def test_grey_maps_of_few_bits_are_spread_over_a_byte_in_every_reader(file, bits
     kind, seen = read_raw(file)
     assert kind == "grey"
     np.testing.assert_array_equal(seen, expected)
+    assert grey_bits(file) == bits
+    np.testing.assert_array_equal(undo_stretch(file, seen), values)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -67,6 +71,7 @@ def test_palettes_of_few_bits_keep_their_indices(file, bits):
     assert kind == "palette"
     np.testing.assert_array_equal(seen, values)
     np.testing.assert_array_equal(read_label_map(file), values)
+    assert grey_bits(file) == 8
 
 
 def test_kinds_of_label_pictures(file):
