@@ -4,12 +4,7 @@ import pytest
 import torch
 
 from deeplab_repro.bench import net, net_peers
-from deeplab_repro.bench.cases import NetCase
-
-TINY = NetCase("LargeFOV", "deeplab_largefov", "fc8_voc12", 33, {"width": 1 / 16})
-
-
-TINY_MSC = NetCase("MSC", "deeplab_resnet101", "fc_fusion", 65, {"width": 1 / 32, "depths": (1, 1, 1, 1)})
+from tests.deeplab_repro.bench.tiny_nets import TINY, TINY_MSC
 
 
 @pytest.mark.parametrize("case", [TINY, TINY_MSC], ids=lambda case: case.title)

@@ -7,6 +7,7 @@ import numpy as np
 
 from prototxt_import import write_net, write_weights
 from tests.deeplab_repro.inspect.caffe_files import SOLVER, write_state
+from tests.deeplab_repro.inspect.drawn_nets import conv
 
 
 def test_a_solver_and_a_mean_are_summarised(deeplab, mean_file, solver_file):
@@ -87,15 +88,9 @@ def test_what_is_no_file_of_caffes(tmp_path, refused):
     refused(tmp_path, "inspect", tmp_path)
 
 
-def _conv(name, bottom, **fields):
-    facts = " ".join(f"{key}: {value}" for key, value in {"num_output": 2, **fields}.items())
-    head = f'name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"'
-    return f"layer {{ {head} convolution_param {{ {facts} }} }}\n"
-
-
 def test_variables_without_a_value_may_stay_open(tmp_path, deeplab, refused):
     text = 'name: "${NET_ID}"\ninput: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
-    (tmp_path / "a.prototxt").write_text(text + _conv("c", "data", kernel_size=1))
+    (tmp_path / "a.prototxt").write_text(text + conv("c", "data", kernel_size=1))
     result = deeplab("inspect", tmp_path / "a.prototxt")
     assert result.exit_code == 0, result.output
     assert "variable NET_ID, line 1: no value given" in result.stdout
@@ -103,7 +98,7 @@ def test_variables_without_a_value_may_stay_open(tmp_path, deeplab, refused):
     (net,) = json.loads(result.stdout)["files"]
     assert net["variables"] == [{"name": "NET_ID", "lines": [1], "value": "x"}]
     assert net["name"] == "x"
-    (tmp_path / "b.prototxt").write_text(text + _conv("c", "data", kernel_size="${K}"))
+    (tmp_path / "b.prototxt").write_text(text + conv("c", "data", kernel_size="${K}"))
     refused("no value for NET_ID, K", "inspect", tmp_path / "b.prototxt")
 
 

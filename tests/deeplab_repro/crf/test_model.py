@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deeplab_repro import CRFParams, DenseCRF, PermutohedralLattice
+from tests.deeplab_repro.crf.noise_scene import scene
 from tests.paths import GOLDEN, SHARED
 
 COPIED = GOLDEN / "crf"
@@ -139,12 +140,6 @@ def test_diagonal_and_matrix_compatibility(case) -> None:
         )
         q = DenseCRF(p)(torch.tensor(data["image"]), torch.tensor(-data["unary"])).numpy()
         assert np.abs(q - data[key]).mean() < 1e-5, key
-
-
-def scene(height: int = 17, width: int = 23, labels: int = 4):
-    generator = torch.Generator().manual_seed(3)
-    image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=generator)
-    return image, torch.randn(labels, height, width, generator=generator)
 
 
 def test_batch_equals_each_image_alone() -> None:

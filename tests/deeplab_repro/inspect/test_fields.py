@@ -6,26 +6,7 @@ from deeplab_repro.inspect import (
     effective_rate,
     receptive_fields,
 )
-from prototxt_import import read_net
-
-
-def _net(tmp_path, layers, size=(321, 321)):
-    text = f'name: "n"\ninput: "data"\ninput_shape {{ dim: 1 dim: 3 dim: {size[0]} dim: {size[1]} }}\n{layers}'
-    (tmp_path / "n.prototxt").write_text(text)
-    return read_net(tmp_path / "n.prototxt")
-
-
-def _conv(name, bottom, **fields):
-    facts = " ".join(f"{key}: {value}" for key, value in {"num_output": 2, **fields}.items())
-    head = f'name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"'
-    return f"layer {{ {head} convolution_param {{ {facts} }} }}\n"
-
-
-def _pool(name, bottom, stride):
-    return (
-        f'layer {{ name: "{name}" type: "Pooling" bottom: "{bottom}" top: "{name}" '
-        f"pooling_param {{ pool: MAX kernel_size: 3 stride: {stride} pad: 1 }} }}\n"
-    )
+from tests.deeplab_repro.inspect.drawn_nets import conv, net_of, pool
 
 
 def test_receptive_fields_of_the_toy_net(toy):
@@ -40,12 +21,12 @@ def test_vgg16_sees_212_pixels_at_pool5_as_is_well_known(tmp_path):
     layers, below = "", "data"
     for stage, count in enumerate((2, 2, 3, 3, 3), 1):
         for index in range(1, count + 1):
-            layers += _conv(f"conv{stage}_{index}", below, kernel_size=3, pad=1)
+            layers += conv(f"conv{stage}_{index}", below, kernel_size=3, pad=1)
             below = f"conv{stage}_{index}"
         pool = f'layer {{ name: "pool{stage}" type: "Pooling" bottom: "{below}" top: "pool{stage}" '
         layers += pool + "pooling_param { pool: MAX kernel_size: 2 stride: 2 } }\n"
         below = f"pool{stage}"
-    field = receptive_fields(_net(tmp_path, layers, (224, 224)))["pool5"]
+    field = receptive_fields(net_of(tmp_path, layers, (224, 224)))["pool5"]
     assert (field.size, field.stride) == ((212, 212), (32, 32))
 
 
@@ -54,11 +35,11 @@ def test_the_field_measured_by_gradients_is_the_one_computed(tmp_path):
     from deeplab_repro.net.network import CaffeNet
 
     layers = (
-        _conv("a", "data", kernel_h=3, kernel_w=5, pad_h=1, pad_w=0, stride=2)
-        + _pool("b", "a", 2).replace("MAX", "AVE")
-        + _conv("c", "b", kernel_size=3, dilation=2, pad=2)
+        conv("a", "data", kernel_h=3, kernel_w=5, pad_h=1, pad_w=0, stride=2)
+        + pool("b", "a", 2).replace("MAX", "AVE")
+        + conv("c", "b", kernel_size=3, dilation=2, pad=2)
     )
-    spec = _net(tmp_path, layers, (65, 65))
+    spec = net_of(tmp_path, layers, (65, 65))
     field = receptive_fields(spec)["c"]
     net = CaffeNet(spec)
     with torch.no_grad():
@@ -85,7 +66,7 @@ def test_the_published_receptive_fields(tmp_path, kernel, rate, published, whole
     for stage, count in enumerate((2, 2, 3, 3, 3), 1):
         hole = 2 if stage == 5 else 1
         for index in range(1, count + 1):
-            layers += _conv(f"conv{stage}_{index}", below, kernel_size=3, pad=hole, dilation=hole)
+            layers += conv(f"conv{stage}_{index}", below, kernel_size=3, pad=hole, dilation=hole)
             below = f"conv{stage}_{index}"
         pool = {4: "kernel_size: 2 stride: 1", 5: "kernel_size: 3 stride: 1 pad: 1"}.get(
             stage, "kernel_size: 2 stride: 2"
@@ -93,7 +74,7 @@ def test_the_published_receptive_fields(tmp_path, kernel, rate, published, whole
         layers += f'layer {{ name: "pool{stage}" type: "Pooling" bottom: "{below}" top: "pool{stage}" '
         layers += f"pooling_param {{ pool: MAX {pool} }} }}\n"
         below = f"pool{stage}"
-    spec = _net(tmp_path, layers + _conv("fc6", below, kernel_size=kernel, dilation=rate, pad=12))
+    spec = net_of(tmp_path, layers + conv("fc6", below, kernel_size=kernel, dilation=rate, pad=12))
     fields = receptive_fields(spec)
     step, _ = effective_rate(spec.layer("fc6"), fields)
     # The papers count from VGG-16's 32 pixels between two elements of pool5, for each tap what it adds.
@@ -110,9 +91,9 @@ def test_layers_that_see_everything_have_no_field(tmp_path):
     crop = (
         'layer { name: "c" type: "Crop" bottom: "a" bottom: "b" top: "c" crop_param { axis: 2 offset: 2 offset: 3 } }\n'
     )
-    small = _conv("b", "data", kernel_size=5)
+    small = conv("b", "data", kernel_size=5)
     fields = receptive_fields(
-        _net(tmp_path, _conv("a", "data", kernel_size=1) + global_pool + mvn + small + crop, (9, 9))
+        net_of(tmp_path, conv("a", "data", kernel_size=1) + global_pool + mvn + small + crop, (9, 9))
     )
     assert fields["g"] is None
     assert fields["m"] is None

@@ -7,26 +7,7 @@ from deeplab_repro.inspect import (
     inspect_weights,
 )
 from deeplab_repro.zoo import vgg16_spec
-from prototxt_import import read_net
-
-
-def _net(tmp_path, layers, size=(321, 321)):
-    text = f'name: "n"\ninput: "data"\ninput_shape {{ dim: 1 dim: 3 dim: {size[0]} dim: {size[1]} }}\n{layers}'
-    (tmp_path / "n.prototxt").write_text(text)
-    return read_net(tmp_path / "n.prototxt")
-
-
-def _conv(name, bottom, **fields):
-    facts = " ".join(f"{key}: {value}" for key, value in {"num_output": 2, **fields}.items())
-    head = f'name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"'
-    return f"layer {{ {head} convolution_param {{ {facts} }} }}\n"
-
-
-def _pool(name, bottom, stride):
-    return (
-        f'layer {{ name: "{name}" type: "Pooling" bottom: "{bottom}" top: "{name}" '
-        f"pooling_param {{ pool: MAX kernel_size: 3 stride: {stride} pad: 1 }} }}\n"
-    )
+from tests.deeplab_repro.inspect.drawn_nets import conv, net_of
 
 
 def test_counts_of_the_toy_net(toy):
@@ -44,10 +25,10 @@ def test_counts_of_the_toy_net(toy):
 
 
 def test_shared_parameters_count_once(tmp_path):
-    first = _conv("a", "data", kernel_size=3, pad=1)
+    first = conv("a", "data", kernel_size=3, pad=1)
     shared = 'param { name: "w" } param { name: "b" } convolution_param'
     second = first.replace('name: "a"', 'name: "b"').replace('top: "a"', 'top: "b"')
-    spec = _net(tmp_path, (first + second).replace("convolution_param", shared))
+    spec = net_of(tmp_path, (first + second).replace("convolution_param", shared))
     report = inspect_net(spec)
     assert report.parameters == 2 * 3 * 9 + 2
     assert [layer.parameters for layer in report.layers] == [56, 56]
@@ -75,12 +56,12 @@ def test_the_published_facts_of_largefov():
 def test_memory_of_a_chain_a_branch_and_an_in_place_layer(tmp_path):
     relu = 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }\n'
     add = 'layer { name: "s" type: "Eltwise" bottom: "b" bottom: "c" top: "s" }\n'
-    layers = _conv("a", "data", kernel_size=1) + relu + _conv("b", "a", kernel_size=1) + _conv("c", "a", kernel_size=1)
-    spec = _net(tmp_path, layers + add, (10, 10))
+    layers = conv("a", "data", kernel_size=1) + relu + conv("b", "a", kernel_size=1) + conv("c", "a", kernel_size=1)
+    spec = net_of(tmp_path, layers + add, (10, 10))
     plane = 4 * 100
     # data 3 planes, a, b, c and s 2 each; at most a, b and c, or b, c and s, are there together.
     assert activation_bytes(spec) == (11 * plane, 6 * plane)
-    assert activation_bytes(_net(tmp_path, _conv("a", "data", kernel_size=1), (10, 10))) == (5 * plane, 5 * plane)
+    assert activation_bytes(net_of(tmp_path, conv("a", "data", kernel_size=1), (10, 10))) == (5 * plane, 5 * plane)
 
 
 def test_weight_file(toy):

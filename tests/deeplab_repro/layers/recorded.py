@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from deeplab_repro import load_caffe
-from tests.deeplab_repro.layers.test_golden import check_pass
+from tests.deeplab_repro.layers.test_golden import check_passes
 from tests.paths import GOLDEN, SHARED
 
 NEEDS_DIALECT = ("sigmoid_ce", "accuracy")
@@ -41,13 +40,7 @@ def check_recorded(family: str, name: str) -> None:
     net = load_caffe(folder / "net.prototxt", stored, phase_of(name), dialect=dialect)
     golden = dict(np.load(folder / "data.npz"))
     rtol = next((value for start, value in LOOSE.items() if name.startswith(start)), 1e-5)
-    inputs: dict[str, torch.Tensor] = {}
-    passes = sorted({key.split("/")[0] + "/" for key in golden if key.startswith("pass")}, key=lambda p: int(p[4:-1]))
-    for prefix in passes or [""]:
-        part = {key[len(prefix) :]: value for key, value in golden.items() if key.startswith(prefix)}
-        inputs |= {key[3:]: torch.from_numpy(value) for key, value in part.items() if key.startswith("in/")}
-        check_pass(net, part, inputs, rtol)
-        net.zero_grad()
+    check_passes(net, golden, rtol)
 
 
 def all_recorded() -> list[str]:

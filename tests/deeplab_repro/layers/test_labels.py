@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.deeplab_repro.layers.labelled import scores_and_labels
+
 
 def test_labels_are_cut_down_to_integers(run, rng):
     scores, _ = scores_and_labels(rng)
@@ -29,10 +31,3 @@ def test_labels_take_no_gradient(run, rng):
     label.requires_grad_()
     run("SoftmaxWithLoss", scores.requires_grad_(), label, ignore_labels=(255,)).backward()
     assert label.grad is None
-
-
-def scores_and_labels(rng, ignored: int = 255):
-    scores = torch.randn(2, 5, 3, 4, generator=rng, dtype=torch.float64)
-    label = torch.randint(0, 5, (2, 1, 3, 4), generator=rng).double()
-    label[0, 0, 0] = ignored
-    return scores, label

@@ -9,13 +9,7 @@ from torch.nn import functional as F
 
 from deeplab_repro.layers.loss import FLT_MIN
 from prototxt_import import parse_net
-
-
-def scores_and_labels(rng, ignored: int = 255):
-    scores = torch.randn(2, 5, 3, 4, generator=rng, dtype=torch.float64)
-    label = torch.randint(0, 5, (2, 1, 3, 4), generator=rng).double()
-    label[0, 0, 0] = ignored
-    return scores, label
+from tests.deeplab_repro.layers.labelled import scores_and_labels
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,12 @@ def affine_net(pad: int = 0, group: int = 1):
         for blob, low in zip(net.params[name], (-1.0, 0.5, 0.5), strict=True):
             torch.nn.init.uniform_(blob, low, low + 1)
     return net
+
+
+def relu_net():
+    return CaffeNet(make_net("n", {"data": (1, 2)}, [layer("ReLU", "relu", ["data"], ["y"])]))
+
+
+def two_input_net():
+    inputs = {"a": (1, 2), "b": (1, 2)}
+    return CaffeNet(make_net("n", inputs, [layer("EuclideanLoss", "loss", ["a", "b"], ["loss"])]))
