@@ -31,8 +31,7 @@ def named_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
     try:
         beside = Path(source).parent
         bases = [Path(os.path.abspath(beside)), Path.cwd()]
-        folders = {*bases, beside.resolve(), *(_plain(base / folder) for base in bases for folder in trusted)}
-        folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}
+        folders = _trusted_folders(bases, trusted, beside.resolve())
         for base in bases:
             path = _plain(base / name)
             if not any(path.is_relative_to(folder) for folder in folders):
@@ -62,14 +61,19 @@ def output_file(name: str, source: str, trusted: Iterable[str] = ()) -> Path:
         CaffeFormatError: It would lie outside the folders of `named_file`, or in one that is missing.
     """
     bases = [Path.cwd(), Path(os.path.abspath(Path(source).parent))]
-    folders = {*bases, *(_plain(base / folder) for base in bases for folder in trusted)}
-    folders -= {folder for folder in folders if folder == folder.parent and folder not in bases}
+    folders = _trusted_folders(bases, trusted)
     path = _plain(bases[0] / name)
     if not any(path.is_relative_to(folder) for folder in folders):
         raise _refused(name, source, "would be written outside the folder of the file that names it")
     if not path.parent.is_dir():
         raise _refused(name, source, f"the folder {path.parent} does not exist")
     return path
+
+
+def _trusted_folders(bases: list[Path], trusted: Iterable[str], *links: Path) -> set[Path]:
+    """The folders that may hold a file: `bases`, what they link to, those that the user named; not the whole disk."""
+    named = {*links, *(_plain(base / folder) for base in bases for folder in trusted)}
+    return {*bases, *(folder for folder in named if folder != folder.parent)}
 
 
 def _plain(path: Path) -> Path:

@@ -62,20 +62,10 @@ def net_of_text(
         raise complain(f"dialect is {dialect!r}; known are auto, {', '.join(DIALECTS)}")
     if len(text) > MAX_BYTES:
         raise complain(f"is larger than {MAX_BYTES // 2**20} MiB; that is no prototxt", source=source)
-    blocks = scan(text, source)
-    check_v1_types(blocks, source)
-    try:
-        net = parse(text, "NetParameter", source, blocks)
-    except CaffeFormatError:
-        # A type nobody knows brings a parameter field nobody knows, at which the parser stops.
-        check_v2_types(blocks, source)
-        raise
+    net, block_lines = _parsed(text, source)
     asked = dialect != "auto"
     spoken, evidence = (dialect, "as asked for") if asked else detect(net)
-    lines: list[int | None] = [block.line for block in blocks if block.keyword in ("layer", "layers")]
-    layer_count = len(net.layer) + len(net.layers)
-    # Only a file that writes its layers as a bracketed list keeps scan from seeing each on its own.
-    messages, lines = upgraded(net, source, lines if len(lines) == layer_count else [None] * layer_count)
+    messages, lines = upgraded(net, source, block_lines)
     # As in Caffe the caller's phase stands for the file's, and its stages come on top of the file's.
     stages = tuple(dict.fromkeys((*net.state.stage, *stages)))
     state = (phase, level or net.state.level, stages)
@@ -141,6 +131,22 @@ def net_of_text(
         except CaffeFormatError:
             pass
         raise
+
+
+def _parsed(text: str, source: str) -> tuple[Any, list[int | None]]:
+    """The text as a NetParameter, and the line on which each of its layers begins."""
+    blocks = scan(text, source)
+    check_v1_types(blocks, source)
+    try:
+        net = parse(text, "NetParameter", source, blocks)
+    except CaffeFormatError:
+        # A type nobody knows brings a parameter field nobody knows, at which the parser stops.
+        check_v2_types(blocks, source)
+        raise
+    lines: list[int | None] = [block.line for block in blocks if block.keyword in ("layer", "layers")]
+    layer_count = len(net.layer) + len(net.layers)
+    # Only a file that writes its layers as a bracketed list keeps scan from seeing each on its own.
+    return net, lines if len(lines) == layer_count else [None] * layer_count
 
 
 def _with_text_blobs(spec: NetSpec, messages: Sequence[Any]) -> NetSpec:
