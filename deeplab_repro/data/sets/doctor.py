@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 from deeplab_repro.data.sets.datasets import VOID, SegmentationDataset
-from deeplab_repro.data.sets.label_facts import Finding, class_greys, examine
+from deeplab_repro.data.sets.label_facts import Finding, class_greys, examine, overlap, repeated
 
 # Fewer pixels of thin lines than this may be chance.
 MIN_SEPARATORS = 50
@@ -263,6 +262,11 @@ def _beyond(dataset: SegmentationDataset, finding: Finding) -> list[int]:
 
 
 def _of_values(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Iterable[Fault]:
+    yield from _of_storage(findings)
+    yield from _of_labels(dataset, [finding for finding in findings if not finding.orders and finding.bits == 8])
+
+
+def _of_storage(findings: Sequence[Finding]) -> Iterable[Fault]:
     coloured = [finding for finding in findings if finding.kind == "colour"]
     clean, odd = (
         [finding for finding in coloured if not finding.strange],
@@ -321,7 +325,9 @@ def _of_values(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Ite
             "save with the palette's order kept, or turn colours into numbers; --fix numbers by colour",
             reordered,
         )
-    findings = [finding for finding in findings if not finding.orders]
+
+
+def _of_labels(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Iterable[Fault]:
     palettes, rest = part_grey_palettes(dataset, findings)
     if palettes:
         sure = [finding for finding in palettes if _beyond(dataset, finding)]
@@ -365,7 +371,7 @@ def _of_values(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Ite
         findings
         and not beyond
         and not palettes
-        and not coloured
+        and not any(finding.kind == "colour" for finding in findings)
         and dataset.from_file is None
         and not _all_values(findings) & set(dataset.void)
     ):
@@ -403,39 +409,3 @@ def _of_splits(findings: Sequence[Finding]) -> Iterable[Fault]:
                 twice,
                 image=True,
             )
-
-
-def repeated(findings: Iterable[Finding]) -> list[Finding]:
-    """Find images listed more than once, by their files: other folders may hold the same names.
-
-    Args:
-        findings: Of one split.
-
-    Returns:
-        Those whose image was listed before.
-    """
-    seen: set[Path] = set()
-    again = []
-    for finding in findings:
-        if finding.sample.image in seen:
-            again.append(finding)
-        seen.add(finding.sample.image)
-    return again
-
-
-def overlap(mine: Iterable[Finding], others: Iterable[Finding]) -> list[Finding]:
-    """Find images of one split in another, as the same file or as a copy of it.
-
-    Args:
-        mine: Of the one.
-        others: Of the other.
-
-    Returns:
-        Those of `mine` whose image is among `others`.
-    """
-    others = list(others)
-    files, digests = (
-        {finding.sample.image for finding in others},
-        {finding.digest for finding in others if finding.digest},
-    )
-    return [finding for finding in mine if finding.sample.image in files or finding.digest in digests]

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab_repro.data.sets.datasets import VOID, SegmentationDataset, write_classes
-from deeplab_repro.data.sets.doctor import Diagnosis, has_zero_lines, is_shifted, overlap, part_grey_palettes, repeated
+from deeplab_repro.data.sets.doctor import Diagnosis, has_zero_lines, is_shifted, part_grey_palettes
 from deeplab_repro.data.sets.label_facts import (
     Finding,
     class_colours,
     class_greys,
     labels_of_colours,
+    overlap,
     parting_lines,
     read_raw,
+    repeated,
     undo_stretch,
 )
 from deeplab_repro.files.atomic import replacing_folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -302,3 +303,39 @@ def parting_lines(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     highest = cv2.dilate(labels, kernel)
     lowest = cv2.erode(np.where(labels == 0, 255, labels).astype(np.uint8), kernel)
     return (zero > 0) & (wide == 0) & (highest > lowest) & (lowest < 255)
+
+
+def repeated(findings: Iterable[Finding]) -> list[Finding]:
+    """Find images listed more than once, by their files: other folders may hold the same names.
+
+    Args:
+        findings: Of one split.
+
+    Returns:
+        Those whose image was listed before.
+    """
+    seen: set[Path] = set()
+    again = []
+    for finding in findings:
+        if finding.sample.image in seen:
+            again.append(finding)
+        seen.add(finding.sample.image)
+    return again
+
+
+def overlap(mine: Iterable[Finding], others: Iterable[Finding]) -> list[Finding]:
+    """Find images of one split in another, as the same file or as a copy of it.
+
+    Args:
+        mine: Of the one.
+        others: Of the other.
+
+    Returns:
+        Those of `mine` whose image is among `others`.
+    """
+    others = list(others)
+    files, digests = (
+        {finding.sample.image for finding in others},
+        {finding.digest for finding in others if finding.digest},
+    )
+    return [finding for finding in mine if finding.sample.image in files or finding.digest in digests]
