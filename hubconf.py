@@ -14,7 +14,7 @@ _HERE = _Path(__file__).resolve().parent
 _path = sys.path[:]
 if not list((_HERE / "deeplab_repro" / "ops").glob("_C*.so")):
     # torch.hub puts this folder in front: its sources would hide the package that has an extension.
-    sys.path[:] = [each for each in _path if _Path(each or ".").resolve() != _HERE]
+    sys.path[:] = [folder for folder in _path if _Path(folder or ".").resolve() != _HERE]
 try:
     from deeplab_repro.predict import opening as _opening
     from deeplab_repro.zoo import models as _models

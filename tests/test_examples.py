@@ -80,7 +80,7 @@ def test_docstrings_have_their_parts(module: str, name: str) -> None:
     value = getattr(importlib.import_module(module), name)
     missing = [f"{name}: {part}" for part in _missing(value, value.__doc__ or "", example=True)]
     if inspect.isclass(value):
-        missing += [f"{name}.{what}" for what in _missing_of_members(value)]
+        missing += [f"{name}.{fault}" for fault in _missing_of_members(value)]
     assert not missing, "docstrings without these parts: " + "; ".join(missing)
 
 

@@ -160,10 +160,10 @@ def _layers(a: LayerSpec, b: LayerSpec, in_a: NetSpec, in_b: NetSpec) -> Iterato
             yield Change(a.name, f"shape of {top}", blob_a, blob_b)
 
 
-def _mappings(place: str, what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Change]:
+def _mappings(place: str, aspect: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Change]:
     for name in dict.fromkeys((*a, *b)):
         if a.get(name) != b.get(name):
-            yield Change(f"{place} {name}", what, a.get(name), b.get(name))
+            yield Change(f"{place} {name}", aspect, a.get(name), b.get(name))
 
 
 def _weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence[np.ndarray]]) -> Iterator[Change]:
@@ -178,10 +178,10 @@ def _weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence[np.
             yield from _arrays(name, f"blob {index}", blob_a, blob_b)
 
 
-def _arrays(place: str, what: str, a: np.ndarray, b: np.ndarray) -> Iterator[Change]:
+def _arrays(place: str, aspect: str, a: np.ndarray, b: np.ndarray) -> Iterator[Change]:
     shape_a, shape_b = bare_shape(a.shape), bare_shape(b.shape)
     if shape_a != shape_b:
-        yield Change(place, f"shape of {what}", tuple(a.shape), tuple(b.shape))
+        yield Change(place, f"shape of {aspect}", tuple(a.shape), tuple(b.shape))
         return
     if np.array_equal(a.reshape(shape_a), b.reshape(shape_b), equal_nan=True):
         return
@@ -190,7 +190,7 @@ def _arrays(place: str, what: str, a: np.ndarray, b: np.ndarray) -> Iterator[Cha
         gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
     gap = np.where(np.isnan(gap), np.inf, gap)
     worst = int(gap.argmax())
-    yield Change(place, what, float(x[worst]), float(y[worst]), float(gap[worst]))
+    yield Change(place, aspect, float(x[worst]), float(y[worst]), float(gap[worst]))
 
 
 def _states(a: SolverState, b: SolverState) -> Iterator[Change]:

@@ -159,16 +159,16 @@ class CaffeLayer(nn.Module):
         """
         raise self.fail("its module does not say its channel_map(), which an affine type needs")
 
-    def fail(self, what: str) -> ValueError:
+    def fail(self, fault: str) -> ValueError:
         """An error about this layer, to be raised.
 
         Args:
-            what: What is wrong, in words.
+            fault: What is wrong, in words.
 
         Returns:
             A ValueError that names the layer.
         """
-        return ValueError(f"layer {self.layer.name!r} ({self.layer.type}): {what}")
+        return ValueError(f"layer {self.layer.name!r} ({self.layer.type}): {fault}")
 
     def extra_repr(self) -> str:
         """What `print` shows between the module's brackets: bottoms and tops.

@@ -61,7 +61,7 @@ def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
-    found: list[list[str]] = []
+    components: list[list[str]] = []
 
     def visit(node: str) -> None:
         index[node] = low[node] = len(index)
@@ -79,12 +79,12 @@ def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
                 if component[-1] == node:
                     break
             if len(component) > 1:
-                found.append(sorted(component))
+                components.append(sorted(component))
 
     for node in sorted(arrows):
         if node not in index:
             visit(node)
-    return found
+    return components
 
 
 def floors(root: Path) -> dict[str, int]:
@@ -109,11 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     known = modules(options.root)
     files = {name: list(imports(name, path, known)) for name, path in known.items()}
-    by_module = {name: {target for _, target in found} for name, found in files.items()}
+    by_module = {name: {target for _, target in targets} for name, targets in files.items()}
     rooms: dict[str, set[str]] = {room(name): set() for name in known}
     behind: dict[tuple[str, str], list[str]] = {}
-    for name, found in files.items():
-        for line, target in found:
+    for name, targets in files.items():
+        for line, target in targets:
             if room(target) != room(name):
                 rooms[room(name)].add(room(target))
                 behind.setdefault((room(name), room(target)), []).append(f"{name}:{line} -> {target}")

@@ -97,7 +97,7 @@ def test_a_room_without_a_place_is_found(sources):
 
 
 @pytest.mark.parametrize(
-    ("source", "header", "found"),
+    ("source", "header", "complaint"),
     [
         ("core/conv/window.h", "torch/extension.h", "torch header torch/extension.h outside csrc/bind"),
         ("cpu/crf/lattice.cpp", "ATen/ATen.h", "torch header ATen/ATen.h outside csrc/bind"),
@@ -106,10 +106,10 @@ def test_a_room_without_a_place_is_found(sources):
         ("core/conv/window.h", "../../cpu/parallel.h", "../../cpu/parallel.h instead of its path from the root"),
     ],
 )
-def test_a_wrong_include_is_found(sources, source, header, found):
+def test_a_wrong_include_is_found(sources, source, header, complaint):
     assert include_direction(sources) == (0, "no include against the direction")
     append(sources / "csrc" / source, f'#include "{header}"\n')
     code, said = include_direction(sources)
     assert code == 1
     assert f"csrc/{source}:" in said
-    assert found in said
+    assert complaint in said

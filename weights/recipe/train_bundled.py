@@ -89,7 +89,7 @@ class Recipe:
         """The net as it is trained: normalised, without dropout. TRAIN ends in the loss over all pixels of the enlarged
         scores, so that it learns borders finer than the score map."""
         plain = self.plain_spec("v2", phase)
-        layers = [one for one in plain.layers if one.type != "Dropout"]
+        layers = [original for original in plain.layers if original.type != "Dropout"]
         if phase == "TEST":
             return normalised(make_net(plain.name, plain.inputs, layers, phase, "v2"))
         bottoms, ignored = ("fc8_interp", "label"), (IGNORE_LABEL,)

@@ -68,8 +68,8 @@ class HDF5Feed:
             raise self._complain(f"{file}: its data sets must have one row each a sample, their shapes are {shapes}")
         return counts.pop()
 
-    def _complain(self, what: str) -> ValueError:
-        return complain(what, source=self._spec.source, line=self._layer.line, layer=self._layer.name)
+    def _complain(self, fault: str) -> ValueError:
+        return complain(fault, source=self._spec.source, line=self._layer.line, layer=self._layer.name)
 
     def _new_order(self) -> NDArray[np.int64]:
         files = np.arange(len(self._files))

@@ -207,8 +207,9 @@ class DatabaseFeed:
         except ValueError as error:
             raise self._complain(str(error)) from None
 
-    def _complain(self, what: str) -> CaffeFormatError:
-        return complain(what, source=self._spec.source, line=self._layer.line, layer=self._layer.name, type_name="Data")
+    def _complain(self, fault: str) -> CaffeFormatError:
+        layer = self._layer
+        return complain(fault, source=self._spec.source, line=layer.line, layer=layer.name, type_name="Data")
 
     def next(self) -> dict[str, Tensor]:
         """The next batch.

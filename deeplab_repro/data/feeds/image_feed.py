@@ -109,9 +109,9 @@ class ImageFeed:
         except ValueError as error:
             raise ValueError(f"batch_size {self._layer.options.batch_size}: {error}; give a smaller one") from None
 
-    def _complain(self, what: str, found: object) -> ValueError:
+    def _complain(self, fault: str, value: object) -> ValueError:
         layer = self._layer
-        return complain(f"{what}; found {found!r}", source=self._spec.source, line=layer.line, layer=layer.name)
+        return complain(f"{fault}; found {value!r}", source=self._spec.source, line=layer.line, layer=layer.name)
 
     def _or_complain(self, make: Callable[[], Any]) -> Any:
         try:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 def caffe_interp(x: np.ndarray, height: int, width: int) -> np.ndarray:
     """interp.cpp as plain loops over one plane, in single precision."""
-    one = np.float32(1)
+    unit = np.float32(1)
     h, w = x.shape
     rh = np.float32(h - 1) / np.float32(height - 1) if height > 1 else np.float32(0)
     rw = np.float32(w - 1) / np.float32(width - 1) if width > 1 else np.float32(0)
@@ -22,9 +22,9 @@ def caffe_interp(x: np.ndarray, height: int, width: int) -> np.ndarray:
             u = rw * np.float32(j)
             x0 = int(u)
             x1, a = x0 + (x0 < w - 1), u - np.float32(x0)
-            upper = (one - a) * x[y0, x0] + a * x[y0, x1]
-            lower = (one - a) * x[y1, x0] + a * x[y1, x1]
-            top[i, j] = (one - b) * upper + b * lower
+            upper = (unit - a) * x[y0, x0] + a * x[y0, x1]
+            lower = (unit - a) * x[y1, x0] + a * x[y1, x1]
+            top[i, j] = (unit - b) * upper + b * lower
     return top
 
 

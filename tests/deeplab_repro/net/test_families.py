@@ -426,11 +426,11 @@ def test_ccnn(tmp_path):
     net = load(tmp_path, CCNN.format(data=data()), form="")
     image = (torch.rand(1, 3, 17, 21, generator=torch.Generator().manual_seed(1)) * 255).floor()
     blobs = net(**draw(net, **{"data-orig": image}), blobs="all")
-    found = blobs["upscore-crf"]
-    assert found.shape == (1, 1, 17, 21)
+    labels = blobs["upscore-crf"]
+    assert labels.shape == (1, 1, 17, 21)
     crf = DenseCRF(CRFParams(ITERATIONS, 1, 19, 2, 61, 10))
     want = crf(image[0].flip(0).permute(1, 2, 0), blobs["score_crop"][0].detach()).argmax(0)
-    assert torch.equal(found[0, 0], want.float())
+    assert torch.equal(labels[0, 0], want.float())
 
 
 def test_a_python_layer_with_bottoms_says_how_to_register_it(tmp_path):

@@ -142,14 +142,14 @@ class TestOnCuda:
         image, scores = (tensor.cuda() for tensor in scene(40, 50, 21, batch=2))
         problem = DenseCRF().problem(image, scores)
         ops.meanfield(*problem[:3])
-        with warnings.catch_warnings(record=True) as found:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
                 ops.meanfield(*problem[:3])
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-        assert sum("synchronizing CUDA operation" in str(warning.message) for warning in found) == 1
+        assert sum("synchronizing CUDA operation" in str(warning.message) for warning in warned) == 1
 
     def test_half_storage_passes_opcheck(self) -> None:
         unary, features = torch.randn(2, 3, 50, device="cuda"), [torch.randn(2, 50, 5, device="cuda")]

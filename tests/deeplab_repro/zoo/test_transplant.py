@@ -28,8 +28,8 @@ def test_largefov_gets_every_fourth_filter_and_the_outer_and_middle_taps():
     # fc7 reads the filters that fc6 kept.
     assert np.array_equal(moved.weights["fc7"][0][:, :, 0, 0], stored["fc7"][0][::4, ::4])
     assert np.array_equal(moved.weights["conv5_3"][0], stored["conv5_3"][0])
-    what = fates(moved)
-    assert (what["conv1_1"], what["fc6"], what["fc7"], what["fc8_voc12"]) == (COPIED, THINNED, THINNED, DRAWN)
+    outcomes = fates(moved)
+    assert [outcomes[name] for name in ("conv1_1", "fc6", "fc7", "fc8_voc12")] == [COPIED, THINNED, THINNED, DRAWN]
     assert moved.skipped == ("fc8",)
     assert next(fate for fate in moved.fates if fate.layer == "fc6").detail == "128 x 16 x 7 x 7 to 32 x 16 x 3 x 3"
 
@@ -46,7 +46,7 @@ def test_7x7_net_is_the_classifier_made_convolutional():
     stored = vgg16()
     moved = transplant(zoo.spec("deeplab_7x7", width=WIDTH), stored)
     assert np.array_equal(moved.weights["fc6"][0].reshape(128, -1), stored["fc6"][0])
-    assert {what for name, what in fates(moved).items() if name != "fc8_voc12"} == {COPIED}
+    assert {outcome for name, outcome in fates(moved).items() if name != "fc8_voc12"} == {COPIED}
 
 
 def test_old_files_with_four_axes_everywhere_are_taken_alike():
@@ -78,7 +78,7 @@ def test_msc_takes_the_net_it_was_added_to_and_draws_its_branches():
     trained = models.build("deeplab_largefov", width=WIDTH)
     stored = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in trained.params.items() if blobs}
     moved = transplant(zoo.spec("deeplab_msc_largefov", width=WIDTH), stored)
-    drawn = {name for name, what in fates(moved).items() if what == DRAWN}
+    drawn = {name for name, outcome in fates(moved).items() if outcome == DRAWN}
     branches = {f"{b}_{part}" for b in ("data", "pool1", "pool2", "pool3", "pool4") for part in ("conv", "fc", "ms")}
     assert drawn == branches
     assert moved.skipped == ()
@@ -103,7 +103,7 @@ def test_imagenet_resnet_fills_all_scales_but_the_classifiers():
     stored["fc1000"] = [np.zeros((1000, 64), "f4"), np.zeros(1000, "f4")]
     net = zoo.spec("deeplab_resnet101_aspp_msc", **small)
     moved = transplant(net, stored)
-    assert {name for name, what in fates(moved).items() if what == DRAWN} == {f"fc1_voc12_c{i}" for i in range(4)}
+    assert {name for name, outcome in fates(moved).items() if outcome == DRAWN} == {f"fc1_voc12_c{i}" for i in range(4)}
     assert not [name for name in fates(moved) if "_res0" in name]
     assert moved.skipped == ("fc1000",)
 

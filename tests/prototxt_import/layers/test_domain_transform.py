@@ -27,7 +27,7 @@ def test_it_takes_scores_edges_and_sizes():
 
 
 @pytest.mark.parametrize(
-    ("what", "word"),
+    ("changes", "word"),
     [
         ({"fields": "num_iter: 0"}, "num_iter is 0"),
         ({"fields": "spatial_sigma: 0"}, "spatial_sigma is 0"),
@@ -37,6 +37,6 @@ def test_it_takes_scores_edges_and_sizes():
         ({"dims": "dim: 1 dim: 1 dim: 1 dim: 2"}, "third bottom must hold the real sizes"),
     ],
 )
-def test_refusals_name_the_field(what, word):
+def test_refusals_name_the_field(changes, word):
     with pytest.raises(CaffeFormatError, match=rf"layer 'dt' \(DomainTransform\): {word}"):
-        parse_net(text(**what))
+        parse_net(text(**changes))

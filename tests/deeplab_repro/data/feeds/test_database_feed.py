@@ -120,8 +120,8 @@ def test_a_mean_image_is_subtracted_where_the_crop_lies(database):
     mean = RANDOM.normal(size=(3, 6, 7)).astype(np.float32)
     blob = schema.message("bvlc", "BlobProto")(num=1, channels=3, height=6, width=7, data=mean.flatten().tolist())
     (database.folder / "mean.binaryproto").write_bytes(blob.SerializeToString())
-    [found] = batches(database.net(more='transform_param { mean_file: "mean.binaryproto" crop_size: 4 }'), 1)
-    np.testing.assert_array_equal(found["data"], (PIXELS[:2] - mean)[..., 1:5, 1:5])
+    [batch] = batches(database.net(more='transform_param { mean_file: "mean.binaryproto" crop_size: 4 }'), 1)
+    np.testing.assert_array_equal(batch["data"], (PIXELS[:2] - mean)[..., 1:5, 1:5])
     database([datum(PIXELS[0, :2], 1)] * 5)
     with pytest.raises(CaffeFormatError, match=r"data.mdb, key '00000000': 6 x 7 pixels of 2 channels, mean_file"):
         open_feeds(database.net(more='transform_param { mean_file: "mean.binaryproto" }'))
@@ -132,8 +132,8 @@ def test_rand_skip_counts_in_the_forks_that_look_at_it(database):
     skipped = CaffeRng(3).next() % 4
     assert skipped
     for dialect in ("v1", "segnet"):
-        [found] = batches(database.net("rand_skip: 4", v1=dialect == "v1", dialect=dialect), 1, seed=3)
-        assert found["label"].flatten()[0] == LABELS[skipped]
+        [batch] = batches(database.net("rand_skip: 4", v1=dialect == "v1", dialect=dialect), 1, seed=3)
+        assert batch["label"].flatten()[0] == LABELS[skipped]
     assert batches(database.net("rand_skip: 4", dialect="bvlc"), 1, seed=3)[0]["label"][0] == LABELS[0]
 
 
