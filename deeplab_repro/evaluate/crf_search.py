@@ -54,7 +54,15 @@ class Axis:
     def parse(cls, text: str) -> Axis:
         """From MATLAB's first:last (step 1) or first:step:last, or numbers with commas between them, or one.
 
-        Raises ValueError for anything else, and for values that are not positive."""
+        Args:
+            text: The values.
+
+        Returns:
+            The axis.
+
+        Raises:
+            ValueError: It is anything else, or not of positive numbers.
+        """
         try:
             numbers = [float(part) for part in text.replace(":", ",").split(",")]
             if ":" in text:
@@ -144,7 +152,13 @@ def find_scored(images: Path, scores: Path, truth: Path, count: int, seed: int) 
 class Search:
     """A search and its state, kept in a folder.
 
-    Raises ValueError when the folder holds the state of another search, or one that cannot be read."""
+    Args:
+        plan: What is searched.
+        folder: Where the state is kept.
+
+    Raises:
+        ValueError: The folder holds the state of another search, or one that cannot be read.
+    """
 
     def __init__(self, plan: SearchPlan, folder: Path) -> None:
         self.plan = plan
@@ -278,7 +292,20 @@ def _counted(
 def count_image(
     item: ScoredImage, plan: SearchPlan, reaches: tuple[float, float] | None, weights: Sequence[float]
 ) -> NDArray[np.int64]:
-    """Confusion matrices [weights, L, L] of one image, or of its scores alone [1, L, L] without reaches."""
+    """Count the answers for one image.
+
+    Args:
+        item: The image.
+        plan: The search.
+        reaches: Standard deviations of the bilateral kernel, in pixels and in levels; None: the scores alone.
+        weights: Weights of that kernel.
+
+    Returns:
+        Confusion matrices, int64 [weights, L, L]; [1, L, L] of the scores alone.
+
+    Raises:
+        ValueError: Scores, image and truth do not fit each other.
+    """
     pixels, logits = read_problem(item.image, item.scores, plan.probabilities)
     truth = read_labels(item.truth)
     if truth.shape != pixels.shape[:2]:
@@ -307,7 +334,18 @@ def refine_by_weights(
     logits: NDArray[np.float32],
     device: str = "cpu",
 ) -> list[NDArray[np.int64]]:
-    """The label map [H, W] for each bilateral weight; the other parameters are those of `params`."""
+    """Refine scores by several weights of the bilateral kernel.
+
+    Args:
+        params: The other parameters.
+        weights: The weights.
+        pixels: The image, uint8 [H, W, 3].
+        logits: The scores, float32 [L, H, W].
+        device: Where the mean field runs.
+
+    Returns:
+        A label map [H, W] for each weight.
+    """
     image, scores = torch.from_numpy(pixels).to(device), torch.from_numpy(logits).to(device)
     unary, features, own, compatibility = DenseCRF(params).problem(image, scores)
     # A batch over one image builds its lattices once.

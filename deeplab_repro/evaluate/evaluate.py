@@ -243,7 +243,22 @@ def count(
     boundary: Literal["void", "edges"] = "void",
     sample: Sample | None = None,
 ) -> Counts:
-    """Counts int64 [1 + W, C, C + 1] of one image, as `Result` has them; ValueError where the maps differ in size."""
+    """Count one image.
+
+    Args:
+        labels: The answer [H, W].
+        truth: The true labels [H, W].
+        dataset: The set that both are of.
+        widths: W widths of trimap bands in pixels, ascending.
+        boundary: As of `evaluate`.
+        sample: The image, for errors.
+
+    Returns:
+        Counts int64 [1 + W, C, C + 1], as `Result` has them.
+
+    Raises:
+        ValueError: The maps differ in size.
+    """
     if labels.shape != truth.shape:
         where = "" if sample is None else f"{sample.label}: "
         raise ValueError(f"{where}truth has {truth.shape[0]} x {truth.shape[1]} pixels, the answer {labels.shape}")
@@ -270,7 +285,16 @@ def _count(labels: NDArray[Any], truth: NDArray[np.uint8], dataset: Segmentation
 def from_segmenter(
     segmenter: Segmenter, tile: tuple[int, int] | None = None, overlap: tuple[int, int] = (0, 0)
 ) -> Source:
-    """Scores by a segmenter, of the whole image or of overlapping tiles of (height, width), without its CRF."""
+    """Scores by a segmenter, without its CRF.
+
+    Args:
+        segmenter: The segmenter.
+        tile: (height, width) of tiles; None for whole images.
+        overlap: Rows and columns that neighbouring tiles share.
+
+    Returns:
+        A function of a sample and its image.
+    """
 
     def scores(sample: Sample, image: NDArray[np.uint8]) -> NDArray[Any]:
         if tile is not None:
@@ -281,7 +305,18 @@ def from_segmenter(
 
 
 def from_scores(folder: Path, probabilities: bool | None = None) -> Stored:
-    """Scores stored as ID.npy, .npz, .mat, .bin or ID_blob_0.mat; the part beyond an image in a .mat is cut off."""
+    """Scores stored as ID.npy, .npz, .mat, .bin or ID_blob_0.mat; the part beyond an image in a .mat is cut off.
+
+    Args:
+        folder: Where they are.
+        probabilities: Whether they are; None to go by the file.
+
+    Returns:
+        What reads them.
+
+    Raises:
+        ValueError: The folder holds none, or two files for one image.
+    """
     from deeplab_repro.evaluate.refine import scores_by_id
     from deeplab_repro.files.arrays import read_scores
 

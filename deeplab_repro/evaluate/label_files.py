@@ -19,8 +19,16 @@ class LabelFiles:
 
     plain: ID.png with the set's palette, numbered as the evaluation counts. voc: the development kit's
     results/VOC2012/Segmentation/comp6_SPLIT_cls/ID.png. cityscapes: CITY_..._labelIds.png, grey, label ids.
-    Raises ValueError for another layout, or cityscapes with a set that has no label ids; OSError where the folder
-    cannot be made."""
+
+    Args:
+        folder: The folder, made where it is missing.
+        dataset: The set that the images are of.
+        layout: One of LAYOUTS.
+
+    Raises:
+        ValueError: The layout is another, or cityscapes with a set that has no label ids.
+        OSError: The folder cannot be made.
+    """
 
     def __init__(self, folder: Path, dataset: SegmentationDataset, layout: str = "plain") -> None:
         if layout not in LAYOUTS:

@@ -63,7 +63,20 @@ class RefineJob:
 def read_problem(
     image: Path, scores: Path, probabilities: bool | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Pixels [H, W, 3] and logits [L, H, W] of two files; errors of `read_image`, `read_scores`, `Scores.cropped`."""
+    """Read an image and its scores.
+
+    Args:
+        image: The image file.
+        scores: The score file.
+        probabilities: Whether the scores are; None to go by the file, with a warning where they look like it.
+
+    Returns:
+        Pixels uint8 [H, W, 3] and logits float32 [L, H, W].
+
+    Raises:
+        ValueError: A file is damaged, or the scores do not cover the image.
+        OSError: A file cannot be read.
+    """
     pixels = image_files.read_image(image)
     read = read_scores(scores, probabilities).cropped(*pixels.shape[:2])
     if probabilities is None and not read.probabilities and looks_like_probabilities(torch.from_numpy(read.values)):
@@ -153,7 +166,18 @@ def pair_files(images: Path, scores: Path, partner: str = "scores") -> list[tupl
 
 
 def scores_by_id(folder: Path, partner: str = "scores") -> dict[str, Path]:
-    """The score files of a folder by id; errors as `pair_files`."""
+    """The score files of a folder.
+
+    Args:
+        folder: The folder.
+        partner: What they are called in errors.
+
+    Returns:
+        The files by image id.
+
+    Raises:
+        ValueError: There is none, or two stand for one image.
+    """
     stored = _by_id(folder, SCORE_SUFFIXES)
     if not stored:
         raise ValueError(f"{folder}: no {partner} ({', '.join(SCORE_SUFFIXES)}) in this folder")

@@ -123,7 +123,12 @@ def write_forms(
 def own_dialect(specs: Sequence[NetSpec]) -> str:
     """The dialect that forms of one net are written in: their own, else the nearest that has all their layers.
 
-    Where none has it is "text", the union of all, which no single fork reads."""
+    Args:
+        specs: The forms.
+
+    Returns:
+        The dialect; where none has all layers "text", the union of all, which no single fork reads.
+    """
     own = _FORMATS[specs[0].dialect]
     nearest = dict.fromkeys((own, *(nearest_dialect(spec, own) for spec in specs)))
     for dialect in filter(None, nearest):

@@ -61,7 +61,20 @@ def export_onnx(
 
 
 def onnx_model(net: CaffeNet, inputs: Mapping[str, Shape] | None = None, blobs: Sequence[str] | None = None) -> Any:
-    """The onnx.ModelProto that export_onnx writes."""
+    """The model that `export_onnx` writes.
+
+    Args:
+        net: As of `export_onnx`.
+        inputs: As of `export_onnx`.
+        blobs: As of `export_onnx`.
+
+    Returns:
+        An onnx.ModelProto.
+
+    Raises:
+        ImportError: The package onnx is missing.
+        ValueError: The net cannot be said in ONNX.
+    """
     try:
         import onnx
         from onnx import TensorProto, helper

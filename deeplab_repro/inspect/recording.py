@@ -128,7 +128,15 @@ def _recording(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], p
 
 
 def load_parameters(net: CaffeNet, recording: Recording) -> None:
-    """Copy recorded parameters into the net; ValueError for a layer or blob that the net has not."""
+    """Copy recorded parameters into the net.
+
+    Args:
+        net: The net, which is changed.
+        recording: What was recorded.
+
+    Raises:
+        ValueError: A layer or blob is recorded that the net has not.
+    """
     import torch
 
     for name, values in recording.params.items():
@@ -141,7 +149,17 @@ def load_parameters(net: CaffeNet, recording: Recording) -> None:
 
 
 def golden_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The .npz named, or those inside the folder named, sorted; FileNotFoundError where there is none."""
+    """The recordings that a path stands for.
+
+    Args:
+        path: A .npz file, or a folder of them.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        FileNotFoundError: The folder holds none.
+    """
     place = Path(path)
     if not place.is_dir():
         return [place]

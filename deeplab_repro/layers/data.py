@@ -29,7 +29,11 @@ class Sink(CaffeLayer):
         self._passes: int | None = None
 
     def open(self) -> None:
-        """Write from the next pass on, the first of all. Raises ValueError, one line, for files that cannot be."""
+        """Write from the next pass on, the first of all.
+
+        Raises:
+            ValueError: A file cannot be written.
+        """
         self.check()
         self._passes = 0
 
@@ -56,7 +60,17 @@ class Sink(CaffeLayer):
         raise NotImplementedError
 
     def target(self, name: str) -> Path:
-        """The file to write of that name; ValueError where it would lie elsewhere than the user's own files."""
+        """The file to write of a name.
+
+        Args:
+            name: As the net's file has it.
+
+        Returns:
+            Its path.
+
+        Raises:
+            ValueError: It would lie elsewhere than the user's own files.
+        """
         try:
             return output_file(name, self._source, self._trusted)
         except ValueError as error:

@@ -12,10 +12,24 @@ from prototxt_import import Filler
 
 @torch.no_grad()
 def fill_(blob: Tensor, filler: Filler, generator: torch.Generator | None = None) -> Tensor:
-    """Fill a blob in place as Caffe's filler of that type does, and return it.
+    """Fill a blob in place as Caffe's filler of that type does.
 
-    Distributions are Caffe's, the random numbers are not: they come from `generator` (default: torch's own).
-    Raises ValueError for an unknown type, and where a bilinear kernel is not square."""
+    Distributions are Caffe's, the random numbers are not.
+
+    Args:
+        blob: The blob.
+        filler: Type and numbers.
+        generator: Where the numbers come from; None for torch's own.
+
+    Returns:
+        The blob.
+
+    Raises:
+        ValueError: The type is unknown, or a bilinear kernel is not square.
+
+    Source:
+        Caffe's filler.hpp.
+    """
     kind = filler.type
     if kind == "constant":
         return blob.fill_(filler.value)

@@ -17,9 +17,20 @@ class Labelled(BatchLayer):
 
     @torch.compiler.disable  # looks at values, which a compiled graph cannot
     def labels(self, blob: Tensor, count: int, classes: int, ignored: Iterable[int] = ()) -> tuple[Tensor, Tensor]:
-        """The label blob as `count` integers, and which of them are not ignored.
+        """A blob of labels as integers.
 
-        Raises ValueError where the number of labels differs or one that counts is no class."""
+        Args:
+            blob: The labels.
+            count: How many there must be.
+            classes: Those that count are 0 to classes - 1.
+            ignored: Values that do not count.
+
+        Returns:
+            The labels, int64 [count], and which of them are not ignored.
+
+        Raises:
+            ValueError: Their number differs, or one that counts is no class.
+        """
         label = blob.detach().reshape(-1).to(torch.int64)
         if label.numel() != count:
             raise self.fail(f"{label.numel()} labels for {count} predictions")

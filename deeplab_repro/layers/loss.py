@@ -21,7 +21,17 @@ LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of the losses that take probabilities
 
 
 def normalizer(rule: str, weight: Tensor, items: int, share: Share) -> Tensor | int:
-    """What a loss over labels that count `weight` each (0 where ignored) is divided by."""
+    """What a loss over labels is divided by.
+
+    Args:
+        rule: Its normalization.
+        weight: What each label counts, 0 where ignored.
+        items: How many items this share of the batch has.
+        share: Of the batch.
+
+    Returns:
+        The divisor.
+    """
     if rule in ("WEIGHTED", "COUNTED"):
         return share.whole_sum(weight.sum())
     if rule == "VALID":
@@ -204,10 +214,18 @@ class SigmoidCrossEntropyLoss(BatchLayer):
 
 
 def balanced_cross_entropy(x: Tensor, target: Tensor) -> Tensor:
-    """The sum over the items of sigmoid cross entropy in which each class weighs as much as the other has positions.
+    """HED's loss: sigmoid cross entropy in which each class weighs as much as the other has positions.
 
     Of P targets equal to 1 and Q equal to 0 the former count Q / (P + Q), the latter P / (P + Q); NaN where there are
-    neither. Other targets count in none of this, but send back the plain gradient sigmoid(x) - t, as in the fork."""
+    neither. Other targets count in none of this, but send back the plain gradient sigmoid(x) - t, as in the fork.
+
+    Args:
+        x: Scores [N, ...].
+        target: Numbers of the same shape.
+
+    Returns:
+        The sum over the items.
+    """
     if x.dim() == 1:
         x, target = x.unsqueeze(1), target.unsqueeze(1)
     entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none").flatten(1)

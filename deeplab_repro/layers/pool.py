@@ -55,7 +55,15 @@ class Windows:
 
 
 def average_pool(x: Tensor, windows: Windows) -> Tensor:
-    """Caffe's AVE pooling of [N, C, H, W]: padding counts as zeros, the overhang of the last window does not count."""
+    """Caffe's AVE pooling: padding counts as zeros, the overhang of the last window does not count.
+
+    Args:
+        x: Maps [N, C, H, W].
+        windows: The windows.
+
+    Returns:
+        The means.
+    """
     kernel, stride, up = windows.kernel, windows.stride, windows.native()
     if up is not None:
         return F.avg_pool2d(x, kernel, stride, windows.pad, ceil_mode=up, count_include_pad=True)
@@ -64,9 +72,15 @@ def average_pool(x: Tensor, windows: Windows) -> Tensor:
 
 
 def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
-    """Caffe's MAX pooling of [N, C, H, W], and the flat index h*W+w of each maximum (int64).
+    """Caffe's MAX pooling. Among equals the first in row-major order wins.
 
-    Among equals the first in row-major order wins. A window outside the image gives -FLT_MAX with index -1."""
+    Args:
+        x: Maps [N, C, H, W].
+        windows: The windows.
+
+    Returns:
+        The maxima, and the flat index h*W+w of each (int64). A window outside the image gives -FLT_MAX with index -1.
+    """
     kernel, stride, up = windows.kernel, windows.stride, windows.native()
     if up is not None:
         return F.max_pool2d(x, kernel, stride, windows.pad, ceil_mode=up, return_indices=True)

@@ -33,10 +33,22 @@ def _along(x: Tensor, dim: int, out: int) -> Tensor:
 
 
 def interpolate(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear resize of [N, C, H, W] with corners aligned, as Caffe's Interp (interp.cpp) does it; no antialiasing.
+    """Resize maps bilinearly with corners aligned; no antialiasing.
 
     Source coordinates are single precision whatever the dtype. Maps of one channel are equal bit for bit: they may be
-    labels, which blend and are cut down to integers afterwards, so that the last bit can change a class."""
+    labels, which blend and are cut down to integers afterwards, so that the last bit can change a class.
+
+    Args:
+        x: Maps [N, C, H, W].
+        height: Of the result.
+        width: Of the result.
+
+    Returns:
+        Maps [N, C, height, width]. The gradient is autograd's of the calls here.
+
+    Source:
+        Caffe's interp.cpp.
+    """
     if (height, width) == tuple(x.shape[-2:]):
         return x
     if x.shape[1] > 1 and x.dtype != torch.float64:

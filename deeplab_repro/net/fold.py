@@ -107,7 +107,14 @@ def fold(
 def values(
     layers: Sequence[LayerSpec],
 ) -> tuple[Counter[Value], list[list[Value]], list[list[Value]], dict[str, Value]]:
-    """Readers of each value, the values each layer reads and makes, and the last value of each blob."""
+    """Tell a blob's values apart: an in-place layer makes another of the same name.
+
+    Args:
+        layers: In order.
+
+    Returns:
+        Readers of each value, the values that each layer reads, those that it makes, and the last value of each blob.
+    """
     last: dict[str, Value] = {}
     reads: Counter[Value] = Counter()
     sources, results = [], []

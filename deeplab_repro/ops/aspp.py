@@ -121,12 +121,17 @@ def distinct_taps(weights: Iterable[Tensor], windows: Iterable[tuple[Pair, Pair]
 
 
 def sum_of_taps(x: Tensor, matrix: Tensor, offsets: Sequence[Pair], dtype: torch.dtype | None = None) -> Tensor:
-    """The summed convolutions of x [N, C, H, W] as one matrix product, then `ops.shift_add`: [N, F, H, W].
+    """Sum convolutions as one matrix product, then `ops.shift_add`.
 
     Args:
+        x: Maps [N, C, H, W].
         matrix: `distinct_taps` side by side, [C, T F].
-        offsets: of the T taps.
-        dtype: of the result; that of x where None."""
+        offsets: Of the T taps.
+        dtype: Of the result; that of x where None.
+
+    Returns:
+        Maps [N, F, H, W].
+    """
     products = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) @ matrix
     if dtype is not None:
         products = products.to(dtype)

@@ -109,12 +109,17 @@ def steps(
     """The iterations of a mean field, one after the other without end.
 
     Args:
-        unary: energies [P, L].
-        pairwise: what marginals [P, L] add to them, such as `energies` of `messages`.
-        q: the marginals to go on from; None for `start`.
-        recompute: keep the marginals alone for the gradient and compute the rest of a step again.
+        unary: Energies [P, L].
+        pairwise: What marginals [P, L] add to them, such as `energies` of `messages`.
+        q: The marginals to go on from; None for `start`.
+        recompute: Keep the marginals alone for the gradient and compute the rest of a step again.
 
-    Source: Kraehenbuehl and Koltun 2011, algorithm 1; the self term counts."""
+    Yields:
+        The steps.
+
+    Source:
+        Kraehenbuehl and Koltun 2011, algorithm 1; the self term counts.
+    """
 
     def step(q: Tensor) -> tuple[Tensor, Tensor]:
         added = pairwise(q)

@@ -11,7 +11,17 @@ from prototxt_import.layers import is_source, lookup
 
 
 def own_size(spec: NetSpec, image: str, scores: str, padded: tuple[int, int]) -> tuple[int, int] | None:
-    """Another size than `padded`, for a net whose scores come out nearly as large as its input; None to keep it."""
+    """Look for a size at which the scores come out as large as the input, for nets where they nearly do.
+
+    Args:
+        spec: The net.
+        image: The blob that takes the image.
+        scores: The blob of scores.
+        padded: The size (h, w) that the image has otherwise.
+
+    Returns:
+        The size (h, w); None to keep `padded`.
+    """
     last = max(index for index, layer in enumerate(spec.layers) if scores in layer.tops)
     part = replace(spec, layers=spec.layers[: last + 1])
 
@@ -29,9 +39,19 @@ def own_size(spec: NetSpec, image: str, scores: str, padded: tuple[int, int]) ->
 
 
 def inputs_of(net: Graph, image: str, scores: str) -> tuple[str, ...]:
-    """The inputs the scores depend on, the image first; besides it only a blob of true sizes [N, 1, 1, 2] will do.
+    """The inputs that the scores depend on.
 
-    Raises ValueError for others: an image alone does not give them."""
+    Args:
+        net: The net.
+        image: The input that takes the image.
+        scores: The blob of scores.
+
+    Returns:
+        Their names, the image's first; besides it only a blob of true sizes [N, 1, 1, 2] will do.
+
+    Raises:
+        ValueError: There are others: an image alone does not give them.
+    """
     wanted = {scores}
     for layer in reversed(net.spec.layers):
         if wanted.intersection(layer.tops) and not is_source(layer):
@@ -45,7 +65,18 @@ def inputs_of(net: Graph, image: str, scores: str) -> tuple[str, ...]:
 
 
 def image_input(spec: NetSpec, inputs: Mapping[str, tuple[int, ...]]) -> str:
-    """The input that takes the image: 'data', or the only 4-D one with three channels; ValueError where unclear."""
+    """The input that takes the image.
+
+    Args:
+        spec: The net, for errors.
+        inputs: Shapes of its inputs.
+
+    Returns:
+        "data", else the only one of four axes and three channels.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
     images = [name for name, shape in inputs.items() if len(shape) == 4 and shape[1] == 3]
     if "data" in images:
         return "data"
@@ -62,9 +93,18 @@ def _only_reads(layer: LayerSpec) -> bool:
 
 
 def find_scores(spec: NetSpec, image: str) -> str:
-    """The last 4-D blob computed from the image that nothing but losses, accuracies, ArgMax, Softmax or writers read.
+    """Find the blob of scores.
 
-    Raises ValueError where there is none."""
+    Args:
+        spec: The net.
+        image: The input that takes the image.
+
+    Returns:
+        The last 4-D blob computed from the image that nothing but losses, accuracies, ArgMax, Softmax or writers read.
+
+    Raises:
+        ValueError: There is none.
+    """
     from_image = {image}
     answers: list[str] = []
     for layer in spec.layers:

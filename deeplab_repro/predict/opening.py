@@ -136,7 +136,17 @@ def open_model(
 
 
 def require_weights(spec: NetSpec, weights: object, model: object, remedy: str = "") -> None:
-    """ValueError naming the file `weights` and the layers of `model` that it holds nothing for, where there are any."""
+    """Make sure that weights are there for every layer.
+
+    Args:
+        spec: The net.
+        weights: The file that was read, as errors name it.
+        model: The net, as errors name it.
+        remedy: What to do, at the end of the error.
+
+    Raises:
+        ValueError: The file holds nothing for some layers.
+    """
     if spec.missing_weights:
         layers = ", ".join(spec.missing_weights)
         raise ValueError(f"{weights}: holds no weights for the layers {layers} of {model}{remedy}")
