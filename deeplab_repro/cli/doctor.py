@@ -36,8 +36,8 @@ def doctor(
 
     Found: palette pictures stored as grey levels (labels 38, 75, 147, 220), colours in place of labels, labels beyond
     the classes, void written as 0, sizes that differ, missing and damaged files, JPEG labels, images in two splits or
-    listed twice, labels of 16 bits or of fewer than 8, palettes in another order, photos that EXIF turns away from their labels. Palette PNGs,
-    which other programs misread, are noted. Nothing is changed; --fix writes a copy.
+    listed twice, labels of 16 bits or of fewer than 8, palettes in another order, photos that EXIF turns away from
+    their labels. Palette PNGs, which other programs misread, are noted. Nothing is changed; --fix writes a copy.
 
     Exit code 1 where something is wrong.
 

@@ -137,7 +137,7 @@ def _mender(dataset: SegmentationDataset, findings: Sequence[Finding]) -> Callab
         kind, pixels = read_raw(finding.sample.label)
         labels = labels_of_colours(pixels.astype(np.uint8), colours) if kind == "colour" else pixels.astype(np.int64)
         if finding.bits < 8:
-            labels = undo_stretch(finding.sample.label, labels)
+            labels = undo_stretch(finding.sample.label, labels).astype(np.int64)
         elif finding.orders:
             table = np.full(256, -1, np.int64)
             for index, label in finding.orders:
