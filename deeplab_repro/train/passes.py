@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplab_repro.data.feeds.feed import reader_of
 from deeplab_repro.data.feeds.feeds import Feeds, open_feeds
 from deeplab_repro.net.load import load_caffe
 from deeplab_repro.net.network import CaffeNet
@@ -88,8 +89,9 @@ def run_passes(
 
 
 def _feeds(net: CaffeNet, arrays: Mapping[str, np.ndarray], seed: int | None) -> Feeds:
-    """The data layers whose tops are not all given; a MemoryData layer takes its batches from arrays that are."""
-    memory = {top for layer in net.spec.layers if layer.type == "MemoryData" for top in layer.tops}
+    """The data layers whose tops are not all given; one that a program feeds takes its batches from arrays that are."""
+    readers = ((layer, reader_of(layer.type)) for layer in net.spec.layers)
+    memory = {top for layer, reader in readers if reader is not None and reader.from_program for top in layer.tops}
     rows = {name: values for name, values in arrays.items() if name in memory}
     return open_feeds(net.spec, seed, arrays=rows, given=tuple(set(arrays) - memory))
 

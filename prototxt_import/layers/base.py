@@ -21,7 +21,7 @@ type names."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -40,7 +40,8 @@ class Context:
         bottoms: How many bottoms the layer has.
         tops: How many tops.
         asked: Whether the dialect was named, and not found out.
-        stored: How many blobs the weights that are read with the net have for this layer, 0 where that is not known.
+        stored: Tells how many blobs the weights that are read with the net have for this layer, 0 where that is not
+            known; the file is opened at the first question.
         rule: What the file's own comment says of the type (see Options.rule).
         strict_dim: The layer's (see LayerSpec).
         four_axes: Whether every blob has four axes, as in the v1 fork.
@@ -51,7 +52,7 @@ class Context:
     bottoms: int
     tops: int
     asked: bool = False
-    stored: int = 0
+    stored: Callable[[], int] = lambda: 0
     rule: str = ""
     strict_dim: bool = True
     four_axes: bool = False
@@ -278,6 +279,17 @@ class Options:
             One shape per top, or None where there is nothing to go by.
         """
         return None
+
+    def other_meaning(self, dialect: str) -> str:
+        """What was taken for a layer whose text means something else in another fork.
+
+        Args:
+            dialect: The dialect that was found out.
+
+        Returns:
+            The end of a sentence that begins with the layer; "" where there is one meaning.
+        """
+        return ""
 
     def rule(self) -> str:
         """Which of the meanings that forks give to the text of this type is meant.

@@ -59,8 +59,8 @@ class BNOptions(Options):
         known = _FAMILIES.get(context.dialect)
         if context.asked and known:
             return known
-        if context.stored:
-            return context.stored
+        if blobs := context.stored():
+            return blobs
         if known:
             return known
         raise ValueError(

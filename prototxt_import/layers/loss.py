@@ -176,6 +176,11 @@ class SigmoidCrossEntropyLossOptions(Options):
         if self.normalization != "BATCH_SIZE":
             message.loss_param.normalization = message.loss_param.NormalizationMode.Value(self.normalization)
 
+    def other_meaning(self, dialect: str) -> str:
+        if self.balanced:
+            return ": HED's balanced loss, for the net aligns its Crop; --dialect bvlc takes the plain one"
+        return ": every position counts alike, as in BVLC; --dialect hed takes HED's balanced loss"
+
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         one_label_an_item(bottoms, least=1, label=len(bottoms))
         if count(bottoms[0]) != count(bottoms[1]):
@@ -289,6 +294,16 @@ class InfogainLossOptions(Options):
         message.infogain_loss_param.axis = self.axis
         put_ignored(message, "loss_param", self.ignore_labels)
         put(message, "loss_param", "normalization", self.normalization)
+
+    def other_meaning(self, dialect: str) -> str:
+        if dialect not in ("bvlc", "x2", "crfrnn"):
+            return ""
+        taken = {
+            "scores": "scores, a softmax inside, for axis or loss_param is given; --dialect v2 takes probabilities",
+            "probabilities": "probabilities, for a Softmax comes before; --dialect bvlc takes scores",
+            "": "probabilities where there is one label an item, else scores; --dialect v2 or bvlc decides",
+        }
+        return f": takes {taken[self.takes]}"
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         scores = bottoms[0]

@@ -166,6 +166,16 @@ class CropOptions(Options):
             put(message, "crop_param", "axis", self.axis)
             put(message, "crop_param", "offset", self.offset)
 
+    def other_meaning(self, dialect: str) -> str:
+        if self.automatic:
+            return (
+                " has no crop_param: aligned by the layers before it, as in HED and CRF-RNN (here offset "
+                f"{list(self.offset)}); --dialect bvlc cuts at offset 0"
+            )
+        if not self.offset and dialect in ("bvlc", "x2") and self.axis == 2:
+            return " gives no offset: cut at 0, as in BVLC; --dialect hed or crfrnn aligns a Crop without crop_param"
+        return ""
+
     def cut(self) -> tuple[int, int] | None:
         """The offsets (h, w) of four axes; None where it cuts others, too."""
         if self.axis not in (2, -2) or len(self.offset) > 2:

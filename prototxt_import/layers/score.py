@@ -120,6 +120,11 @@ class AccuracyOptions(Options):
         late = context.asked and context.dialect == "bvlc"
         return cls(source.top_k, source.axis, ignored(source), context.rule or ("MISS" if late else "LAST"))
 
+    def other_meaning(self, dialect: str) -> str:
+        if dialect not in ("bvlc", "x2"):
+            return ""
+        return ": of equal scores the largest index wins; --dialect bvlc counts ties as wrong, as BVLC since 2017"
+
     def emit(self, message: Any, dialect: str) -> None:
         put(message, "accuracy_param", "top_k", self.top_k)
         put(message, "accuracy_param", "axis", self.axis)

@@ -188,10 +188,8 @@ def settled(
             if next(makers, "") == "Softmax":
                 probabilities = dataclasses.replace(options, takes="probabilities")
                 result[index] = dataclasses.replace(layer, options=probabilities)
-        if not asked:
-            note = _note(result[index], dialect)
-            if note and layer.type not in notes:
-                notes[layer.type] = note
+        if not asked and layer.type not in notes and (doubt := result[index].options.other_meaning(dialect)):
+            notes[layer.type] = f"layer {layer.name!r} ({layer.type}){doubt}"
     return tuple(result), tuple(notes.values())
 
 
@@ -213,33 +211,3 @@ def decided(spec: NetSpec) -> NetSpec:
             layer = dataclasses.replace(layer, options=dataclasses.replace(options, takes=takes))
         layers.append(layer)
     return dataclasses.replace(spec, layers=tuple(layers))
-
-
-def _note(layer: LayerSpec, dialect: str) -> str:
-    """What was taken for a layer whose text means different things in different forks; '' for any other."""
-    where, options = f"layer {layer.name!r} ({layer.type})", layer.options
-    if layer.type == "Crop" and options.automatic:
-        return (
-            f"{where} has no crop_param: aligned by the layers before it, as in HED and CRF-RNN (here offset "
-            f"{list(options.offset)}); --dialect bvlc cuts at offset 0"
-        )
-    if layer.type == "Crop" and not options.offset and dialect in ("bvlc", "x2") and options.axis == 2:
-        return (
-            f"{where} gives no offset: cut at 0, as in BVLC; --dialect hed or crfrnn aligns a Crop without crop_param"
-        )
-    if layer.type == "SigmoidCrossEntropyLoss":
-        if options.balanced:
-            return f"{where}: HED's balanced loss, for the net aligns its Crop; --dialect bvlc takes the plain one"
-        return f"{where}: every position counts alike, as in BVLC; --dialect hed takes HED's balanced loss"
-    if layer.type == "InfogainLoss" and dialect in ("bvlc", "x2", "crfrnn"):
-        taken = {
-            "scores": "scores, a softmax inside, for axis or loss_param is given; --dialect v2 takes probabilities",
-            "probabilities": "probabilities, for a Softmax comes before; --dialect bvlc takes scores",
-            "": "probabilities where there is one label an item, else scores; --dialect v2 or bvlc decides",
-        }
-        return f"{where}: takes {taken[options.takes]}"
-    if layer.type == "Accuracy" and dialect in ("bvlc", "x2"):
-        return (
-            f"{where}: of equal scores the largest index wins; --dialect bvlc counts ties as wrong, as BVLC since 2017"
-        )
-    return ""

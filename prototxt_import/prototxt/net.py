@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def net_of_text(
     dialect: str,
     level: int,
     stages: Sequence[str],
-    stored: Callable[[str], int] | None = None,
+    stored: Callable[[str], int] = lambda name: 0,
 ) -> NetSpec:
     """The net of a prototxt's text in one state, without weights.
 
@@ -93,7 +94,7 @@ def net_of_text(
                 bottoms=len(message.bottom),
                 tops=len(message.top),
                 asked=asked,
-                stored=stored(message.name) if stored is not None and message.type == "BN" else 0,
+                stored=partial(stored, message.name),
                 rule=rules.get(message.type, ""),
                 strict_dim=id(message) not in loose,
                 four_axes=four_axes,
