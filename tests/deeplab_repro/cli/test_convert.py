@@ -1,11 +1,17 @@
 """`deeplab convert`: what it maps, says, writes and refuses."""
 
 import json
+import os
+import stat
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
+from deeplab_repro import zoo
 from deeplab_repro.net.checkpoint import read_checkpoint
+from prototxt_import import read_weights
 
 
 def test_convert_tells_what_did_not_map(tmp_path, toy, deeplab, refused):
@@ -51,7 +57,7 @@ def test_variables_and_phase(tmp_path, deeplab):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("w.pth", "state_dict"), ("w.caffemodel", "deeplab export"), ("w", "a .safetensors file")]
+    ("name", "words"), [("w.onnx", "deeplab export --onnx"), ("w.prototxt", "deeplab export"), ("w", ".safetensors")]
 )
 def test_convert_writes_what_its_name_says_or_says_why_not(toy, tmp_path, refused, name, words):
     refused(words, "convert", toy.prototxt, toy.caffemodel, "-o", tmp_path / name)
@@ -86,3 +92,48 @@ def test_nothing_is_written_where_the_command_line_is_unfit(tmp_path, toy, refus
     (tmp_path / "d.safetensors").mkdir()
     refused("d.safetensors", *convert, "-o", tmp_path / "d.safetensors")
     assert not target.exists()
+
+
+def test_every_format_is_written_by_its_name_with_the_umasks_mode(tmp_path, toy, deeplab):
+    before = os.umask(0o027)
+    try:
+        for name in ("o.safetensors", "o.pth", "o.pt", "o.caffemodel", "o.h5", "o.npz"):
+            result = deeplab("convert", toy.prototxt, toy.caffemodel, "-o", tmp_path / name)
+            assert result.exit_code == 0, result.output
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+    assert "state_dict" in deeplab("convert", toy.prototxt, toy.caffemodel, "-o", tmp_path / "o.pth").stdout
+    for name in ("o.caffemodel", "o.h5"):
+        np.testing.assert_array_equal(read_weights(tmp_path / name)["fc"][0], toy.weights["fc"][0])
+
+
+def test_checkpoints_lone_models_and_files_the_other_way_round_are_read(tmp_path, toy, deeplab, refused):
+    checkpoint = tmp_path / "o.safetensors"
+    assert deeplab("convert", toy.caffemodel, toy.prototxt, "-o", checkpoint).exit_code == 0
+    assert deeplab("convert", checkpoint, "-o", tmp_path / "again.caffemodel").exit_code == 0
+    result = deeplab("convert", toy.caffemodel, "-o", tmp_path / "lone.npz")
+    assert result.stdout == f"{tmp_path / 'lone.npz'}: 2 layers with 297 parameters; 4 arrays\n"
+    assert deeplab("convert", tmp_path / "again.caffemodel", "-o", tmp_path / "lone.h5").exit_code == 0
+    np.testing.assert_array_equal(read_weights(tmp_path / "lone.h5")["fc"][0], toy.weights["fc"][0])
+    refused("needs the net; name its prototxt", "convert", toy.caffemodel, "-o", tmp_path / "a.safetensors")
+    refused("its weights are missing", "convert", toy.prototxt, "-o", tmp_path / "a.safetensors")
+    refused("has its own weights", "convert", checkpoint, toy.caffemodel, "-o", tmp_path / "a.safetensors")
+    (tmp_path / "solver.prototxt").write_text("base_lr: 0.5")
+    refused("is a solver, no net", "convert", tmp_path / "solver.prototxt", toy.caffemodel, "-o", tmp_path / "a.npz")
+
+
+def test_a_ports_tensors_are_read_for_a_zoo_name(tmp_path, deeplab, refused, monkeypatch):
+    monkeypatch.setattr(zoo, "spec", partial(zoo.spec, width=1 / 32))
+
+    def attached(spec, path):
+        assert path == tmp_path / "port.pth"
+        blobs = {name: [np.ones(shape, "f4") for shape in held] for name, held in spec.param_shapes.items() if held}
+        return replace(spec, weights=blobs)
+
+    monkeypatch.setattr("deeplab_repro.zoo.ports.attach_weights", attached)
+    (tmp_path / "port.pth").touch()
+    result = deeplab("convert", "deeplab_largefov", tmp_path / "port.pth", "-o", tmp_path / "a.caffemodel")
+    assert result.exit_code == 0, result.output
+    assert (read_weights(tmp_path / "a.caffemodel")["fc6"][0] == 1).all()
+    refused("a port's tensors need their net", "convert", tmp_path / "port.pth", "-o", tmp_path / "a.npz")
