@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeplab_repro.cli.eval_options import ClassesOption, RootOption
-from deeplab_repro.cli.options import JsonOption
+from deeplab_repro.cli.options import JsonOption, expanded
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from deeplab_repro.data.sets.datasets import SegmentationDataset
 
 
@@ -50,7 +52,7 @@ def doctor(
     from deeplab_repro.data.sets.doctor_fix import write_repaired
 
     check_json(json)
-    datasets = _open(data, split, classes, root)
+    datasets = _open(expanded(data), split, classes, root)
     with progress_steps("examining") as progress:
         diagnosis = diagnose(datasets, workers, progress)
     answer: dict[str, Any] = {
@@ -80,6 +82,12 @@ def doctor(
             mark = "note" if fault.is_note else "fault"
             screen.print(f"[b]{mark}: {fault.kind}[/b] in {len(fault.files)} files, the first: {fault.files[0]}")
             screen.print(f"  what: {fault.what}\n  do: {fault.remedy}")
+        if any(
+            fault.kind in ("colours", "unknown colours", "palette order", "palette as grey")
+            for fault in diagnosis.faults
+        ):
+            screen.print("the classes' colours:")
+            screen.print(_legend(datasets[0]))
         total = sum(map(len, datasets))
         screen.print(f"{total} samples, {'nothing wrong' if diagnosis.healthy else 'see the faults above'}")
         if fix is not None:
@@ -89,6 +97,20 @@ def doctor(
                 screen.print(f"  {name}: {reason}")
     if not diagnosis.healthy:
         raise typer.Exit(1)
+
+
+def _legend(dataset: SegmentationDataset) -> Text:
+    """Number, name and RGB of every class, each in its colour."""
+    from rich.text import Text
+
+    from deeplab_repro.data.sets.label_facts import class_colours
+
+    text = Text("  ")
+    for colour, label in sorted(class_colours(dataset).items(), key=lambda pair: pair[1]):
+        name = dataset.class_names[label] if label < dataset.num_classes else "void"
+        text.append("\u25a0", f"rgb({','.join(map(str, colour))})")
+        text.append(f" {label} {name} {colour}  ")
+    return text
 
 
 def _open(

@@ -16,6 +16,7 @@ from deeplab_repro.cli.options import (
     PhaseOption,
     StageOption,
     VariablesOption,
+    expanded,
     parse_net_options,
     parse_phase,
 )
@@ -68,7 +69,7 @@ def inspect(
 
     check_json(json)
     net_phase, asked = parse_phase(phase), parse_net_options(variables, dialect, stage, level)
-    contents = [read_file(path, net_phase, **asked) for path in files]
+    contents = [read_file(path, net_phase, **asked) for path in expanded(files)]
     answer: dict[str, Any] = {"files": [content.facts() for content in contents]}
     if len(contents) == 2 and comparable(*contents):
         changes = compare(*contents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypedDict
@@ -51,6 +52,22 @@ LevelOption = Annotated[
 NetArgument = Annotated[
     Path, typer.Argument(metavar="NET", help="A .prototxt, or a .safetensors checkpoint.", show_default=False)
 ]
+
+
+def expanded(paths: list[Path]) -> list[Path]:
+    """The paths, patterns that no shell has expanded ('photos/*.jpg', quoted or not) replaced by what they match.
+
+    ValueError for a pattern that matches nothing; a file whose own name looks like a pattern is that file."""
+    found: list[Path] = []
+    for path in paths:
+        if not glob.has_magic(str(path)) or path.exists():
+            found.append(path)
+            continue
+        matches = sorted(glob.glob(str(path.expanduser()), recursive=True))
+        if not matches:
+            raise ValueError(f"{path}: matches no file")
+        found += map(Path, matches)
+    return found
 
 
 def parse_variables(pairs: list[str] | None) -> dict[str, str]:

@@ -95,3 +95,10 @@ def test_what_cannot_be_examined_is_refused(voc_scenes, refused, tmp_path):
     refused("no data set", "doctor", tmp_path)
     refused("no such list", "doctor", voc_scenes, "--split", "other")
     refused("is there already", "doctor", voc_scenes, "--fix", voc_scenes)
+
+
+def test_colours_are_told_with_their_legend(voc_scenes, deeplab):
+    plant("colours", voc_scenes)
+    result = deeplab("doctor", voc_scenes)
+    assert "1 aeroplane (128, 0, 0)" in result.stdout
+    assert "255 void (224, 224, 192)" in result.stdout

@@ -44,3 +44,13 @@ def test_sizes_are_height_by_width():
     for text in ("65", "65x", "0x9", "-1x9", "1x2x3", "axb", ""):
         with pytest.raises(ValueError, match=f"--size {text}: must be HEIGHTxWIDTH"):
             options.parse_size(text)
+
+
+def test_patterns_become_the_files_they_match(tmp_path):
+    for name in ("a.txt", "b.txt", "[c].txt"):
+        (tmp_path / name).touch()
+    assert options.expanded([tmp_path / "?.txt", tmp_path / "[c].txt", tmp_path / "gone"]) == [
+        tmp_path / name for name in ("a.txt", "b.txt", "[c].txt", "gone")
+    ]
+    with pytest.raises(ValueError, match="matches no file"):
+        options.expanded([tmp_path / "*.png"])

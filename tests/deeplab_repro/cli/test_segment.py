@@ -8,7 +8,9 @@ from PIL import Image
 
 from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.files.images import read_image, write_image
+from deeplab_repro.predict.pictures import legended_overlay
 from deeplab_repro.predict.segmenter import Segmenter
+from deeplab_repro.predict.video import open_video, written_video
 from tests.deeplab_repro.files.turned_photos import write_both
 
 
@@ -28,7 +30,9 @@ def test_label_map_and_overlay_of_every_image(tmp_path, toy, photo, deeplab):
     picture = Image.open(tmp_path / "a" / "out" / "photo.png")
     assert picture.mode == "P"
     np.testing.assert_array_equal(np.asarray(picture), segmentation.labels)
-    np.testing.assert_array_equal(read_image(tmp_path / "a" / "out" / "photo_overlay.png"), segmentation.overlay())
+    overlay = read_image(tmp_path / "a" / "out" / "photo_overlay.png")
+    np.testing.assert_array_equal(overlay[:37, :50], segmentation.overlay())
+    np.testing.assert_array_equal(overlay, legended_overlay(segmentation, 0.5))  # the legend below
 
 
 def test_crf_scales_flip_and_mean_reach_the_segmenter(tmp_path, toy, photo, deeplab):
@@ -106,3 +110,29 @@ def test_photographs_are_segmented_as_exif_turns_them(tmp_path, toy, photo, deep
         )
         assert labels.shape == shape == ((37, 50) if orientation < 5 else (50, 37))
         np.testing.assert_array_equal(labels, upright)
+
+
+def test_a_quoted_pattern_is_expanded(tmp_path, toy, photo, deeplab, refused):
+    write_image(photo.pixels, tmp_path / "b.png")
+    result = deeplab("segment", tmp_path / "*.png", *_model(toy), "-o", tmp_path / "out", "--json", "-")
+    assert [row["image"] for row in json.loads(result.stdout)["images"]] == [str(tmp_path / "b.png"), str(photo.path)]
+    refused("*.jpg: matches no file", "segment", tmp_path / "*.jpg", *_model(toy), "-o", tmp_path / "out")
+
+
+def test_a_video_becomes_a_video(tmp_path, toy, deeplab, refused):
+    with written_video(tmp_path / "drive.mp4", 5) as writer:
+        for level in (40, 120, 200):
+            writer.write(np.full((48, 200, 3), level, np.uint8))
+    result = deeplab("segment", tmp_path / "drive.mp4", *_model(toy), "-o", tmp_path / "out", "--json", "-")
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["images"]
+    assert (row["frames"], row["height"], row["width"]) == (3, 48, 200)
+    assert sum(row["shares"].values()) == pytest.approx(1, abs=1e-5)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["drive_overlay.mp4"]
+    video = open_video(tmp_path / "out" / "drive_overlay.mp4")
+    assert (video.frames, video.rate) == (3, 5)
+    result = deeplab("segment", tmp_path / "drive.mp4", *_model(toy), "-o", tmp_path / "out")
+    assert "drive_overlay.mp4" in result.stdout
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    refused("bad.mp4: no video", "segment", tmp_path / "bad.mp4", *_model(toy), "-o", tmp_path / "none")
+    assert not (tmp_path / "none").exists()

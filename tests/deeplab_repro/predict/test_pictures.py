@@ -24,7 +24,8 @@ def test_both_pictures_and_the_shares_of_classes(toy, photo, tmp_path):
     with Image.open(row["labels"]) as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), segmentation.labels)
-    np.testing.assert_array_equal(read_image(row["overlay"]), segmentation.overlay(0.25))
+    np.testing.assert_array_equal(read_image(row["overlay"])[:37, :50], segmentation.overlay(0.25))
+    assert read_image(row["overlay"]).shape[0] > 37  # the legend
     counts = np.bincount(segmentation.labels.ravel())
     assert sorted(row["shares"].values()) == sorted(
         round(count / segmentation.labels.size, 6) for count in counts.tolist() if count
