@@ -119,6 +119,10 @@ def crf(
             _check_suffix(str(target), target.suffix.lower())
             check_output_file(target)
     check_json(json)
+    if preset is not None:
+        from deeplab_repro.crf.presets import find_preset
+
+        find_preset(preset)  # before anything is loaded
 
     import torch
 
@@ -187,13 +191,21 @@ def _refine_one(
     answer: dict[str, Any] = {"image": image, "scores": scores, "outputs": output, "settings": settings.record()}
     if not trace:
         refine(job, settings)
-        write_json(answer, json)
+        if write_json(answer, json):
+            _print_written(output)
         return
     traced = refine_traced(job, settings)
     energy, change = traced.free_energy.tolist(), traced.change.tolist()
     if write_json({**answer, "free_energy": energy, "change": change}, json):
         rows = [(i, f"{value:.6g}", f"{change[i - 1]:.2e}" if i else "-") for i, value in enumerate(energy)]
         console().print(table(("iteration", "free energy", "largest change"), rows))
+        _print_written(output)
+
+
+def _print_written(files: list[Path]) -> None:
+    said = {".png": "label map", ".bin": "label map, int16", ".npy": "marginals [L, H, W]", ".mat": "marginals"}
+    for file in files:
+        print(f"{file}: {said[file.suffix.lower()]}")
 
 
 def _report_folder(answer: dict[str, Any], json: str | None) -> None:

@@ -18,6 +18,7 @@ from deeplab_repro.cli.options import (
     VariablesOption,
     parse_net_options,
     parse_numbers,
+    parse_size,
 )
 from deeplab_repro.evaluate.question import Question
 
@@ -56,6 +57,15 @@ FlipOption = Annotated[bool, typer.Option("--flip", help="Average with the mirro
 TileOption = Annotated[
     str | None,
     typer.Option("--tile", metavar="HxW+O", help="Overlapping tiles of that size and overlap, e.g. 721x1281+128."),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="HxW",
+        help="The net's input size, kept: images are padded to it, scores cropped, as in Caffe's scripts: 513x513.",
+        show_default="the next 32k + 1",
+    ),
 ]
 CrfOption = Annotated[bool, typer.Option("--crf/--no-crf", help="Also refine by the dense CRF and score that.")]
 PresetOption = Annotated[
@@ -97,6 +107,7 @@ def _ask(
     tile: TileOption = None,
     crf: CrfOption = False,
     preset: PresetOption = None,
+    size: SizeOption = None,
     *,
     variables: VariablesOption = None,
     dialect: DialectOption = "auto",
@@ -119,6 +130,7 @@ def _ask(
         cut=parse_tile(tile),
         crf=crf,
         preset=preset,
+        size=None if size is None else parse_size(size),
         net=parse_net_options(variables, dialect, stage, level),
         device=device,
     )

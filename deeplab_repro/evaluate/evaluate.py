@@ -79,22 +79,34 @@ class Result:
         return any(counts[1:].any() for counts in self.counts.values())
 
     def trimap_curves(self) -> dict[str, list[dict[str, float]]]:
-        """By stage, for each width: mean IoU of the classes that occur there, pixel and mean accuracy, 0..1."""
+        """By stage, for each width: mean IoU of the classes that occur there in any stage, pixel and mean accuracy,
+        0..1."""
+        bands = {name: self.trimap(name) for name in self.counts}
+        among = [_in_any(matrices) for matrices in zip(*bands.values(), strict=True)]
         return {
             name: [
                 {
-                    "miou": band.miou("nan"),
+                    "miou": band.miou("nan", occurring),
                     "pixel_accuracy": band.pixel_accuracy(),
                     "mean_accuracy": band.mean_accuracy(),
                 }
-                for band in self.trimap(name)
+                for band, occurring in zip(matrices, among, strict=True)
             ]
-            for name in self.counts
+            for name, matrices in bands.items()
         }
 
     def summary(self, absent: Absent = "zero") -> dict[str, Any]:
-        """The usual figures of each stage, 0..1; `absent` is what a class without a union gets."""
-        return {name: figures(self.stage(name), self.class_names, absent) for name in self.counts}
+        """The usual figures of each stage, 0..1; `absent` is what a class without a union gets.
+
+        A class that occurs in any stage counts in all, so that before and after the CRF are means of the same."""
+        stages = {name: self.stage(name) for name in self.counts}
+        among = _in_any(list(stages.values()))
+        return {name: figures(matrix, self.class_names, absent, among) for name, matrix in stages.items()}
+
+
+def _in_any(matrices: Sequence[ConfusionMatrix]) -> NDArray[np.bool_]:
+    """Classes that occur in truth or in the answer of any of the matrices."""
+    return np.logical_or.reduce([matrix.present() for matrix in matrices])
 
 
 def matrix_of(counts: Counts) -> ConfusionMatrix:
@@ -104,14 +116,16 @@ def matrix_of(counts: Counts) -> ConfusionMatrix:
     return matrix
 
 
-def figures(matrix: ConfusionMatrix, class_names: Sequence[str], absent: Absent) -> dict[str, Any]:
+def figures(
+    matrix: ConfusionMatrix, class_names: Sequence[str], absent: Absent, among: NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
     """Pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU and IoU by class."""
     return {
         "pixel_accuracy": matrix.pixel_accuracy(),
         "mean_accuracy": matrix.mean_accuracy(),
-        "miou": matrix.miou(absent),
+        "miou": matrix.miou(absent, among),
         "fwiou": matrix.fwiou(),
-        "per_class": dict(zip(class_names, matrix.per_class(absent).tolist(), strict=True)),
+        "per_class": dict(zip(class_names, matrix.per_class(absent, among).tolist(), strict=True)),
     }
 
 

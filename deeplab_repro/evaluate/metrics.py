@@ -73,29 +73,41 @@ class ConfusionMatrix:
         self.matrix += cells.reshape(self.num_classes, self.num_classes)
         self.missed += np.bincount(true[~known], minlength=self.num_classes)
 
-    def per_class(self, absent: Absent = "nan") -> NDArray[np.float64]:
+    def present(self) -> NDArray[np.bool_]:
+        """Which classes occur, in truth or prediction.
+
+        Returns:
+            bool [num_classes].
+        """
+        return self._true() + self.matrix.sum(0) > 0
+
+    def per_class(self, absent: Absent = "nan", among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Intersection over union of each class.
 
         Args:
             absent: What a class in neither truth nor prediction, which has no union, gets: "nan", "zero" or "one".
+            among: Classes [num_classes] that count as occurring whatever this matrix holds: 0 where they would be NaN.
+                Answers that are compared then have means over the same classes.
 
         Returns:
             float64 [num_classes], 0 to 1.
         """
         hits, union = np.diag(self.matrix), self._true() + self.matrix.sum(0) - np.diag(self.matrix)
-        return _divide(hits, union, _ABSENT[absent])
+        shares = _divide(hits, union, _ABSENT[absent])
+        return shares if among is None else np.where(among & np.isnan(shares), 0.0, shares)
 
-    def miou(self, absent: Absent = "nan") -> float:
+    def miou(self, absent: Absent = "nan", among: NDArray[np.bool_] | None = None) -> float:
         """Mean intersection over union.
 
         Args:
             absent: "nan" for the mean of the classes that occur (NaN if none does); "zero" or "one" for that of all,
                 absent ones counted as that.
+            among: As of `per_class`.
 
         Returns:
             The mean, 0 to 1.
         """
-        return _mean(self.per_class(absent))
+        return _mean(self.per_class(absent, among))
 
     def pixel_accuracy(self) -> float:
         """Share of pixels labelled right.

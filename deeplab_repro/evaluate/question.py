@@ -38,6 +38,7 @@ class Question:
         cut: Size and overlap of the tiles, (h, w) each; None for whole images.
         crf: Whether to refine by the dense CRF.
         preset: Published CRF parameters; they imply `crf`.
+        size: Height and width of the net's input, which every image is padded to; None for the next 32k + 1.
         net: How a prototxt is read: variables, dialect, level and stages.
         device: "auto", "cpu" or "cuda".
     """
@@ -56,6 +57,7 @@ class Question:
     cut: tuple[Pair, Pair] | None
     crf: bool
     preset: str | None
+    size: Pair | None
     net: Mapping[str, Any]
     device: str
 
@@ -113,6 +115,7 @@ def evaluate_question(
     Raises:
         ValueError: The question does not fit the data, and as `evaluate`.
     """
+    _check_question(asked)
     import torch
 
     from deeplab_repro.data.sets.datasets import open_dataset
@@ -145,6 +148,28 @@ def evaluate_question(
     return Evaluation(data, result, facts, params) if ranks.first else None
 
 
+def _check_question(asked: Question) -> None:
+    """Refuse before anything is loaded: no or two things to score, folders that are not there, an unknown preset."""
+    model, scores, labels = asked.model, asked.scores, asked.labels
+    if sum(source is not None for source in (model, scores, labels)) > 1:
+        raise ValueError("--model, --scores and --labels exclude each other")
+    if model is None and scores is None and labels is None:
+        raise ValueError("nothing to score; give --model (bundled is the demo's), --scores or --labels")
+    for folder in (scores, labels):
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder")
+    if asked.size is not None and (model is None or asked.cut is not None):
+        raise ValueError("--size: is a --model's input size, and goes without --tile")
+    if asked.preset is not None:
+        from deeplab_repro.crf.presets import find_preset
+
+        find_preset(asked.preset)
+    if model is not None:
+        from deeplab_repro.predict.opening import check_model
+
+        check_model(model, asked.weights)
+
+
 def pick_crf(own: CRFParams | None, crf: bool, preset: str | None) -> CRFParams | None:
     """The CRF's parameters: a preset's, else the model's own, else the defaults.
 
@@ -173,13 +198,6 @@ def _source(
     from deeplab_repro.evaluate.evaluate import from_labels, from_scores, from_segmenter
 
     model, scores, labels = asked.model, asked.scores, asked.labels
-    if sum(source is not None for source in (model, scores, labels)) > 1:
-        raise ValueError("--model, --scores and --labels exclude each other")
-    if model is None and scores is None and labels is None:
-        raise ValueError("nothing to score; give --model (bundled is the demo's), --scores or --labels")
-    for folder in (scores, labels):
-        if folder is not None and not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder")
     if scores is not None or labels is not None:
         dataset.check_names()
     if scores is not None:
@@ -195,6 +213,8 @@ def _source(
         "flip": asked.flip,
         "tile": asked.tile,
     }
+    if asked.size is not None:
+        facts["size"] = asked.size
     return (segmenter if asked.cut is None else from_segmenter(segmenter, *asked.cut)), segmenter.crf, facts
 
 
@@ -205,7 +225,15 @@ def _segmenter(dataset: SegmentationDataset, asked: Question) -> Segmenter:
 
     assert asked.model is not None  # one of the three is given
     device = local_device(pick_device(asked.device))
-    segmenter = Segmenter(asked.model, asked.weights, scales=asked.scales, flip=asked.flip, device=device, **asked.net)
+    segmenter = Segmenter(
+        asked.model,
+        asked.weights,
+        scales=asked.scales,
+        flip=asked.flip,
+        input_size=asked.size,
+        device=device,
+        **asked.net,
+    )
     classes = segmenter.net.spec.blobs[segmenter.score_blob][1]
     if classes != dataset.num_classes:
         raise ValueError(

@@ -100,6 +100,8 @@ class Segmenter:
         flip: Whether each scale's scores are averaged with its mirror image's.
         crf: Other CRF parameters than the model's own; None switches the CRF off.
         score_blob: The blob of scores where the last one is not meant.
+        input_size: (height, width) in pixels that every image is padded to, as the releases' test nets have it; None
+            for the next 32k + 1 of each.
         device: "auto", "cpu", "cuda" or a torch device.
         variables: Values of the ${NAME}s in the prototxt.
         dialect: Of the prototxt, as for `prototxt_import.read_net`; so are level and stages.
@@ -134,6 +136,7 @@ class Segmenter:
         flip: bool = False,
         crf: CRFParams | str | None = _OWN_CRF,
         score_blob: str | None = None,
+        input_size: tuple[int, int] | None = None,
         device: str | torch.device = "auto",
         variables: Mapping[str, str] | None = None,
         dialect: str = "auto",
@@ -166,6 +169,7 @@ class Segmenter:
         self.scales = tuple(map(float, scales))
         self.fusion = fusion
         self.flip = flip
+        self.input_size = input_size
         self.crf = facts.crf if isinstance(crf, str) else crf
         self.class_names = facts.class_names
         self.palette = voc_palette()
@@ -293,7 +297,7 @@ class Segmenter:
         return digest.hexdigest()
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """The input size an image is padded to: the next 32k + 1 on each axis.
+        """The input size an image is padded to: `input_size`, else the next 32k + 1 on each axis.
 
         A net that upsamples its own scores but not to that size (the v1 'noup' test net wants 8k + 2) gets the next
         size at which its scores do have its input's size.
@@ -304,7 +308,17 @@ class Segmenter:
 
         Returns:
             (height, width) in pixels.
+
+        Raises:
+            ValueError: The image is larger than `input_size`.
         """
+        if self.input_size is not None:
+            if height > self.input_size[0] or width > self.input_size[1]:
+                own, given = (" x ".join(map(str, size)) for size in (self.input_size, (height, width)))
+                raise ValueError(
+                    f"Segmenter: an image of {given} pixels does not fit the input size {own}; give a larger one"
+                )
+            return self.input_size
         if (height, width) not in self._sizes:
             padded = _next_size(height), _next_size(width)
             self._sizes[height, width] = own_size(self.net.spec, self.image_blob, self.score_blob, padded) or padded

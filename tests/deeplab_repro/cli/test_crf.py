@@ -135,3 +135,15 @@ def test_ppm_images_in_binary_and_text(tmp_path, deeplab, photo, scores, magic):
                      "--device", "cpu")  # fmt: skip
     assert result.exit_code == 0, result.output
     np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), _refined(photo, scores))
+
+
+def test_what_was_written_is_said(tmp_path, photo, deeplab, refused, monkeypatch):
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).normal(size=(3, 37, 50)).astype(np.float32))
+    files = [tmp_path / "o.png", tmp_path / "o.npy"]
+    crf = ("crf", photo.path, "--scores", tmp_path / "s.npy", *(word for file in files for word in ("-o", file)))
+    result = deeplab(*crf)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [f"{files[0]}: label map", f"{files[1]}: marginals [L, H, W]"]
+    assert json.loads(deeplab(*crf, "--json", "-").stdout)["outputs"] == [str(file) for file in files]
+    monkeypatch.setattr("deeplab_repro.jobs.devices.pick_device", None)
+    refused("nope", *crf, "--preset", "nope")

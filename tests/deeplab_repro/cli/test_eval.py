@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from deeplab_repro.data.scenes.scenes import draw_scene
+from deeplab_repro.evaluate.evaluate import Result
 from deeplab_repro.files.images import turned, write_image
 from deeplab_repro.files.palette import save_label_png
+from deeplab_repro.predict.segmenter import Segmenter
 from tests.deeplab_repro.files.turned_photos import write_turned
 
 
@@ -219,3 +221,39 @@ def test_photographs_that_exif_turns_are_scored_as_they_are_seen(toy, deeplab, r
     # Truth drawn on the pixels as they lie: a quarter turn exchanges the sides.
     save_label_png(labels, first / "SegmentationClass" / "o6.png")
     refused("o6.png", "eval", first, *words)
+
+
+def test_an_unknown_preset_or_model_is_refused_before_anything_is_read(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr("deeplab_repro.data.sets.datasets.open_dataset", None)
+    for verb in ("eval", "trimap"):
+        refused("give --model", verb, tmp_path / "gone")
+        refused("nope", verb, tmp_path / "gone", "--labels", tmp_path, "--preset", "nope")
+        refused("unknown model", verb, tmp_path / "gone", "--model", "nope")
+
+
+def test_a_declared_input_size_is_kept(scored_scenes, deeplab, refused, monkeypatch):
+    sizes = []
+    padded = Segmenter.padded_size
+    monkeypatch.setattr(Segmenter, "padded_size", lambda self, *size: sizes.append(padded(self, *size)) or sizes[-1])
+    words = ("eval", scored_scenes, "--model", "bundled", "--device", "cpu", "--json", "-")
+    result = deeplab(*words, "--size", "65x97")
+    assert result.exit_code == 0, result.output
+    assert set(sizes) == {(65, 97)}
+    refused("does not fit the input size 33 x 33", *words[:-2], "--size", "33x33")
+    refused("--size 9: must be HEIGHTxWIDTH", *words[:-2], "--size", "9")
+    refused("goes without --tile", *words[:-2], "--size", "65x97", "--tile", "33x33+8")
+
+
+def test_before_and_after_the_crf_are_means_of_the_same_classes():
+    """Class 2 is nowhere but in the network's answer, and the CRF takes it away."""
+    before = np.array([[[4, 0, 1, 0], [0, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]])
+    after = np.array([[[5, 0, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]])
+    widen = [np.concatenate([counts, np.zeros((1, 4, 1), np.int64)], 2) for counts in (before, after)]
+    result = Result(tuple("abcd"), 1, (), {"network": widen[0], "crf": widen[1]})
+    stages = result.summary("nan")
+    assert stages["network"]["miou"] == pytest.approx((0.8 + 1 + 0) / 3)
+    assert stages["crf"]["miou"] == pytest.approx((1 + 1 + 0) / 3)
+    assert np.isnan(stages["crf"]["per_class"]["d"])
+    counts = dict(zip(("network", "crf"), (np.concatenate([stage, stage]) for stage in widen), strict=True))
+    bands = Result(tuple("abcd"), 1, (1,), counts)
+    assert bands.trimap_curves()["crf"][0]["miou"] == pytest.approx(2 / 3)
