@@ -12,7 +12,9 @@ from deeplab_repro.cli.options import Device, DeviceOption, JobsOption, JsonOpti
 
 if TYPE_CHECKING:
     from deeplab_repro.verify.answers import Answer
+    from deeplab_repro.verify.lines import Line
 
+MOST_NUMBER = 18
 _STYLES = {"reproduced": "green", "differs": "bold red", "measured": "cyan"}
 
 
@@ -32,6 +34,15 @@ def verify(
             "--weights",
             metavar="DIR",
             help="Weight files by their catalog names; the `deeplab weights` folder without it.",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="PATTERN",
+            help="Answer these: an id (R001, 'R0*'), a net, a table or a metric; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     work: Annotated[
@@ -61,6 +72,8 @@ def verify(
 
     [dim]deeplab verify --html verify.html[/dim]
 
+    [dim]deeplab verify --only LargeFOV --only 'R11*'[/dim]
+
     [dim]deeplab verify --data VOCdevkit --weights weights/ --jobs 4 --json verify.json[/dim]
 
     [dim]torchrun --nproc-per-node 8 --no-python -- deeplab verify --data VOCdevkit --weights weights/[/dim]
@@ -84,7 +97,7 @@ def verify(
             raise FileNotFoundError(f"{weights}: no such folder")
         folders = _folders(data or [])
         where = str(local_device(pick_device(device)))
-        setup = run.Setup(weights or default_folder(), folders, work, where, jobs, timings)
+        setup = run.Setup(weights or default_folder(), folders, work, where, jobs, timings, tuple(only or ()))
         answers = run.verify(setup, ranks, progress_steps)
     if not ranks.first:
         return
@@ -115,36 +128,44 @@ def _folders(texts: Iterable[str]) -> dict[str, Path]:
 
 
 def _print(answers: list[Answer]) -> None:
+    """The counts, then a table for each of the papers' tables, and under it what its verdicts rest on."""
     from deeplab_repro.cli.output import console, table
-    from deeplab_repro.verify.answers import counts, folded, grouped
+    from deeplab_repro.verify.answers import counts, folded, grouped, settings_matching
+    from deeplab_repro.verify.lines import summary
 
     out = console()
+    out.print(f"{len(answers)} published numbers", style="bold")
+    out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items()))
+    settings = settings_matching(answers)
+    if settings:
+        out.print(f"{settings} of the reproduced are settings that match settings: nothing was computed for them")
+    columns = ("id", "what", "published", "ours", "verdict")
     for paper, tables in grouped(answers).items():
         out.print(f"\n[bold]{paper}[/bold]")
         for source, group in tables.items():
-            cells = [_cells(line) for line in folded(group)]
-            columns = ("id", "model", "options", "metric", "published", "ours", "verdict", "")
-            out.print(table(columns, cells, left=("id", "model", "options", "metric", "verdict", ""), title=source))
-    out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items()))
+            lines = [summary(line) for line in folded(group)]
+            out.print(table(columns, map(_cells, lines), left=("id", "what", "verdict", *_long(lines)), title=source))
+            for detail in dict.fromkeys(line.detail for line in lines if line.detail):
+                out.print(f"  {_ids(lines, detail)}: {detail}", markup=False)
     machines = sorted({answer.machine for answer in answers if answer.machine})
     if machines:
         out.print(f"Measured on {'; '.join(machines)}")
 
 
-def _cells(line: list[Answer]) -> list[Any]:
+def _long(lines: list[Line]) -> list[str]:
+    """Columns of numbers that have to fold: those of a series are many."""
+    return [name for name in ("published", "ours") if any(len(getattr(line, name)) > MOST_NUMBER for line in lines)]
+
+
+def _ids(lines: list[Line], detail: str) -> str:
+    ids = [line.id for line in lines if line.detail == detail]
+    return ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more" if len(ids) > 3 else ", ".join(ids)
+
+
+def _cells(line: Line) -> list[Any]:
     """One printed line: an answer, or those of a series together."""
     from rich.text import Text
 
-    from deeplab_repro.verify.lines import summary
-
-    shown = summary(line)
-    style = _STYLES.get(shown.verdict, "yellow" if shown.verdict.startswith("needs") else "dim")
-    cells = (
-        shown.id,
-        shown.model,
-        shown.options,
-        shown.metric,
-        shown.published,
-        shown.ours,
-    )
-    return [*cells, Text(shown.verdict, style), shown.detail]
+    style = _STYLES.get(line.verdict, "yellow" if line.verdict.startswith("needs") else "dim")
+    what = f"{', '.join(filter(None, (line.model, line.options)))}: {line.metric}"
+    return [line.id, what, line.published, line.ours, Text(line.verdict, style)]

@@ -174,6 +174,18 @@ def counts(answers: Iterable[Answer]) -> dict[str, int]:
     return {verdict: number_of[verdict] for verdict in VERDICTS if number_of[verdict]}
 
 
+def settings_matching(answers: Iterable[Answer]) -> int:
+    """How many reproduced answers are settings held against settings: nothing was computed for them.
+
+    Args:
+        answers: The answers.
+
+    Returns:
+        Their number.
+    """
+    return sum(answer.verdict == REPRODUCED and answer.record.paper == "crf" for answer in answers)
+
+
 def grouped(answers: Iterable[Answer]) -> Mapping[str, Mapping[str, list[Answer]]]:
     """Group answers.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ class Setup:
         device: "cpu" or "cuda", with an index where there are several.
         processes: How many of this machine share the images.
         timings: Whether speeds are measured.
+        only: Patterns of the records that are answered, as of `chosen`; none for all.
     """
 
     weights: Path
@@ -36,6 +38,44 @@ class Setup:
     device: str = "cpu"
     processes: int = 1
     timings: bool = True
+    only: tuple[str, ...] = ()
+
+
+def chosen(records: Sequence[Record], patterns: Sequence[str]) -> tuple[Record, ...]:
+    """The records that a pattern names, by id (R00?), paper, table, net, data set or metric.
+
+    Args:
+        records: The records.
+        patterns: As a shell has them, in any case; one without a star may stand anywhere but in an id. None: all.
+
+    Returns:
+        The records, in their order.
+
+    Raises:
+        ValueError: A pattern names none.
+
+    Example:
+        >>> from deeplab_repro.verify.records import read_published
+        >>> from deeplab_repro.verify.run import chosen
+        >>> [record.id for record in chosen(read_published().records, ["R00[12]"])]
+        ['R001', 'R002']
+    """
+    if not patterns:
+        return tuple(records)
+    kept = set()
+    for pattern in patterns:
+        ids = {record.id for record in records if _is_named(record, pattern.lower())}
+        if not ids:
+            raise ValueError(f"--only {pattern}: names no record; try an id (R001, 'R0*'), a net, a table or a metric")
+        kept |= ids
+    return tuple(record for record in records if record.id in kept)
+
+
+def _is_named(record: Record, pattern: str) -> bool:
+    words = (record.paper, record.source, record.model, record.dataset, record.metric, record.quantity, record.series)
+    return fnmatchcase(record.id.lower(), pattern) or any(
+        pattern in word.lower() if "*" not in pattern else fnmatchcase(word.lower(), pattern) for word in words if word
+    )
 
 
 def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progress) -> list[Answer]:
@@ -54,6 +94,7 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
         OSError: A file of them cannot be read.
     """
     published, catalog, store = read_published(), read_catalog(), Store(setup.weights)
+    published = replace(published, records=chosen(published.records, setup.only))
     for dataset, folder in setup.data.items():
         if dataset not in published.images:
             raise ValueError(f"--data {dataset}: no such data set; known: {', '.join(published.images)}")

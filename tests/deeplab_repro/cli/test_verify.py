@@ -125,3 +125,34 @@ def test_real_pictures_are_scored(verify, weights_folder, tmp_path):
     result, rows = verify("--data", root, "--weights", weights_folder)
     assert result.exit_code == 0, result.output
     assert 0 <= rows["R007"]["ours"] < 100
+
+
+def test_only_answers_what_a_pattern_names(verify, refused, tmp_path):
+    (tmp_path / "none").mkdir()
+    _, rows = verify("--weights", tmp_path / "none", "--only", "R00[12]", "--only", "r016")
+    assert list(rows) == ["R001", "R002", "R016"]
+    _, rows = verify("--weights", tmp_path / "none", "--only", "field_of_view")
+    assert "R017" in rows
+    assert "R016" not in rows
+    refused("--only nothing: names no record", "verify", "--no-timings", "--only", "nothing")
+
+
+def test_the_counts_come_first_and_no_line_is_wider_than_the_terminal(deeplab, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "none").mkdir()
+    from typer.testing import CliRunner
+
+    from deeplab_repro.cli import app
+
+    words = ["verify", "--no-timings", "--weights", str(tmp_path / "none"), "--work", str(tmp_path / "w")]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "100"})
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith(" published numbers")
+    assert " reproduced, " in lines[1]
+    assert lines[2].endswith("settings that match settings: nothing was computed for them")
+    (row,) = [line for line in lines if line.split()[:1] == ["R016"]]
+    assert "134.347" in row
+    assert row.rstrip().endswith("reproduced")
+    tables = [line for line in lines if not line.startswith("  ")]  # below a table stand the reasons, which fold
+    assert max(map(len, tables)) <= 100
