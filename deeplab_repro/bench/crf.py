@@ -10,7 +10,7 @@ import torch
 
 from deeplab_repro.bench.cases import CrfCase
 from deeplab_repro.bench.crf_memory import cuda_peak_mib, peak_mib
-from deeplab_repro.bench.crf_programs import Call, CrfProblem, exact_crf, problem_of, programs
+from deeplab_repro.bench.crf_programs import Call, CrfProblem, exact_crf, has_peer, problem_of, programs
 from deeplab_repro.bench.crf_split import split_ms
 from deeplab_repro.bench.timing import alternate
 from deeplab_repro.crf.features import PermutohedralLattice, bilateral_features
@@ -40,6 +40,8 @@ def bench_crf(
     """One row per case: two runs equal to the bit, labels equal to the CPU's (on CUDA) and to pydensecrf's (where it
     is there) but for near ties, then times; no times where one of these fails."""
     rows = []
+    if not has_peer():
+        progress("pydensecrf is not here to be timed beside ours: pip install pydensecrf2")
     for case in cases:
         row = _bench_case(case, device, seconds)
         progress(format_row(row))

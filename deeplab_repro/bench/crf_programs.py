@@ -80,6 +80,15 @@ def programs(case: CrfCase, device: str) -> dict[str, Call]:
     return calls
 
 
+def has_peer() -> bool:
+    """Whether pydensecrf can be imported."""
+    try:
+        import pydensecrf.densecrf  # noqa: F401  # a look at whether it is there
+    except ImportError:
+        return False
+    return True
+
+
 def exact_crf(problem: CrfProblem) -> DenseCRF:
     """The exact mode that leaves out as much as keeps EXACT_BOUND, or as little as was tried; it has run once."""
     for threshold in EXACT_THRESHOLDS:

@@ -142,7 +142,6 @@ def _root(
 def _build() -> typer.Typer:
     application = typer.Typer(
         cls=Verbs,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},

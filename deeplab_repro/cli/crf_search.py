@@ -107,3 +107,5 @@ def crf_search(
         console().print(
             table(columns, rows, title=f"best of {len(search.results)} settings on {len(plan.items)} images")
         )
+        for note in answer["notes"]:
+            print(f"note: {note}")

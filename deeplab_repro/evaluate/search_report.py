@@ -11,18 +11,46 @@ from deeplab_repro.evaluate.crf_search import Search, Setting
 from deeplab_repro.report.plots import Panel
 
 MOST_PANELS = 12
+AXES = {"weight": "weight", "xy_std": "xy std", "rgb_std": "rgb std"}
 
 
 def search_facts(search: Search) -> dict[str, Any]:
-    """The best setting, the scores without CRF, what was searched, and every setting, the best first."""
+    """The best setting, the scores without CRF, what was searched, what to think of it, and every setting, the best
+    first."""
     best = search.best()
     ranked = sorted(search.results, key=lambda setting: (-search.results[setting]["miou"], setting))
     return {
         "best": {**best._asdict(), **search.results[best]},
         "without_crf": search.baseline,
         "search": search.plan.record(),
+        "notes": search_notes(search),
         "settings": [{**setting._asdict(), **search.results[setting]} for setting in ranked],
     }
+
+
+def search_notes(search: Search) -> list[str]:
+    """What the best setting does not tell by itself.
+
+    Args:
+        search: A finished search.
+
+    Returns:
+        Sentences: that no CRF was better than any, that the best lies at an edge of what was tried.
+    """
+    best, notes = search.best(), []
+    if search.baseline["miou"] >= search.results[best]["miou"]:
+        notes.append(
+            f"no CRF was best: {100 * search.baseline['miou']:.2f} % without it, "
+            f"{100 * search.results[best]['miou']:.2f} % at most with it"
+        )
+    for name, words in AXES.items():
+        tried = sorted({getattr(setting, name) for setting in search.results})
+        value = getattr(best, name)
+        if len(tried) > 1 and value in (tried[0], tried[-1]):
+            where, further = ("lowest", "lower") if value == tried[0] else ("highest", "higher")
+            option = f"--bilateral-{name.replace('_', '-')}"
+            notes.append(f"the best {words}, {value:g}, is the {where} that was tried: try {further} ones ({option})")
+    return notes
 
 
 def heat_maps(results: Mapping[Setting, Mapping[str, float]], best: Setting) -> list[Panel]:

@@ -157,3 +157,13 @@ def test_os_errors_are_said_without_numbers():
 
 def test_app_is_a_typer_application():
     assert isinstance(app, typer.Typer)
+
+
+def test_a_shell_completes_verbs_and_options():
+    """What `deeplab --install-completion` sets up asks for these."""
+    for words, wanted in (("deeplab seg", "segment"), ("deeplab crf --pre", "--preset")):
+        asked = {"_DEEPLAB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        result = subprocess.run(COMMAND, capture_output=True, text=True, env={**os.environ, **asked})
+        assert wanted in result.stdout.split(), result.stderr
+    shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True)
+    assert "--install-completion" in shown.stdout

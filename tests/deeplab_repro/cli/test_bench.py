@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_repro.bench import conv, run
+from deeplab_repro.bench import conv, crf, run
 from deeplab_repro.bench.cases import (
     ConvCase,
     NetCase,
@@ -84,3 +84,10 @@ def test_unfit_command_lines_are_refused_before_anything_is_timed(refused, tmp_p
     refused("--plot", "bench", "conv", "--plot")
     refused("/proc/nope", "bench", "conv", "--json", "/proc/nope/rows.json")
     refused("no/such", "bench", "conv", "--plot", tmp_path / "no" / "such.png")
+
+
+def test_bench_crf_says_what_to_install_for_its_peer(monkeypatch):
+    monkeypatch.setattr("deeplab_repro.bench.crf.has_peer", lambda: False)
+    told = []
+    assert crf.bench_crf([], "cpu", progress=told.append) == []
+    assert told == ["pydensecrf is not here to be timed beside ours: pip install pydensecrf2"]

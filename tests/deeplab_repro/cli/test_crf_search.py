@@ -178,3 +178,19 @@ def test_the_table_shows_the_best_ten_and_the_network_alone(deeplab, folders):
     answer = json.loads((folders.output / "search.json").read_text())
     assert rows[0][:3] == [f"{answer['best'][name]:g}" for name in ("weight", "xy_std", "rgb_std")]
     assert rows[-1][1] == f"{100 * answer['without_crf']['miou']:.2f}"
+
+
+def test_an_edge_of_the_grid_and_a_better_network_are_told(deeplab, folders):
+    result = deeplab(*folders.words, "--rounds", 0)
+    best = json.loads((folders.output / "search.json").read_text())["best"]
+    at = {2: "lowest", 4: "highest"}[best["weight"]]
+    assert f"note: the best weight, {best['weight']:g}, is the {at} that was tried" in result.stdout
+    assert "rgb std" not in result.stdout.partition("note:")[2]  # of which there was one
+    assert "no CRF was best" not in result.stdout
+    for index in range(6):  # scores that are right
+        truth = read_labels(folders.inputs[2] / f"p{index}.png")
+        write_npy((9 * np.eye(3)[truth % 3]).transpose(2, 0, 1).astype(np.float32), folders.inputs[1] / f"p{index}.npy")
+    words = [*folders.words]
+    words[words.index(folders.output)] = folders.output.with_name("right")
+    result = deeplab(*words, "--rounds", 0)
+    assert "note: no CRF was best: 100.00 % without it" in result.stdout
