@@ -154,8 +154,8 @@ def finish(spec: NetSpec, given: Mapping[str, Shape] | None = None) -> NetSpec:
 def fit(spec: NetSpec, origin: str) -> NetSpec:
     """Bring the weights of a net into the shapes of its parameters.
 
-    Leading axes of size 1 do not count: the old formats write a bias as (1, 1, 1, N). Layers whose shapes only data can
-    tell wait until those are known.
+    Leading axes of size 1 do not count: the old formats write a bias as (1, 1, 1, N). Where only data tell the shapes
+    of a layer's bottoms, the sizes of its blobs tell those of its parameters.
 
     Args:
         spec: The net.
@@ -167,12 +167,16 @@ def fit(spec: NetSpec, origin: str) -> NetSpec:
     Raises:
         CaffeFormatError: Shapes differ; the message names the layer.
     """
-    fitted = {}
+    fitted, known = {}, dict(spec.param_shapes)
     for layer in spec.layers:
         blobs = spec.weights.get(layer.name)
         if blobs is None:
             continue
-        shapes = spec.param_shapes.get(layer.name)
+        shapes = known.get(layer.name)
+        if shapes is None and blobs:
+            shapes = layer.options.params_of([blob.size for blob in blobs], len(layer.bottoms))
+            if shapes is not None:
+                known[layer.name] = shapes
         fitted[layer.name] = blobs
         if shapes is None:
             continue
@@ -186,4 +190,4 @@ def fit(spec: NetSpec, origin: str) -> NetSpec:
                     "model do not belong together",
                 )
         fitted[layer.name] = [blob.reshape(shape) for blob, shape in zip(blobs, shapes, strict=True)]
-    return replace(spec, weights=fitted)
+    return replace(spec, weights=fitted, param_shapes=known)

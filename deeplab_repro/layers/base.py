@@ -70,7 +70,8 @@ class CaffeLayer(nn.Module):
         self.shapes = spec.param_shapes.get(layer.name, ())
         if len(self.shapes) != len(layer.params):
             raise self.fail(
-                "the shapes of its parameters depend on inputs of unknown size; give them with NetSpec.with_inputs"
+                "the shapes of its parameters depend on inputs of unknown size; give weights, or the sizes with "
+                "NetSpec.with_inputs"
             )
         self._fillers: list[Filler] = []
 
@@ -103,9 +104,15 @@ class CaffeLayer(nn.Module):
 
         Args:
             generator: What the fillers draw from; torch's by default.
+
+        Raises:
+            ValueError: A filler is unknown, or cannot fill a blob of that shape.
         """
         for blob, filler in zip(self.blobs(), self._fillers, strict=True):
-            fill_(blob, filler, generator)
+            try:
+                fill_(blob, filler, generator)
+            except ValueError as error:
+                raise self.fail(str(error)) from None
 
     @property
     def writes(self) -> bool:

@@ -17,7 +17,9 @@ from torch import Tensor
 from deeplab_repro.files.atomic import replacing
 from deeplab_repro.net.network import CaffeNet
 from prototxt_import import CaffeFormatError, NetSpec, net_text, parse_net
+from prototxt_import.binary.weights import with_weights
 from prototxt_import.prototxt.writer import nearest_dialect
+from prototxt_import.values import Array
 
 _METADATA = ("prototxt", "phase", "dialect", "preprocessing")
 
@@ -137,7 +139,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> CaffeNet:
 
 def _net(name: str, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> CaffeNet:
     spec = parse_net(metadata["prototxt"], source=name, phase=metadata["phase"], dialect=metadata["dialect"])
-    net = CaffeNet(replace(spec, missing_weights=()))
+    if any(layer.params and layer.name not in spec.param_shapes for layer in spec.layers):
+        # Only data tell the shapes of the bottoms: then the tensors tell those of the parameters.
+        spec = with_weights(spec, _by_layer(tensors), name)
+    net = CaffeNet(replace(spec, missing_weights=(), unused_weights=()))
     expected = _stored_blobs(net)
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())
@@ -149,6 +154,16 @@ def _net(name: str, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) 
         with torch.no_grad():
             blob.copy_(tensors[key])
     return net
+
+
+def _by_layer(tensors: Mapping[str, Tensor]) -> dict[str, list[Array]]:
+    """The tensors as arrays by layer, in Caffe's order."""
+    indices: dict[str, list[int]] = {}
+    for key in tensors:
+        layer, _, index = key.rpartition("/")
+        if index.isdecimal():
+            indices.setdefault(layer, []).append(int(index))
+    return {layer: [tensors[f"{layer}/{i}"].numpy() for i in sorted(own)] for layer, own in indices.items()}
 
 
 def _preprocessing(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:

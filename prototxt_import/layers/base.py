@@ -21,12 +21,13 @@ type names."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from prototxt_import.layers.messages import plain, put, repeated
-from prototxt_import.layers.shapes import HERE, Reach
+from prototxt_import.layers.shapes import HERE, Reach, count
 from prototxt_import.values import Shape
 
 
@@ -167,6 +168,29 @@ class Options:
             One shape per blob.
         """
         return ()
+
+    def params_of(self, sizes: Sequence[int], bottoms: int) -> tuple[Shape, ...] | None:
+        """The shapes of learnable blobs whose sizes alone are known, where only data tell the bottoms' shapes.
+
+        Args:
+            sizes: How many numbers each blob has.
+            bottoms: How many bottoms the layer has.
+
+        Returns:
+            What `params` gives for the bottoms that make blobs of these sizes; None where none do.
+        """
+        outputs, group = getattr(self, "num_output", 1), getattr(self, "group", 1)
+        inputs = sizes[0] // outputs
+        windows = inputs * group // math.prod(getattr(self, "kernel", (1,)))
+        for channels in dict.fromkeys((windows, inputs, math.isqrt(sizes[0]), *sizes)):
+            for bottom in ((1, channels, 1, 1), (1, channels)):
+                try:
+                    shapes = self.params([bottom] * bottoms)
+                except (ValueError, IndexError):
+                    continue
+                if list(map(count, shapes)) == list(sizes):
+                    return shapes
+        return None
 
     def reach(self, bottom: Shape, top: Shape) -> tuple[Reach, Reach] | None:
         """What of a map (N, C, H, W) an element of the top depends on; by default a pointwise type's own place.

@@ -6,8 +6,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deeplab_repro import CaffeNet, load_caffe, load_checkpoint, save_checkpoint
+from deeplab_repro.export.caffe import export_net
 from deeplab_repro.net.checkpoint import read_checkpoint
-from prototxt_import import CaffeFormatError, read_net
+from prototxt_import import CaffeFormatError, parse_net, read_net, read_weights
+from prototxt_import.binary.weights import with_weights
 from tests.paths import GOLDEN
 
 NETS = GOLDEN / "nets"
@@ -97,3 +99,24 @@ def test_a_record_that_is_none_is_refused_and_the_net_still_loads(tmp_path, text
     with pytest.raises(CaffeFormatError, match=message):
         read_checkpoint(odd)
     assert load_checkpoint(odd).inputs
+
+
+def test_a_net_whose_data_alone_tell_its_shapes_takes_those_of_its_weights(tmp_path):
+    # mnist's, as its train_val file has it: how large the images are stands in the database.
+    text = """
+layer { name: "mnist" type: "Data" top: "data" top: "label" data_param { source: "db" batch_size: 4 backend: LMDB } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+        convolution_param { num_output: 2 kernel_size: 5 weight_filler { type: "xavier" } } }
+layer { name: "ip1" type: "InnerProduct" bottom: "conv1" top: "ip1" inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip1" bottom: "label" top: "loss" }
+"""
+    fed = CaffeNet(parse_net(text).with_inputs({"data": (4, 1, 8, 8), "label": (4,)}))
+    weights = export_net(fed, tmp_path).weights
+    spec = with_weights(parse_net(text), read_weights(weights), "w.caffemodel")
+    assert spec.param_shapes == {"conv1": ((2, 1, 5, 5), (2,)), "ip1": ((3, 32), (3,))}
+    save_checkpoint(CaffeNet(spec), tmp_path / "net.safetensors")
+    again = load_checkpoint(tmp_path / "net.safetensors")
+    data, label = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    assert torch.equal(again(data=data, label=label)["loss"], fed(data=data, label=label)["loss"])
+    with pytest.raises(ValueError, match="the net has"):
+        again(data=torch.rand(4, 3, 8, 8), label=label)
