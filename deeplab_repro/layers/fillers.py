@@ -25,7 +25,7 @@ def fill_(blob: Tensor, filler: Filler, generator: torch.Generator | None = None
         The blob.
 
     Raises:
-        ValueError: The type is unknown, or a bilinear kernel is not square.
+        ValueError: The type is unknown, a bilinear kernel is not square, or `sparse` is more than the outputs.
 
     Source:
         Caffe's filler.hpp.
@@ -54,6 +54,8 @@ def fill_(blob: Tensor, filler: Filler, generator: torch.Generator | None = None
 def _gaussian(blob: Tensor, filler: Filler, generator: torch.Generator | None) -> Tensor:
     blob.normal_(filler.mean, filler.std, generator=generator)
     if filler.sparse >= 0:
+        if filler.sparse > blob.shape[0]:
+            raise ValueError(f"filler: sparse is {filler.sparse}, more than the {blob.shape[0]} outputs")
         # `sparse` is the expected number of non-zero weights of each output.
         keep = torch.full_like(blob, filler.sparse / blob.shape[0])
         blob.mul_(torch.bernoulli(keep, generator=generator))

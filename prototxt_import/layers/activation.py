@@ -98,6 +98,11 @@ class PowerOptions(Options):
     shift: float = 0.0
 
 
+def _check_base(base: float) -> None:
+    if base != -1 and not base > 0:
+        raise ValueError(f"base is {base}; it must be above 0, or -1 for e")
+
+
 @register("Exp", field="exp_param", v1="EXP", pointwise=True, keeps_place=True)
 @dataclass(frozen=True)
 class ExpOptions(Options):
@@ -106,6 +111,9 @@ class ExpOptions(Options):
     base: float = -1.0
     scale: float = 1.0
     shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_base(self.base)
 
 
 @register("Log", field="log_param", pointwise=True, keeps_place=True)
@@ -116,6 +124,9 @@ class LogOptions(Options):
     base: float = -1.0
     scale: float = 1.0
     shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_base(self.base)
 
 
 @register("Threshold", field="threshold_param", v1="THRESHOLD", pointwise=True, keeps_place=True)

@@ -14,13 +14,14 @@ from prototxt_import.layers.table import register
 from prototxt_import.values import Filler, Shape
 
 
-def window_pair(message: Any, plain: str, default: int | None) -> tuple[int, int] | None:
+def window_pair(message: Any, plain: str, default: int | None, together: bool = False) -> tuple[int, int] | None:
     """A window's field given as one number, as two, or in its `_h` and `_w` forms.
 
     Args:
         message: The message that has the field.
         plain: The field's name.
         default: What stands for an absent number, None where it has to be given.
+        together: Whether Caffe refuses one side without the other also where there is a default.
 
     Returns:
         (h, w); None where it is absent and has no default.
@@ -36,7 +37,8 @@ def window_pair(message: Any, plain: str, default: int | None) -> tuple[int, int
         if values:
             raise ValueError(f"{plain} and {' / '.join(named)} exclude each other; give one of them")
         sides = [getattr(message, name) if message.HasField(name) else default for name in named]
-        if sides[0] is None or sides[1] is None:
+        alone = together and not all(message.HasField(name) for name in named)
+        if alone or sides[0] is None or sides[1] is None:
             raise ValueError(f"{' and '.join(named)} must be given together")
         return sides[0], sides[1]
     if len(values) > 2:
@@ -132,7 +134,7 @@ class WindowOptions(Options):
         return cls(
             num_output=source.num_output,
             kernel=kernel,
-            stride=window_pair(source, "stride", 1) or (1, 1),
+            stride=window_pair(source, "stride", 1, together=True) or (1, 1),
             pad=window_pair(source, "pad", 0) or (0, 0),
             dilation=dilation_pair(source),
             group=source.group,
@@ -283,7 +285,8 @@ class Im2colOptions(Options):
             raise ValueError("kernel_size is missing")
         if source.axis not in (1, -3):
             raise ValueError(f"axis {source.axis} is not supported; channels must be axis 1")
-        stride, pad = window_pair(source, "stride", 1) or (1, 1), window_pair(source, "pad", 0) or (0, 0)
+        stride = window_pair(source, "stride", 1, together=True) or (1, 1)
+        pad = window_pair(source, "pad", 0) or (0, 0)
         return cls(kernel, stride, pad, dilation_pair(source))
 
     def __post_init__(self) -> None:

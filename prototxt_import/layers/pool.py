@@ -41,6 +41,8 @@ class PoolingOptions(Options):
             raise ValueError(f"stride is {self.stride}; both sides must be at least 1")
         if min(self.pad) < 0 or self.pad[0] >= self.kernel[0] or self.pad[1] >= self.kernel[1]:
             raise ValueError(f"pad {self.pad} must be smaller than kernel {self.kernel}")
+        if self.method == "STOCHASTIC" and any(self.pad):
+            raise ValueError(f"pad is {self.pad}; Caffe pads for MAX and AVE only")
 
     @classmethod
     def parse(cls, message: Any, context: Context) -> PoolingOptions:
@@ -48,8 +50,8 @@ class PoolingOptions(Options):
         return cls(
             method=plain(source, "pool"),
             kernel=window_pair(source, "kernel_size", None) or (0, 0),
-            stride=window_pair(source, "stride", 1) or (1, 1),
-            pad=window_pair(source, "pad", 0) or (0, 0),
+            stride=window_pair(source, "stride", 1, together=True) or (1, 1),
+            pad=window_pair(source, "pad", 0, together=True) or (0, 0),
             global_pooling=source.global_pooling,
             round_mode=plain(source, "round_mode"),
         )

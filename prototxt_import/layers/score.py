@@ -133,6 +133,8 @@ class AccuracyOptions(Options):
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
         labels_fit(bottoms, self.axis)
         classes = bottoms[0][canonical(self.axis, bottoms[0])]
+        if self.top_k > classes:
+            raise ValueError(f"top_k is {self.top_k}, but there are only {classes} classes")
         return ((), (classes,))[:tops]
 
 

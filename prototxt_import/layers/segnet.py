@@ -108,12 +108,13 @@ class UnpoolingOptions(Options):
         method = plain(source, "unpool")
         if method != "MAX":
             raise ValueError(f"unpool {method} is not supported; DeconvNet's nets use MAX")
-        if window_pair(source, "pad", 0) != (0, 0):
+        if window_pair(source, "pad", 0, together=True) != (0, 0):
             raise ValueError("the fork allows no padding here; pad must be 0")
         kernel = window_pair(source, "kernel_size", None)
         if kernel is None:
             raise ValueError("kernel_size is missing")
-        return cls(kernel, window_pair(source, "stride", 1) or (1, 1), window_pair(source, "unpool_size", None))
+        stride = window_pair(source, "stride", 1, together=True) or (1, 1)
+        return cls(kernel, stride, window_pair(source, "unpool_size", None))
 
     def emit(self, message: Any, dialect: str) -> None:
         target = message.unpooling_param

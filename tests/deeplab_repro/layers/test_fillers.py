@@ -65,3 +65,8 @@ def test_same_generator_same_numbers_and_unknown_type_is_named():
     assert torch.equal(filled(type="gaussian"), filled(type="gaussian"))
     with pytest.raises(ValueError, match="filler type 'magic' is unknown"):
         filled(type="magic")
+
+
+def test_more_sparse_weights_than_outputs_are_refused():
+    with pytest.raises(ValueError, match="filler: sparse is 15, more than the 10 outputs"):
+        filled((10, 200), type="gaussian", sparse=15)

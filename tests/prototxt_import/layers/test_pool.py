@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prototxt_import import parse_net
 from prototxt_import.layers.pool import PoolingOptions
 
 
@@ -44,3 +45,18 @@ def test_every_pool_window_begins_inside_image_or_padding(size, kernel, stride, 
     last = (top[2] - 1) * stride - pad
     assert last < size if pad else last < size + stride
     assert last + kernel + stride > size
+
+
+@pytest.mark.parametrize("fields", ["pad_h: 1", "pad_w: 1", "stride_h: 2", "stride_w: 2"])
+def test_one_side_of_pad_or_stride_is_refused_as_in_caffe(fields):
+    name = fields[:-5]
+    with pytest.raises(ValueError, match=rf"layer 'p' \(Pooling\): {name}_h and {name}_w must be given together"):
+        parse_net(
+            'input: "x" input_shape { dim: 1 dim: 1 dim: 9 dim: 9 } layer { name: "p" type: "Pooling" bottom: "x" '
+            f'top: "y" pooling_param {{ kernel_size: 3 {fields} }} }}'
+        )
+
+
+def test_stochastic_pooling_is_never_padded():
+    with pytest.raises(ValueError, match=r"pad is \(1, 1\); Caffe pads for MAX and AVE only"):
+        PoolingOptions("STOCHASTIC", (3, 3), pad=(1, 1))

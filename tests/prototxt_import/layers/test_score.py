@@ -25,3 +25,11 @@ def test_v1_rules_follow_the_dialect():
     text += 'layers { name: "a" type: ARGMAX bottom: "x" top: "y" }'
     assert parse_net(text).layers[0].options.per_pixel
     assert not parse_net(text, dialect="bvlc").layers[0].options.per_pixel
+
+
+def test_accuracy_of_more_classes_than_there_are_is_refused():
+    text = 'input: "x" input_shape { dim: 2 dim: 3 } input: "l" input_shape { dim: 2 }\n'
+    text += 'layer { name: "a" type: "Accuracy" bottom: "x" bottom: "l" top: "y" accuracy_param { top_k: %d } }'
+    with pytest.raises(ValueError, match=r"layer 'a' \(Accuracy\): top_k is 5, but there are only 3 classes"):
+        parse_net(text % 5)
+    assert parse_net(text % 3).layers[0].options.top_k == 3
