@@ -170,6 +170,27 @@ class ImageDataOptions(DataOptions):
         return ((self.batch_size, 3 if self.is_color else 1, *size), label)[:tops]
 
 
+@register("ImageLabelmapData", field="image_data_param", bottoms=(0, 0), tops=(2, 2), data=True, only_in="forks")
+@dataclass(frozen=True)
+class ImageLabelmapDataOptions(DataOptions):
+    """HED's source: images with edge maps, data (B, C, h, w), label (B, 1, h, w). Nothing here reads its files."""
+
+    source: str = ""
+    batch_size: int = 1
+    rand_skip: int = 0
+    shuffle: bool = False
+    new_height: int = 0
+    new_width: int = 0
+    is_color: bool = True
+    root_folder: str = ""
+    transform: TransformOptions = field(default_factory=TransformOptions)
+
+    def nominal(self, tops: Sequence[str]) -> tuple[Shape, ...]:
+        # BSDS500's, on which HED is trained.
+        n, size = self.batch_size, self.transform.crop or (321, 481)
+        return (n, 3 if self.is_color else 1, *size), (n, 1, *size)
+
+
 @register("Data", field="data_param", v1="DATA", v0=("data",), bottoms=(0, 0), tops=(1, 2), data=True)
 @dataclass(frozen=True)
 class DataLayerOptions(DataOptions):
@@ -250,6 +271,9 @@ class MemoryDataOptions(DataOptions):
     four_axes: bool = field(default=False, compare=False)
 
     def shapes(self, bottoms: Sequence[Shape], tops: int) -> tuple[Shape, ...]:
+        sides = ("batch_size", "channels", "height", "width")
+        if any(getattr(self, side) < 1 for side in sides):
+            raise ValueError(f"needs {', '.join(sides[:3])} and {sides[3]} in memory_data_param, all above 0")
         n = self.batch_size
         label = (n, 1, 1, 1) if self.four_axes or tops == 3 else (n,)
         return ((n, self.channels, self.height, self.width), label, (n, 1, 1, 2))[:tops]

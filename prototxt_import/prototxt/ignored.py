@@ -56,6 +56,10 @@ NOTED: dict[tuple[str, str, str], str] = {
     ("ImageSegData", "transform_param", "force_gray"): "is_color decides; it is for encoded records of Data",
     ("ImageData", "transform_param", "force_color"): "is_color decides; it is for encoded records of Data",
     ("ImageData", "transform_param", "force_gray"): "is_color decides; it is for encoded records of Data",
+    **{
+        ("ImageLabelmapData", "image_data_param", name): "HED's Caffe has no such field"
+        for name in ("has_label", "max_labels", "ignore_label", "label_type")
+    },
     ("DenseImageData", "transform_param", "force_color"): "is_color decides; it is for encoded records of Data",
     ("DenseImageData", "transform_param", "force_gray"): "is_color decides; it is for encoded records of Data",
     ("DenseImageData", "transform_param", "scale_factors"): "SegNet's and ENet's Caffe have no such field",
