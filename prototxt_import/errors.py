@@ -30,6 +30,27 @@ class CaffeFormatError(ValueError):
     """
 
 
+def other_file(head: bytes) -> str:
+    """What a file that was to be Caffe's really is, where people often have another in its place.
+
+    Args:
+        head: The file's first bytes.
+
+    Returns:
+        A fault for `complain`, "" for files that may be Caffe's.
+    """
+    start = head.lstrip()[:64].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page and not the file; download the file itself (on GitHub by its Raw button)"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer and not the file; `git lfs pull` fetches it"
+    # After the byte order mark a character of ASCII, of which one byte is 0.
+    marks = {codecs.BOM_UTF16_LE: head[2:3], codecs.BOM_UTF16_BE: head[3:4]}
+    if len(head) > 3 and 0 in head[2:4] and marks.get(head[:2], b"\0") != b"\0":
+        return "is text in UTF-16, which Caffe does not read either; save it as UTF-8"
+    return ""
+
+
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error

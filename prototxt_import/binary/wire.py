@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prototxt_import.errors import ODD_BYTES, CaffeFormatError, complain
+from prototxt_import.errors import ODD_BYTES, CaffeFormatError, complain, other_file
 from prototxt_import.values import Array
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -44,6 +44,9 @@ class Wire:
             with open(path, "rb") as stream:
                 if stream.seek(0, 2) == 0:
                     raise complain("is empty", source=self.source)
+                stream.seek(0)
+                if other := other_file(stream.read(64)):
+                    raise complain(other, source=self.source)
                 self.buffer = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             if isinstance(error, CaffeFormatError):

@@ -82,7 +82,7 @@ def net_of_text(
             dropped.append(message)
     check_types(included, source)
     inputs = _inputs(net, included, source, late=spoken in LATE_FORKS)
-    _check_dropped(net, included, dropped, source)
+    _check_dropped(net, inputs, included, dropped, source)
     placed = [(message, line) for message, line in included if message.type != "Input"]
     rules = stated_rules(text)
 
@@ -213,12 +213,23 @@ def _met(rule: Any, state: tuple[str, int, tuple[str, ...]]) -> bool:
     )
 
 
-def _check_dropped(net: Any, included: Sequence[Placed], dropped: Sequence[Any], source: str) -> None:
-    """CaffeFormatError where a layer reads what only a layer makes that the net's state leaves out."""
+def _check_dropped(
+    net: Any, inputs: Mapping[str, Shape], included: Sequence[Placed], dropped: Sequence[Any], source: str
+) -> None:
+    """CaffeFormatError where a layer reads an input without shape, or what only a layer makes that the net's state
+    leaves out."""
     makers = {top: message for message in dropped for top in message.top}
-    made = {*net.input, *(top for message, _ in included for top in message.top)}
+    made = {*inputs, *(top for message, _ in included for top in message.top)}
     for message, line in included:
         for bottom in message.bottom:
+            if bottom in net.input and bottom not in made:
+                raise complain(
+                    f"bottom {bottom!r} is an input without a shape; give input_shape {{ dim: ... }} beside `input`",
+                    source=source,
+                    line=line,
+                    layer=message.name,
+                    type_name=message.type,
+                )
             if bottom in makers and bottom not in made:
                 maker = makers[bottom]
                 kind = "include" if maker.include else "exclude"

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from prototxt_import import schema
-from prototxt_import.errors import ODD_BYTES, CaffeFormatError, complain, nearest
+from prototxt_import.errors import ODD_BYTES, CaffeFormatError, complain, nearest, other_file
 
 # The largest published net, ResNet-101 at three scales, has 0.35 MB of text.
 MAX_BYTES = 4 * 2**20
@@ -63,6 +63,8 @@ def load(path: str | os.PathLike[str], variables: Mapping[str, str] | None = Non
         raise complain(f"cannot be read: {error.strerror}", source=source) from error
     if len(data) > MAX_BYTES:
         raise complain(f"is larger than {MAX_BYTES // 2**20} MiB; that is no prototxt", source=source)
+    if other := other_file(data):
+        raise complain(other, source=source)
     if odd := _NO_TEXT.search(data):
         line = data.count(b"\n", 0, odd.start()) + 1
         raise complain("is not text; a binary model goes in as weights", source=source, line=line)
@@ -211,6 +213,8 @@ def _decode_escapes(token: re.Match[str]) -> str:
 _QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])")
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) ([\w-]+)')
+_QUOTED_TYPE = re.compile(r'Enum type "V1LayerParameter.LayerType" has no value named ["\'](.*)["\']')
+_BARE_TYPE = re.compile(r"Expected string but found: '(\w+)'")
 
 
 def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
@@ -232,11 +236,25 @@ def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
         message, field_name = match.groups()
         known = schema.message("text", message).DESCRIPTOR.fields_by_name
         fault = f"unknown field '{field_name}' in {_spoken(message)}{nearest(field_name, known)}"
+    elif match := _QUOTED_TYPE.search(fault):
+        fault = f'type: "{match[1]}" stands in a `layers` block; call the block `layer`: only there types are quoted'
+    elif (match := _BARE_TYPE.search(fault)) and _has_type(blocks, line, match[1]):
+        fault = (
+            f"type: {match[1]} stands in a `layer` block; call the block `layers`, or write the newer name in quotes"
+        )
     elif match := _NO_VALUE.search(fault):
         enum, value = match.groups()
         known = _enum_values(enum)
         fault = f"unknown value {value} for {enum.rsplit('.', 1)[-1]}{nearest(value, known)}"
     return complain(fault.rstrip("."), source=source, line=line or None, layer=layer or None)
+
+
+def _has_type(blocks: list[Block], line: int | None, word: str) -> bool:
+    """Whether the layer at a line has that word, without quotes, for its type."""
+    return any(
+        block.keyword == "layer" and block.line <= line <= block.last_line and block.words.get("type") == word
+        for block in (blocks if line else ())
+    )
 
 
 def _spoken(message: str) -> str:

@@ -14,6 +14,26 @@ from prototxt_import.prototxt.upgrade import v1_names
 MAX_NAMES = 40
 
 
+_DEPTHWISE = "it is Convolution with `group` equal to its channels: call it that, with such a group"
+_BOXES = "SSD's boxes are not for this program: end the net before them"
+_RECURRENT = "recurrent layers do not run here"
+# Types of well-known forks that no fork of the families here has, and what to do about them.
+_ELSEWHERE = {
+    "DepthwiseConvolution": _DEPTHWISE,
+    "ConvolutionDepthwise": _DEPTHWISE,
+    "ConvolutionDepthWise": _DEPTHWISE,
+    "ReLU6": "it is Clip with clip_param { min: 0 max: 6 }: write that",
+    "AnnotatedData": _BOXES,
+    "DetectionEvaluate": _BOXES,
+    "DetectionOutput": _BOXES,
+    "MultiBoxLoss": _BOXES,
+    "PriorBox": _BOXES,
+    "LSTM": _RECURRENT,
+    "LSTMUnit": _RECURRENT,
+    "RNN": _RECURRENT,
+}
+
+
 def check_v1_types(blocks: Sequence[Block], source: str) -> None:
     """Check the types of V1 layers, enum values at the first unknown of which protobuf would stop.
 
@@ -80,7 +100,7 @@ def _unknown_types(wrong: Sequence[tuple[str, str, int | None]], known: set[str]
     shown_types = []
     for kind, names in list(by_type.items())[:MAX_NAMES]:
         shown = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if names[MAX_NAMES:] else "")
-        hint = nearest(kind, known).removeprefix("; ").rstrip("?")
+        hint = _ELSEWHERE.get(kind) or nearest(kind, known).removeprefix("; ").rstrip("?")
         shown_types.append(f"{kind or 'no type'} (layer{'s' * (len(names) > 1)} {shown}{'; ' + hint if hint else ''})")
     if len(by_type) > MAX_NAMES:
         shown_types.append(f"and {len(by_type) - MAX_NAMES} more types")

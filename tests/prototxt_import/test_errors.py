@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prototxt_import.errors import MAX_KNOWN, MAX_LENGTH, complain, nearest
+from prototxt_import.errors import MAX_KNOWN, MAX_LENGTH, complain, nearest, other_file
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_only_the_first_of_many_names_are_compared():
     names = [f"{i:06}" for i in range(MAX_KNOWN)]
     assert nearest("needle", [*names, "needle"]) == ""
     assert nearest("needle", ["needle", *names]) == "; did you mean 'needle'?"
+
+
+@pytest.mark.parametrize("head", [b"", b"name: 'n'", b"layer < name: 'a' >", b"\n\x05model", b"<layer"])
+def test_what_may_be_caffes_is_no_other_file(head):
+    assert other_file(head) == ""

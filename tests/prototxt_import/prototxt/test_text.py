@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prototxt_import import CaffeFormatError, parse_net, read_net
+from prototxt_import import CaffeFormatError, parse_net, read_net, read_weights
 
 CONV = """name: "n"
 input: "data"
@@ -147,3 +147,54 @@ def test_missing_pieces_only_raise_format_errors(data):
     except CaffeFormatError as error:
         message = str(error)
     assert "\n" not in message
+
+
+INPUT = 'input: "x" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ('layers { name: "r" type: "ReLU" bottom: "x" top: "y" }', 'type: "ReLU" stands in a `layers` block; call'),
+        ('layer { name: "r" type: RELU bottom: "x" top: "y" }', "type: RELU stands in a `layer` block; call the block"),
+    ],
+)
+def test_a_type_in_the_other_formats_spelling_is_told(block, told):
+    message = refusal(INPUT + block)
+    assert message.startswith("n.prototxt:2: layer 'r': ")
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("DepthwiseConvolution", "it is Convolution with `group` equal to its channels"),
+        ("ReLU6", "it is Clip with clip_param { min: 0 max: 6 }"),
+        ("PriorBox", "SSD's boxes are not for this program: end the net before them"),
+        ("LSTM", "recurrent layers do not run here"),
+    ],
+)
+def test_types_of_well_known_forks_are_told_with_what_to_do(kind, told):
+    message = refusal(INPUT + f'layer {{ name: "r" type: "{kind}" bottom: "x" top: "y" }}')
+    assert f"unknown layer type: {kind} (layer 'r'; {told}" in message
+
+
+def test_an_input_without_shape_is_told_where_it_is_read():
+    message = refusal('input: "x"\nlayer { name: "r" type: "ReLU" bottom: "x" top: "y" }')
+    assert "layer 'r' (ReLU): bottom 'x' is an input without a shape; give input_shape" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\n<!DOCTYPE html>\n<html lang=en>", "is a web page and not the file; download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "is a Git LFS pointer"),
+        ((INPUT + "layer { }").encode("utf-16"), "is text in UTF-16"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_net, read_weights])
+def test_what_people_download_in_place_of_a_file_is_told(tmp_path, read, content, told):
+    file = tmp_path / "n.prototxt"
+    file.write_bytes(content)
+    with pytest.raises(CaffeFormatError, match=told):
+        read(file)
