@@ -251,9 +251,11 @@ def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
 
 def _has_type(blocks: list[Block], line: int | None, word: str) -> bool:
     """Whether the layer at a line has that word, without quotes, for its type."""
+    if line is None:
+        return False
     return any(
         block.keyword == "layer" and block.line <= line <= block.last_line and block.words.get("type") == word
-        for block in (blocks if line else ())
+        for block in blocks
     )
 
 
