@@ -1,4 +1,4 @@
-"""Answers in words: the lines that the terminal, the page and the README show."""
+"""Answers in words: the lines that the terminal, the page and docs/results.md show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's tables of published numbers, from the same records as `deeplab verify`: `make tables`."""
+"""The tables of published numbers in docs/results.md, from the same records as `deeplab verify`: `make tables`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from deeplab_repro.verify.answers import Answer, fact_answer, folded, grouped
 from deeplab_repro.verify.lines import summary
 from deeplab_repro.verify.records import CHECKS, PAPERS, Record, read_published
 
+PAGE = "docs/results.md"
 BEGIN = "<!-- published numbers: written by make tables -->"
 END = "<!-- end of published numbers -->"
 _HEADS = {
@@ -51,7 +52,8 @@ def _checked(answers: Sequence[Answer]) -> str:
                         "parameters",
                         len(group),
                         good,
-                        "reproduced" * (good == len(group)) or "differs",
+                        # Settings are compared with settings: nothing was computed.
+                        "settings match" if good == len(group) else "differs",
                     )
                 )
                 continue
@@ -77,7 +79,7 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
-def updated(text: str, name: str = "README.md") -> str:
+def updated(text: str, name: str = PAGE) -> str:
     """Write the part of a page between its markers anew.
 
     Args:
@@ -101,9 +103,9 @@ def main(paths: Sequence[str]) -> None:
     """Rewrite the tables of pages.
 
     Args:
-        paths: The pages' files, README.md without any.
+        paths: The pages' files, docs/results.md without any.
     """
-    for path in map(Path, paths or ["README.md"]):
+    for path in map(Path, paths or [PAGE]):
         text = updated(path.read_text("utf-8"), str(path))
         write_text(path, text)
 

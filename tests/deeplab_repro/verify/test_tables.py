@@ -1,18 +1,16 @@
-"""The README's tables of published numbers."""
+"""The tables of published numbers in docs/results.md."""
 
 from dataclasses import replace
 
 import pytest
 
 from deeplab_repro.verify import read_published
-from deeplab_repro.verify.readme import BEGIN, END, main, tables, updated
+from deeplab_repro.verify.tables import BEGIN, END, PAGE, main, tables, updated
 from tests.paths import ROOT
 
-README = ROOT / "README.md"
 
-
-def test_readme_holds_the_tables_of_the_records():
-    text = README.read_text("utf-8")
+def test_the_page_holds_the_tables_of_the_records():
+    text = (ROOT / PAGE).read_text("utf-8")
     assert updated(text) == text, "run `make tables`"
 
 
@@ -21,6 +19,7 @@ def test_a_changed_number_changes_the_tables():
     changed = [replace(record, value=20.4) if record.id == "R028" else record for record in records]
     assert tables(records) != tables(changed)
     assert "| 20.4 M | 20.5054 M | differs |" in tables(changed)
+    assert "| 96 | 96 | settings match |" in tables(records)
 
 
 def test_only_what_is_between_the_markers_is_written(tmp_path):
