@@ -6,13 +6,14 @@ TORCH ?= torch==2.13.0
 OUT ?= benchmarks/results
 STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.tested
+DOCUMENTED := $(VENV)/.documented
 # A line a step; V=1 shows what each prints.
 STEP := @$(PYTHON) tests/tools/step.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 BUILD := $(BIN)/python setup.py -q build_ext --inplace
 
-.PHONY: build demo test quick test-one cpp-test test-instruction-sets lint format tables bench gpu-gate fuzz wheel \
-        torch-matrix clean
+.PHONY: build demo test quick test-one cpp-test test-instruction-sets lint format tables docs bench gpu-gate fuzz \
+        wheel torch-matrix clean
 
 # The extension before what it needs to run, so that its progress is seen and pip finds it built.
 $(STAMP): pyproject.toml
@@ -26,6 +27,11 @@ $(STAMP): pyproject.toml
 # What tests and lint need beside it; the demo does not.
 $(TESTED): $(STAMP)
 	$(STEP) "what tests and lint need" $(PIP) --no-build-isolation -e ".[test,lint]"
+	@touch $@
+
+# What the pages need.
+$(DOCUMENTED): $(STAMP)
+	$(STEP) "what the pages need" $(PIP) --no-build-isolation -e ".[docs]"
 	@touch $@
 
 build: $(STAMP)
@@ -78,8 +84,12 @@ format: $(TESTED)
 	FIX=1 bash tests/tools/clang_format.sh
 
 tables: build $(TESTED)
-	$(BIN)/python -m deeplab_repro.verify.readme README.md
+	$(BIN)/python -m deeplab_repro.verify.tables docs/results.md
 	$(BIN)/python -m tests.tools.supported
+
+# build/site: every warning is an error.
+docs: build $(DOCUMENTED)
+	$(STEP) "the pages in build/site" env NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q --strict
 
 RUNS ?= 1000000
 fuzz: $(TESTED)
