@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from deeplab_repro.export.onnx_nodes import TABLE, Call, Graph, window
+from deeplab_repro.export.onnx_nodes import TABLE, Call, OnnxGraph, window
 from deeplab_repro.files.atomic import check_output_file, replacing
 from deeplab_repro.net.fold import Stage, fold, is_channel_map
 from deeplab_repro.net.network import CaffeNet
@@ -108,7 +108,7 @@ class _Writer:
     """Writes layers in order; `shapes` grows by the last shape of every blob."""
 
     def __init__(self, net: CaffeNet, layers: Sequence[LayerSpec], wanted: Sequence[str], shapes: dict[str, Shape]):
-        self.net, self.graph, self.shapes = net, Graph(), dict(shapes)
+        self.net, self.graph, self.shapes = net, OnnxGraph(), dict(shapes)
         self.folding = WeightFolding(net)
         self._names: dict[tuple[int, ...], str] = {}  # the layer under whose name shared weights stand
         stages = fold(layers, net.spec.param_shapes, net.spec.phase, wanted)

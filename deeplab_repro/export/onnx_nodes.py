@@ -19,10 +19,10 @@ FLOAT_MIN = float(np.finfo(np.float32).min)
 
 
 # An operator, its further inputs, its attributes.
-Step = tuple[str, Sequence[str], dict[str, object]]
+Operation = tuple[str, Sequence[str], dict[str, object]]
 
 
-class Graph:
+class OnnxGraph:
     """Nodes and initializers, named uniquely after the layer that adds them."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Graph:
         name = f"{outputs[0]}:{op}"
         self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attributes))
 
-    def chain(self, value: str, steps: Sequence[Step], top: str) -> None:
+    def chain(self, value: str, steps: Sequence[Operation], top: str) -> None:
         """Operators one after the other, each with further inputs and attributes; none copies."""
         for i, (op, more, attributes) in enumerate(steps or [("Identity", (), {})]):
             out = top if i >= len(steps) - 1 else f"{top}:{i}"
@@ -59,7 +59,7 @@ class Call:
     """One layer to be written: its learnable blobs under their names in the graph, the names of its inputs and
     outputs there, and the shapes of its bottoms."""
 
-    graph: Graph
+    graph: OnnxGraph
     layer: LayerSpec
     blobs: list[tuple[str, np.ndarray]]
     bottoms: list[str]
@@ -153,7 +153,7 @@ def _pooling(call: Call) -> None:
     if o.method == "MAX":
         call.graph.node("MaxPool", [bottom], call.tops[0], **attributes)
         return
-    steps: list[Step] = [("AveragePool", (), {**attributes, "count_include_pad": 1})]
+    steps: list[Operation] = [("AveragePool", (), {**attributes, "count_include_pad": 1})]
     areas = windows.areas().numpy()
     if (areas != math.prod(o.kernel)).any():
         # The overhang past the padding does not count.
@@ -320,7 +320,7 @@ def _function(call: Call) -> None:
 @nodes("Power")
 def _power(call: Call) -> None:
     o = call.options
-    steps: list[Step] = []
+    steps: list[Operation] = []
     for op, value, neutral in (("Mul", o.scale, 1), ("Add", o.shift, 0), ("Pow", o.power, 1)):
         if value != neutral:
             steps.append((op, [call.constant(op, value)], {}))

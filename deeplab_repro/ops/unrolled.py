@@ -88,7 +88,7 @@ def pairwise_energies(
     return lambda q: energies(messages(q, filters, weights), compatibility)
 
 
-class Step(NamedTuple):
+class MeanFieldStep(NamedTuple):
     """One iteration of the mean field over P points: marginals [P, L] before and after.
 
     pairwise [P, L]: what the messages of `before` add to the energies."""
@@ -105,7 +105,7 @@ def start(unary: Tensor) -> Tensor:
 
 def steps(
     unary: Tensor, pairwise: Callable[[Tensor], Tensor], q: Tensor | None = None, recompute: bool = False
-) -> Iterator[Step]:
+) -> Iterator[MeanFieldStep]:
     """The iterations of a mean field, one after the other without end.
 
     Args:
@@ -128,7 +128,7 @@ def steps(
     q = start(unary) if q is None else q
     while True:
         added, after = checkpoint(step, q, use_reentrant=False) if recompute else step(q)
-        yield Step(q, added, after)
+        yield MeanFieldStep(q, added, after)
         q = after
 
 

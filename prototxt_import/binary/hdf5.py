@@ -107,7 +107,7 @@ def _target(link: Any) -> str:
     return f"{link.filename!r}" if hasattr(link, "filename") else "another place"
 
 
-class Reader:
+class NumberReader:
     """Reads numbers of an open file, never more in all than the file can hold: HDF5 stores an array that was never
     written, or is all zeros and compressed, in a few bytes, and several may name the same bytes."""
 
@@ -167,10 +167,10 @@ def read_hdf5(path: str | os.PathLike[str]) -> dict[str, list[Array]]:
 
         if not holds(file, "data") or not isinstance(member(file, "data", source), h5py.Group):
             raise complain("has no group /data; it is no Caffe model", source=source)
-        return dict(_layers(file["data"], "", Reader(source), 0))
+        return dict(_layers(file["data"], "", NumberReader(source), 0))
 
 
-def _layers(group: Any, prefix: str, reader: Reader, depth: int) -> Iterator[tuple[str, list[Array]]]:
+def _layers(group: Any, prefix: str, reader: NumberReader, depth: int) -> Iterator[tuple[str, list[Array]]]:
     """(name, blobs) of the layers in a group and below: a name with slashes is a path."""
     import h5py
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from prototxt_import.binary.hdf5 import Reader, holds, is_hdf5, member, opened
+from prototxt_import.binary.hdf5 import NumberReader, holds, is_hdf5, member, opened
 from prototxt_import.binary.model_writer import encode_blob
 from prototxt_import.binary.weights import read_blob
 from prototxt_import.binary.wire import VARINT, Wire, encode_bytes, encode_key, encode_varint
@@ -145,7 +145,7 @@ def _read_binary(path: str | os.PathLike[str]) -> SolverState:
 def _read_hdf5(path: str | os.PathLike[str]) -> SolverState:
     source = str(path)
     with opened(path) as file:
-        reader = Reader(source)
+        reader = NumberReader(source)
         if not (holds(file, "iter") and holds(file, "history")):
             raise complain("has no iter and history; it is no solver state", source=source)
         group = member(file, "history", source)
@@ -170,7 +170,7 @@ def _name(file: Any, source: str) -> str:
     return bytes(data[()]).decode("utf-8", "replace")
 
 
-def _integer(file: Any, name: str, reader: Reader) -> int:
+def _integer(file: Any, name: str, reader: NumberReader) -> int:
     if not holds(file, name):
         return 0
     value = reader.numbers(member(file, name, reader.source), name, "iu").reshape(-1)

@@ -30,7 +30,7 @@ from deeplab_repro.compat.pydensecrf.pairwise import (
     Pairwise,
 )
 from deeplab_repro.compat.pydensecrf.unary import ConstUnary, LogisticUnary, Unary
-from deeplab_repro.ops.unrolled import Step, iterate, start, steps
+from deeplab_repro.ops.unrolled import MeanFieldStep, iterate, start, steps
 
 __all__ = [
     "CONST_KERNEL",
@@ -229,7 +229,7 @@ class DenseCRF:
         """What q [N, L] adds to the energies."""
         return sum((pair.apply(q) for pair in self._pairwise), start=torch.zeros_like(q))
 
-    def _step(self, q: NDArray[np.float32]) -> Step:
+    def _step(self, q: NDArray[np.float32]) -> MeanFieldStep:
         """The iteration from marginals [L, N]."""
         return next(steps(self._unary, self._added, torch.from_numpy(q.T.copy()).to(self._device)))
 
