@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from deeplab_repro.export.caffe import own_dialect
+from deeplab_repro.files.arrays import write_npz
 from deeplab_repro.files.atomic import replacing
 from deeplab_repro.net.checkpoint import save_checkpoint
 from deeplab_repro.net.network import CaffeNet
@@ -122,8 +123,7 @@ def write_arrays_as(
     suffix = check_format(path, with_net=False)
     if suffix == ARRAYS:
         arrays = {f"{name}/{i}": np.asarray(blob) for name, held in blobs.items() for i, blob in enumerate(held)}
-        with replacing(path) as temporary:
-            np.savez(temporary, **arrays)
+        write_npz(arrays, path)
         return f"{len(arrays)} arrays"
     dialect = "v2" if spec is None else own_dialect([spec])
     union = dialect == "text"  # no one fork has all layers: they keep their names and blobs

@@ -52,7 +52,7 @@ class Video:
                 there, frame = capture.read()
                 if not there:
                     return
-                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def open_video(path: Path) -> Video:
