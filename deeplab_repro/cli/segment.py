@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,13 +70,14 @@ def segment(
     [dim]deeplab segment a.jpg --model deploy.prototxt --weights w.caffemodel -o out[/dim]
     """
     from deeplab_repro.cli.output import check_json, console, progress, table, write_json
-    from deeplab_repro.files.atomic import output_folder
+    from deeplab_repro.files.atomic import check_output_folder, output_folder
     from deeplab_repro.files.images import find_images, read_image
     from deeplab_repro.predict.opening import check_model
     from deeplab_repro.predict.pictures import distinct_names, save_pictures
     from deeplab_repro.predict.video import is_video, open_video
 
     check_json(json)
+    check_output_folder(output)
     factors, means = parse_numbers("--scales", scales), parse_numbers("--mean", mean) if mean else None
     files = find_images(expanded(images))
     names = distinct_names(files)
@@ -100,10 +102,16 @@ def segment(
         device=device,
         **parse_net_options(variables, dialect, stage, level),
     )
+    if model == "bundled":
+        known = ", ".join(segmenter.class_names)
+        note = f"the bundled model was trained on drawn street scenes and knows {known}; --model names another"
+        print(f"note: {note}", file=sys.stderr)
     segmenter.crf = (segmenter.crf or CRFParams()) if crf else None
     rows: list[dict[str, Any]] = []
     with output_folder(output):
-        for file, name in progress(zip(files, names, strict=True), "segmenting", len(files)):
+        pairs = zip(files, names, strict=True)
+        # A video has a bar of its own, and a terminal shows one.
+        for file, name in pairs if any(map(is_video, files)) else progress(pairs, "segmenting", len(files)):
             try:
                 if is_video(file):
                     rows.append({"image": str(file), **_segment_video(segmenter, file, output, name, opacity)})

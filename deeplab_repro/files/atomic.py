@@ -80,6 +80,22 @@ def check_output_file(path: str | os.PathLike[str]) -> None:
         raise PermissionError(f"{target}: the folder {folder} cannot be written")
 
 
+def check_output_folder(path: str | os.PathLike[str]) -> None:
+    """Make sure that no file has a folder's name; touches nothing.
+
+    Args:
+        path: The folder, which need not be there.
+
+    Raises:
+        NotADirectoryError: It is a file, or lies in one; the message names it.
+    """
+    for level in (Path(path), *Path(path).parents):
+        if level.exists():
+            if not level.is_dir():
+                raise NotADirectoryError(f"{level}: is a file, a folder is meant")
+            return
+
+
 @contextmanager
 def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Make a folder, with its parents, for the block; when the block fails, what was made and is empty goes again.
@@ -91,6 +107,7 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: The folder cannot be made or written; the message names it.
     """
     folder = Path(path)
+    check_output_folder(folder)
     made = [level for level in (folder, *folder.parents) if not level.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

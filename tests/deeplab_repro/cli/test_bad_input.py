@@ -73,3 +73,40 @@ def test_broken_checkpoints(tmp_path, toy, deeplab, refused, photo):
         refused("a.safetensors", "inspect", checkpoint)
         refused("a.safetensors", "segment", photo.path, "--model", checkpoint, "-o", tmp_path / "seg")
     assert not (tmp_path / "seg").exists()
+
+
+# {bad}: a path that is not there, or a folder in a file's place and the other way round; {out}: where nothing appears.
+READS = (
+    "inspect {bad}", "convert {bad} {bad} -o {out}.npz", "diff {bad} --golden {bad}", "run {bad} -o {out}.npz",
+    "segment {bad} -o {out}", "crf {bad} --scores {bad} -o {out}.png", "crf-search {bad} {bad} {bad} -o {out}",
+    "eval {bad} --model bundled", "trimap {bad} --model bundled", "doctor {bad}", "lists voc-layout {bad} -o {out}",
+    "lists voc2012 {bad} -o {out}", "export deeplab_largefov --weights {bad} -o {out}", "densify {bad} -o {out}",
+    "export deeplab_largefov --train --data {bad} -o {out}", "train {bad}", "verify --no-timings --data {bad}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", READS, ids=lambda command: " ".join(command.split()[:2]))
+def test_wrong_paths_are_one_line_that_names_them(tmp_path, refused, command):
+    (tmp_path / "empty").mkdir()
+    for bad in ("gone", "empty"):
+        if bad == "empty" and command.startswith("verify"):
+            continue  # any folder may be a data set's: its lists are missed later
+        words = command.format(bad=tmp_path / bad, out=tmp_path / "out").split()
+        refused(tmp_path / bad, *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+WRITES = (
+    "convert {net} {model} -o {bad}/o.npz", "run {net} {model} --input data={image} -o {bad}/o.npz",
+    "segment {image} -o {bad}", "crf {image} --scores {image} -o {bad}/o.png", "export {net} -o {bad}",
+    "verify --no-timings --html {bad}/v.html", "inspect {net} --json {bad}/i.json",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WRITES, ids=lambda command: " ".join(command.split()[:2]))
+def test_a_file_in_an_output_folders_place_is_one_line(tmp_path, toy, photo, refused, command):
+    bad = tmp_path / "file"
+    bad.write_text("mine")
+    words = {"bad": bad, "net": toy.prototxt, "model": toy.caffemodel, "image": photo.path}
+    refused(bad, *command.format(**words).split())
+    assert bad.read_text() == "mine"

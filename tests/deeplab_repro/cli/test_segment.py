@@ -136,3 +136,10 @@ def test_a_video_becomes_a_video(tmp_path, toy, deeplab, refused):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     refused("bad.mp4: no video", "segment", tmp_path / "bad.mp4", *_model(toy), "-o", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_the_bundled_model_says_what_it_knows(tmp_path, photo, toy, deeplab):
+    result = deeplab("segment", photo.path, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("note: the bundled model was trained on drawn street scenes and knows road, ")
+    assert deeplab("segment", photo.path, *_model(toy), "-o", tmp_path / "out").stderr == ""

@@ -50,7 +50,10 @@ def test_a_folder_with_results_stays(tmp_path):
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path):
     (tmp_path / "a").touch()
-    with pytest.raises(OSError, match="a"), output_folder(tmp_path / "a" / "b"):
+    with (
+        pytest.raises(NotADirectoryError, match="a: is a file, a folder is meant"),
+        output_folder(tmp_path / "a" / "b"),
+    ):
         pass
 
 
