@@ -15,7 +15,7 @@ from PIL import Image
 
 
 def render(folder: str, template: str, filters: Mapping[str, Callable[..., Any]] | None = None, **facts: Any) -> str:
-    """Fill in a template.
+    """Fill in a template, which takes the style that all pages share by `{% include "page.j2" %}`.
 
     Args:
         folder: The `__package__` that holds it.
@@ -27,7 +27,11 @@ def render(folder: str, template: str, filters: Mapping[str, Callable[..., Any]]
         HTML text.
     """
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: resources.files(__package__).joinpath(name).read_text("utf-8")),
     )
     environment.filters.update(filters or {})
     text = resources.files(folder).joinpath(template).read_text("utf-8")

@@ -17,6 +17,8 @@ def test_the_page_needs_nothing_else(tmp_path, toy, blobs, deeplab):
     text = page.read_text()
     assert not re.search(r"https?:|src=|href=|url\(|@import", text)
     assert text.count('<tr class="off">') == 2
+    assert 'role="region" aria-label="differences, ' in text
+    assert "prefers-color-scheme: dark" in text
     assert result.stdout.splitlines()[-1] in html.unescape(text)
     assert deeplab("diff", toy.prototxt, toy.caffemodel, "--golden", tmp_path / "no.npz", "--html", page).exit_code == 2
     assert page.read_text() == text

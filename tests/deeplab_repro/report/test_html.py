@@ -41,3 +41,9 @@ def test_pictures_are_inside_the_page():
     head, data = html.svg_address(b"<svg/>").split(",")
     assert head == "data:image/svg+xml;base64"
     assert base64.b64decode(data) == b"<svg/>"
+
+
+def test_a_page_takes_the_shared_style(template):
+    template('{% include "page.j2" %}')
+    html.resources.files("any").joinpath("page.j2").write_text("<style>one</style>", "utf-8")
+    assert html.render("package", "t.j2") == "<style>one</style>"
