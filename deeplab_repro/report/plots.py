@@ -138,7 +138,7 @@ class Panel:
         title: Above it.
         rows: The values that rows stand for, from below.
         columns: The values that columns stand for.
-        shares: 0..1 [rows, columns]; NaN stays empty.
+        shares: 0..1 [rows, columns]; NaN, which is hatched, was not tried.
         ring: The (row, column) to mark, or None.
     """
 
@@ -176,10 +176,13 @@ def save_heat_maps(panels: Sequence[Panel], path: PathLike, down: str, across: s
         axes.set_xticks(range(len(panel.columns)), [f"{value:g}" for value in panel.columns], rotation=90, fontsize=7)
         axes.set_yticks(range(len(panel.rows)), [f"{value:g}" for value in panel.rows], fontsize=7)
         axes.set_title(panel.title, fontsize=9)
+        axes.patch.set(facecolor="white", edgecolor=PALE, hatch="///")
         if panel.ring is not None:
-            ring = {"markerfacecolor": "none", "markeredgecolor": "white", "markeredgewidth": 2}
+            ring = {"markerfacecolor": "none", "markeredgecolor": "#e12d39", "markeredgewidth": 2}
             axes.plot(*panel.ring[::-1], "o", markersize=11, **ring)
-    figure.supxlabel(across, fontsize=9)
+    said = ["ring: the best"] if any(panel.ring is not None for panel in panels) else []
+    said += ["hatched: not tried"] if any(np.isnan(values).any() for values in shares) else []
+    figure.supxlabel("\n".join([across, "; ".join(said)]).strip(), fontsize=9)
     figure.supylabel(down, fontsize=9)
     figure.colorbar(picture, ax=drawn, label=f"{axis}, %", shrink=0.9)
     _save(figure, path)

@@ -75,3 +75,6 @@ def test_heat_maps_share_one_scale_and_ring_the_cell_that_is_named(figures, tmp_
     assert [label.get_text() for label in drawn[0].get_yticklabels()] == ["1", "2.5"]
     assert drawn[0].get_lines()[0].get_xydata().tolist() == [[2, 1]]
     assert not drawn[1].get_lines()
+    assert figures[0].get_supxlabel() == "xy std\nring: the best; hatched: not tried"
+    save_heat_maps(panels[1:], tmp_path / "h.png", "weight", "xy std", "mean IoU")
+    assert figures[1].get_supxlabel() == "xy std"
