@@ -88,7 +88,7 @@ tables: build $(TESTED)
 	$(BIN)/python -m tests.tools.supported
 
 # build/site: every warning is an error.
-docs: build $(DOCUMENTED)
+docs: $(DOCUMENTED)
 	$(STEP) "the pages in build/site" env NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q --strict
 
 RUNS ?= 1000000

@@ -64,7 +64,7 @@ def _spelled(parameter: Any) -> str:
         value = "|".join(str(choice.value) for choice in type(parameter.default))
     elif not parameter.metavar and isinstance(parameter.default, int | float):
         value = "N" if isinstance(parameter.default, int) else "X"
-    return f"{names} `{value}`".replace("|", "\\|")
+    return f"{names} `{value}`"
 
 
 def _cell(parameter: Any) -> str:
