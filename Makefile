@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 BUILD := $(BIN)/python setup.py -q build_ext --inplace
 
 .PHONY: build demo test quick test-one cpp-test test-instruction-sets lint format tables docs bench gpu-gate fuzz \
-        wheel torch-matrix clean
+        wheel wheel-test torch-matrix clean
 
 # The extension before what it needs to run, so that its progress is seen and pip finds it built.
 $(STAMP): pyproject.toml
@@ -101,8 +101,13 @@ bench: build
 
 # dist/: for the Python, torch and instruction sets of this machine and newer ones; CUDA where a toolkit is.
 wheel: build
+	@rm -rf dist
 	$(STEP) "the wheel" $(BIN)/python -m pip --disable-pip-version-check wheel -q --no-build-isolation --no-deps -w dist .
 	@ls -l dist/*.whl
+
+# The wheel as a stranger has it: in a fresh environment, away from the checkout.
+wheel-test: wheel
+	VENV=$(VENV) bash tests/tools/wheel.sh
 
 # Oldest, pinned and newest torch, each Python that is here, in fresh environments: hours of downloads on a slow line.
 torch-matrix:
