@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,7 +34,7 @@ class ArgMax(CaffeLayer):
         if o.axis is not None and not o.per_pixel:
             values, index = descending(x, o.axis % x.dim(), o.top_k)
             return values if o.out_max_val else index.to(x.dtype)
-        rows = x if o.per_pixel else x.reshape(x.shape[0], 1, -1)
+        rows = x if o.per_pixel else x.reshape(x.shape[0], 1, math.prod(x.shape[1:]))
         values, index = descending(rows, 1 if o.per_pixel else 2, o.top_k)
         index = index.to(x.dtype)
         return torch.cat([index, values], 1) if o.out_max_val else index

@@ -63,3 +63,9 @@ layer { name: "a" type: "SegAccuracy" bottom: "x" bottom: "l" top: "a" seg_accur
 def test_seg_accuracy_ignores_several_labels(run):
     scores, label = torch.zeros(1, 3, 1, 3), torch.tensor([2.0, 255.0, 0.0]).reshape(1, 1, 1, 3)
     assert run("SegAccuracy", scores, label, ignore_labels=(255, 0)).flatten()[0] == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"axis": 1}, {"per_pixel": True}, {"out_max_val": True, "top_k": 2}])
+def test_argmax_of_no_items_is_none(run, options):
+    top = run("ArgMax", torch.zeros(0, 4, 5, 5), **options)
+    assert top.shape == (0, *run("ArgMax", torch.zeros(1, 4, 5, 5), **options).shape[1:])
