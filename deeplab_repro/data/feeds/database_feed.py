@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,23 +166,37 @@ class DatabaseFeed:
         self._layer, self._spec, self._part = opening.layer, opening.spec, opening.part
         options, transform = self._layer.options, self._layer.options.transform
         if options.backend != "LMDB":
-            raise self._complain(
-                f"backend is {options.backend} (Caffe's choice where none is given), which nothing here reads; write "
-                "its records to LMDB, by convert_imageset --backend lmdb or key by key, and say backend: LMDB"
-            )
+            raise self._leveldb(f"backend is {options.backend} (Caffe's choice where none is given)")
         if transform.scale_factors:
             raise self._complain("scale_factors are for ImageSegData")
         if transform.mean_file and transform.mean_value:
             raise self._complain("mean_file and mean_value exclude each other")
         if transform.force_color and transform.force_gray:
             raise self._complain("force_color and force_gray exclude each other")
-        named = self._spec.variables.values()
-        self._records = Records(named_file(f"{options.source}/data.mdb", self._spec.source, named))
+        self._records = Records(self._database(options.source))
         try:
             self._prepare(opening)
         except BaseException:
             self._records.close()
             raise
+
+    def _database(self, source: str) -> Path:
+        """The database's file; CaffeFormatError where there is none, or a LevelDB one."""
+        named = self._spec.variables.values()
+        try:
+            return named_file(f"{source}/data.mdb", self._spec.source, named)
+        except CaffeFormatError as error:
+            fault = error
+        with suppress(CaffeFormatError):
+            named_file(f"{source}/CURRENT", self._spec.source, named)
+            fault = self._leveldb(f"{source} is a LevelDB database")
+        raise fault
+
+    def _leveldb(self, found: str) -> CaffeFormatError:
+        return self._complain(
+            f"{found}, which nothing here reads; write its records to LMDB, by convert_imageset --backend lmdb or key "
+            "by key, and say backend: LMDB"
+        )
 
     def _prepare(self, opening: Opening) -> None:
         options, transform = self._layer.options, self._layer.options.transform

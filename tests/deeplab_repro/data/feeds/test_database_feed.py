@@ -167,6 +167,13 @@ def test_leveldb_is_refused_with_what_to_do(database):
             open_feeds(parse_net(text, str(database.folder / "net.prototxt")))
 
 
+def test_a_leveldb_folder_that_is_called_lmdb_is_told(database):
+    (database.folder / "db").mkdir()
+    (database.folder / "db" / "CURRENT").write_text("MANIFEST-000002\n")
+    with pytest.raises(CaffeFormatError, match=r"net.prototxt:1: layer 'd' \(Data\): db is a LevelDB database, .*LMDB"):
+        open_feeds(database.net())
+
+
 def test_what_is_damaged_is_told_with_file_and_key(database):
     good = datum(PIXELS[0], 1)
     cases = [
