@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from prototxt_import.values import Array
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _KINDS = {VARINT: "a varint", FIXED64: "8 bytes", BYTES: "a length-delimited value", FIXED32: "4 bytes"}
+# How prototxts begin, comments aside.
+_TEXT = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:name|input|layers?|net|base_lr)\s*[:{]")
 # A published ResNet-101 has about 40,000 fields besides its numbers; a file made of tiny fields must not stall us.
 MAX_FIELDS = 500_000
 
@@ -45,7 +48,8 @@ class Wire:
                 if stream.seek(0, 2) == 0:
                     raise complain("is empty", source=self.source)
                 stream.seek(0)
-                if other := other_file(stream.read(64)):
+                head = stream.read(4096)
+                if other := other_file(head) or (_TEXT.match(head) and "is a prototxt and no Caffe model"):
                     raise complain(other, source=self.source)
                 self.buffer = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:

@@ -235,7 +235,8 @@ def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
     if match := _NO_FIELD.search(fault):
         message, field_name = match.groups()
         known = schema.message("text", message).DESCRIPTOR.fields_by_name
-        fault = f"unknown field '{field_name}' in {_spoken(message)}{nearest(field_name, known)}"
+        hint = _other_kind(message, field_name) or nearest(field_name, known)
+        fault = f"unknown field '{field_name}' in {_spoken(message)}{hint}"
     elif match := _QUOTED_TYPE.search(fault):
         fault = f'type: "{match[1]}" stands in a `layers` block; call the block `layer`: only there types are quoted'
     elif (match := _BARE_TYPE.search(fault)) and _has_type(blocks, line, match[1]):
@@ -247,6 +248,17 @@ def _explain(error: Any, source: str, blocks: list[Block]) -> CaffeFormatError:
         known = _enum_values(enum)
         fault = f"unknown value {value} for {enum.rsplit('.', 1)[-1]}{nearest(value, known)}"
     return complain(fault.rstrip("."), source=source, line=line or None, layer=layer or None)
+
+
+def _other_kind(message: str, name: str) -> str:
+    """A hint where a file is a net in place of a solver, or the other way round; '' elsewhere."""
+    for kind, other, told in (
+        ("NetParameter", "SolverParameter", "this is a solver and no net"),
+        ("SolverParameter", "NetParameter", "this is a net and no solver"),
+    ):
+        if message == kind and name in schema.message("text", other).DESCRIPTOR.fields_by_name:
+            return f"; {told}"
+    return ""
 
 
 def _has_type(blocks: list[Block], line: int | None, word: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prototxt_import import CaffeFormatError, parse_net, read_net, read_weights
+from prototxt_import import CaffeFormatError, parse_net, read_net, read_solver, read_weights
 
 CONV = """name: "n"
 input: "data"
@@ -198,3 +198,18 @@ def test_what_people_download_in_place_of_a_file_is_told(tmp_path, read, content
     file.write_bytes(content)
     with pytest.raises(CaffeFormatError, match=told):
         read(file)
+
+
+def test_a_solver_for_a_net_and_a_net_for_a_solver_are_told(tmp_path):
+    assert refusal('net: "n.prototxt"').endswith("unknown field 'net' in the net; this is a solver and no net")
+    file = tmp_path / "s.prototxt"
+    file.write_text(CONV)
+    with pytest.raises(CaffeFormatError, match="unknown field 'name' in the solver; this is a net and no solver"):
+        read_solver(file)
+
+
+def test_a_net_for_a_model_is_told(tmp_path):
+    file = tmp_path / "w.caffemodel"
+    file.write_text("# VGG\n" + CONV)
+    with pytest.raises(CaffeFormatError, match=r"w\.caffemodel: is a prototxt and no Caffe model"):
+        read_weights(file)
