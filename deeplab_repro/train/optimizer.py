@@ -76,8 +76,9 @@ class Optimizer:
         self.rule = make_rule(solver)
         # None stands for zeros: frozen blobs can be most of a net.
         self._history: list[list[Tensor] | None] = [None] * len(self.learnables)
-        if solver.iter_size < 1:
-            raise ValueError(f"{solver.source}: iter_size must be at least 1, is {solver.iter_size}")
+        for name in ("iter_size", "average_loss"):
+            if getattr(solver, name) < 1:
+                raise ValueError(f"{solver.source}: {name} must be at least 1, is {getattr(solver, name)}")
         if solver.regularization_type not in ("L1", "L2", "L2sqrt"):
             raise ValueError(f"{solver.source}: regularization_type {solver.regularization_type!r} is unknown")
 

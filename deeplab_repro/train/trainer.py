@@ -113,7 +113,7 @@ class Trainer:
             self._moving = threading.Lock()
             self.stopped_by: int | None = None
             self._suspect: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
-            self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
+            self._losses: deque[float] = deque(maxlen=solver.average_loss)
             self._tests = [
                 ValidationNet(
                     tested,

@@ -100,3 +100,10 @@ def test_the_step_of_the_rate_is_restored(tmp_path):
     assert later.schedule.rate(5) == 0.25
     assert later.schedule.rate(6) == 0.125
     assert later.history()[0].tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("name", ["iter_size", "average_loss"])
+@pytest.mark.parametrize("count", [0, -1])
+def test_counts_below_1_are_refused(tmp_path, name, count):
+    with pytest.raises(ValueError, match=rf"{name} must be at least 1, is {count}"):
+        stepped(tmp_path, f"{name}: {count}", [0.0, 0.0], [1.0, 1.0])
