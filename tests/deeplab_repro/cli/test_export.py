@@ -129,7 +129,7 @@ def test_command_writes_the_beginning_and_tells_what_came_from_where(deeplab, tm
     result = deeplab(*arguments, "--json", "-")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)["init"]
-    assert [row["layer"] for row in told["layers"] if row["outcome"] == THINNED] == ["fc6", "fc7"]
+    assert [row["layer"] for row in told["layers"] if row["what"] == THINNED] == ["fc6", "fc7"]
     assert told["skipped"] == ["fc8"]
     again = read_net(tmp_path / "o" / "deploy.prototxt", tmp_path / "o" / "init.caffemodel")
     assert again.missing_weights == ()
