@@ -14,6 +14,7 @@ from torch import Tensor
 from deeplab_repro.files.arrays import write_mat
 from deeplab_repro.files.atomic import replacing
 from deeplab_repro.layers.base import CaffeLayer, module
+from deeplab_repro.layers.uncompiled import uncompiled
 from prototxt_import import LayerSpec, NetSpec
 from prototxt_import.paths import named_file, output_file
 
@@ -43,7 +44,7 @@ class Sink(CaffeLayer):
             self._passes += 1
         return ()
 
-    @torch.compiler.disable
+    @uncompiled
     def _store(self, bottoms: Sequence[Tensor], passes: int) -> None:
         self.write([blob.detach().float().cpu().numpy() for blob in bottoms], passes)
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from deeplab_repro.layers.shares import BatchLayer
+from deeplab_repro.layers.uncompiled import uncompiled
 
 
 class Labelled(BatchLayer):
     """A layer that compares scores with integer labels."""
 
-    @torch.compiler.disable  # looks at values, which a compiled graph cannot
+    @uncompiled  # looks at values, which a compiled graph cannot
     def labels(self, blob: Tensor, count: int, classes: int, ignored: Iterable[int] = ()) -> tuple[Tensor, Tensor]:
         """A blob of labels as integers.
 

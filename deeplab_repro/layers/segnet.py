@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deeplab_repro.layers.base import CaffeLayer, module
+from deeplab_repro.layers.uncompiled import uncompiled
 
 
 class _Placed(torch.autograd.Function):
@@ -36,7 +37,7 @@ def placed(values: Tensor, index: Tensor, height: int, width: int) -> Tensor:
 class _ByMask(CaffeLayer):
     """A layer that places its first bottom where the mask in the second says, or in a grid without one."""
 
-    @torch.compiler.disable  # looks at values, which a compiled graph cannot
+    @uncompiled  # looks at values, which a compiled graph cannot
     def _positions(self, mask: Tensor, height: int, width: int) -> Tensor:
         index = mask.detach().to(torch.int64)
         outside = (index < 0) | (index >= height * width)
