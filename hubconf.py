@@ -16,8 +16,8 @@ if not list((_HERE / "deeplab_repro" / "ops").glob("_C*.so")):
     # torch.hub puts this folder in front: its sources would hide the package that has an extension.
     sys.path[:] = [folder for folder in _path if _Path(folder or ".").resolve() != _HERE]
 try:
+    from deeplab_repro import models as _models
     from deeplab_repro.predict import opening as _opening
-    from deeplab_repro.zoo import models as _models
 except ImportError as _error:
     raise ImportError(
         f"{_HERE}: deeplab-repro is neither built here nor installed; run once: "
@@ -27,31 +27,15 @@ finally:
     sys.path[:] = _path
 
 
-def _weights(pretrained):
-    """The file that `pretrained` names: a path, one in torch.hub's checkpoints folder, or a name in the catalog's."""
-    import torch
-
-    if pretrained is False or pretrained is None:
-        return None
-    if pretrained is True:
-        raise ValueError(
-            "pretrained=True: the releases' weights are not ours to serve; name a .caffemodel, or a port's .pth "
-            "(`deeplab weights list` tells where they were published, `deeplab weights fetch` gets them)"
-        )
-    kept = _Path(torch.hub.get_dir()) / "checkpoints" / pretrained
-    return kept if kept.is_file() else _opening.weights_file(pretrained)
-
-
 def _entry(name):
     def entry(pretrained=False, **facts):
-        return getattr(_models, name)(_weights(pretrained), **facts)
+        return getattr(_models, name)(pretrained=pretrained, **facts)
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = f"""{_models.__dict__[name].__doc__.splitlines()[0]}
 
     Args:
-        pretrained: A .caffemodel or a port's .pth, its name in torch.hub's checkpoints folder, or a name of
-            `deeplab weights list` that was fetched; False for fresh weights.
+        pretrained: As for `deeplab_repro.models.pretrained_file`.
         facts: What `deeplab_repro.models.{name}` takes beside weights.
 
     Returns:

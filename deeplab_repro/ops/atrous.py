@@ -26,7 +26,7 @@ class AtrousConv2d(nn.Module):
         out_channels: Channels of the result.
         kernel_size: Taps of the window; like stride, padding and dilation, one number or (h, w).
         stride: Pixels from one output to the next.
-        padding: Zeros around the maps, in pixels on each side.
+        padding: Zeros around the maps, in pixels on each side; "same" or "valid" as `torch.nn.Conv2d` has them.
         dilation: The rate: pixels from one tap to the next.
         groups: Groups of channels that are convolved each on its own.
         bias: Whether there is a bias.
@@ -34,9 +34,10 @@ class AtrousConv2d(nn.Module):
         relu: Whether max(0, .) follows.
         device: Where the parameters are made.
         dtype: The parameters' floating dtype.
+        padding_mode: "zeros", as Caffe pads; others are refused.
 
     Raises:
-        ValueError: The groups do not divide the channels, or a size is not positive.
+        ValueError: The groups do not divide the channels, a size is not positive, or two like sides cannot give "same".
 
     Source:
         Chen et al. 2015, section 3.1; Caffe's Convolution layer.
@@ -55,7 +56,7 @@ class AtrousConv2d(nn.Module):
         out_channels: int,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] = 0,
+        padding: int | Sequence[int] | str = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         bias: bool = True,
@@ -63,8 +64,11 @@ class AtrousConv2d(nn.Module):
         relu: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
+        if padding_mode != "zeros":
+            raise ValueError(f"AtrousConv2d: padding_mode must be 'zeros', as in Caffe, got {padding_mode!r}")
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if groups < 1 or channels < 1 or channels % groups:
                 raise ValueError(f"AtrousConv2d: {name} must be a positive multiple of groups {groups}, got {channels}")
@@ -72,8 +76,8 @@ class AtrousConv2d(nn.Module):
         self.out_channels = out_channels
         self.kernel_size = _pair("kernel_size", kernel_size, 1)
         self.stride = _pair("stride", stride, 1)
-        self.padding = _pair("padding", padding, 0)
         self.dilation = _pair("dilation", dilation, 1)
+        self.padding = self._sides(padding) if isinstance(padding, str) else _pair("padding", padding, 0)
         self.groups = groups
         self.method = method
         self.relu = relu
@@ -82,6 +86,22 @@ class AtrousConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
+
+    def _sides(self, padding: str) -> tuple[int, int]:
+        """The padding that torch.nn.Conv2d means by a word; Caffe pads both sides alike."""
+        if padding == "valid":
+            return 0, 0
+        if padding != "same":
+            raise ValueError(f"AtrousConv2d: padding must be a number, (h, w), 'same' or 'valid', got {padding!r}")
+        if self.stride != (1, 1):
+            raise ValueError(f"AtrousConv2d: padding 'same' needs stride 1, got {self.stride}")
+        whole = [rate * (side - 1) for rate, side in zip(self.dilation, self.kernel_size, strict=True)]
+        if any(total % 2 for total in whole):
+            raise ValueError(
+                f"AtrousConv2d: padding 'same' takes {whole[0]} rows and {whole[1]} columns in all, which two like "
+                "sides cannot give; choose an odd kernel_size or an even dilation"
+            )
+        return whole[0] // 2, whole[1] // 2
 
     def reset_parameters(self) -> None:
         """Draw weight and bias as `torch.nn.Conv2d` does: uniform within 1 / sqrt(fan in)."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ _OWN_CRF = "own"
 
 
 # What a Segmenter takes for an image: a file's name, a Pillow picture, an array or a tensor.
-ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor"
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,9 @@ class Segmenter:
         """Segment an image.
 
         Args:
-            image: RGB of any size: uint8 [H, W, 3] as array or tensor (a tensor also [3, H, W]), a Pillow picture of
-                any 8-bit mode, or a file's name; the latter two are turned by their EXIF orientation.
+            image: RGB of any size: uint8 [H, W, 3] as array or tensor (a tensor also [3, H, W]), grey or with an alpha
+                channel, which does not count; floats of 0..255, or with a warning of 0..1; a Pillow picture of any
+                8-bit mode, or a file's name; the latter two are turned by their EXIF orientation.
 
         Returns:
             Labels, scores and, with a CRF, probabilities.
@@ -336,21 +338,33 @@ def _checked(image: ImageLike) -> NDArray[np.uint8]:
         image = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if isinstance(image, Tensor):
         image = image.detach().cpu()
-        if image.dim() == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+        if image.dim() == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
             image = image.permute(1, 2, 0)
         image = image.numpy()
     image = np.asarray(image)
+    if np.issubdtype(image.dtype, np.floating):
+        image = _whole(image)
+    if image.dtype == np.uint8 and (image.ndim == 2 or image.shape[2:] == (1,)):
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, 2)  # grey
+    if image.dtype == np.uint8 and image.shape[2:] == (4,):
+        image = image[..., :3]  # what is transparent counts as what it would show
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        hint = ""
-        if np.issubdtype(image.dtype, np.floating):
-            hint = "; multiply one of 0..1 by 255" if image.size and image.max() <= 1 else "; round to uint8"
-        raise ValueError(
-            f"Segmenter: an image is RGB uint8 [H, W, 3] of 0..255, got {image.dtype} {list(image.shape)}{hint}"
-        )
+        raise ValueError(f"Segmenter: an image is RGB uint8 [H, W, 3] of 0..255, got {image.dtype} {list(image.shape)}")
     if not image.size:
         raise ValueError(f"Segmenter: the image is empty, of shape {list(image.shape)}")
     # torch warns of memory that cannot be written, and takes no negative strides.
     return image if image.flags.writeable and min(image.strides) > 0 else image.copy()
+
+
+def _whole(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Numbers of 0..255, or with a warning of 0..1, as bytes."""
+    least, most = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)
+    if not (least >= 0 and most <= 255):
+        raise ValueError(f"Segmenter: an image is of 0..255, this one of {least:g} to {most:g}")
+    if 0 < most <= 1:
+        warnings.warn("Segmenter: the image is of 0..1 and is taken times 255; give one of 0..255", stacklevel=4)
+        image = image * 255
+    return np.rint(image).astype(np.uint8)
 
 
 def _next_size(size: int) -> int:

@@ -118,3 +118,27 @@ def test_nan_passes_through_relu():
         assert layer(x).isnan().all()
         layer.method = "direct"
         assert layer(x).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "word"), [(3, 4, "same"), ((1, 5), (3, 2), "same"), (2, 2, "same"), (3, 2, "valid")]
+)
+def test_padding_by_word_is_conv2ds(kernel, dilation, word):
+    layer = AtrousConv2d(3, 4, kernel, padding=word, dilation=dilation)
+    x = torch.randn(1, 3, 13, 12)
+    want = F.conv2d(x, layer.weight, layer.bias, padding=word, dilation=dilation)
+    torch.testing.assert_close(layer(x), want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"padding": "same", "stride": 2}, r"'same' needs stride 1, got \(2, 2\)"),
+        ({"padding": "same", "kernel_size": 2}, "'same' takes 1 rows and 1 columns"),
+        ({"padding": "full"}, "'same' or 'valid', got 'full'"),
+        ({"padding_mode": "reflect"}, "padding_mode must be 'zeros', as in Caffe, got 'reflect'"),
+    ],
+)
+def test_what_conv2d_has_and_caffe_has_not_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        AtrousConv2d(3, 4, **{"kernel_size": 3, **options})

@@ -163,9 +163,10 @@ def test_what_a_segmenter_refuses(toy, segmenter, tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         Segmenter(tmp_path / "gone.safetensors")
     for image in (
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 3), np.int64),
+        np.full((4, 4, 3), 256, np.float32),
+        np.full((4, 4, 3), np.nan),
         np.zeros((0, 4, 3), np.uint8),
     ):
         with pytest.raises(ValueError, match="image"):
@@ -202,10 +203,26 @@ def test_whatever_holds_an_image_is_one(segmenter, photo, tmp_path):
             same = segmenter(np.array(image.convert("RGB"))).labels
             np.testing.assert_array_equal(segmenter(image).labels, same)
     assert segmenter.to("cpu") is segmenter
-    with pytest.raises(ValueError, match=r"0\.\.255, got float32 .*multiply one of 0\.\.1 by 255"):
-        segmenter(torch.rand(4, 5, 3))
+    with pytest.raises(ValueError, match=r"of 0\.\.255, this one of -1 to 0"):
+        segmenter(torch.rand(4, 5, 3).round() - 1)
+    with pytest.raises(ValueError, match=r"0\.\.255, got uint8 \[4, 5, 2\]"):
+        segmenter(np.zeros((4, 5, 2), np.uint8))
     with pytest.raises(ValueError, match="of mode I;16"):
         segmenter(Image.fromarray(pixels[..., 0].astype(np.uint16)))
+
+
+def test_arrays_are_grey_rgba_or_of_floats_too(segmenter, photo):
+    pixels = photo.pixels
+    want = segmenter(pixels).labels
+    grey = segmenter(np.repeat(pixels[..., :1], 3, 2)).labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (pixels[..., 0], pixels[..., :1], torch.from_numpy(pixels[..., 0].copy())[None]):
+            np.testing.assert_array_equal(segmenter(image).labels, grey)
+        for image in (np.dstack([pixels, pixels[..., :1]]), pixels.astype(np.float32), pixels.astype(np.float64) + 0.3):
+            np.testing.assert_array_equal(segmenter(image.clip(0, 255)).labels, want)
+    with pytest.warns(UserWarning, match=r"the image is of 0\.\.1 and is taken times 255"):
+        np.testing.assert_array_equal(segmenter(torch.from_numpy(pixels).permute(2, 0, 1) / 255).labels, want)
 
 
 def test_a_picture_is_turned_by_exif_as_its_file_is(segmenter, photo, tmp_path):
