@@ -70,5 +70,6 @@ def test_a_list_outside_is_refused_with_the_option_that_allows_it(tiny, refused,
     net.write_text(net.read_text().replace('source: "list.txt"', f'source: "{outside}/list.txt"'))
     solver = tiny.folder / "solver.prototxt"
     refused(f"or allow its folder: --var DATA={outside}", "train", solver)
-    result = deeplab("train", solver, "--var", f"DATA={outside}", "--max-iter", 1, "--device", "cpu")
+    words = ("train", solver, "--var", f"DATA={outside}", "--max-iter", 1, "--snapshot-prefix", outside / "s")
+    result = deeplab(*words, "--device", "cpu")
     assert result.exit_code == 0, result.output
