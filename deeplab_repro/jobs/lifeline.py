@@ -136,6 +136,8 @@ class Lifeline:
         while store.add(_DONE, 0) < self._world:
             time.sleep(BEAT / 10)
         if self._rank > 0:
+            # From the next line on the store may go at any time, and that is no loss any more.
+            self.close()
             store.add(_LEFT, 1)
         # Rank 0 may keep the store, which the others still ask.
         while self._rank == 0 and store.add(_LEFT, 0) < self._world - 1:
