@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "csrc/bind/checks.h"
@@ -97,15 +98,23 @@ at::Tensor weight_gradient(const Conv2dCall& call, const Conv2dShape& shape,
   return result;
 }
 
-// Fewer channels or filters leave the products of a weight gradient too thin;
-// as in the cost model, its unit is a product of floats.
+// Where our weight gradient beats oneDNN's: it skips samples of the padding,
+// which counts at large rates, and its products are as wide as there are
+// filters. Pointwise and grouped ones have too little of either (measured on
+// two cores with AVX2, benchmarks/NOTES.md).
 bool makes_weight_gradient(ConvMethod method, const at::Tensor& input,
                            const Conv2dShape& shape) {
-  constexpr int64_t kThin = 16;
-  if (shape.window.h.stride != 1 || shape.window.w.stride != 1) return false;
+  constexpr int64_t kThin = 16, kWide = 64, kLargeRate = 3;
+  const auto& [h, w] = shape.window;
+  if (h.stride != 1 || w.stride != 1) return false;
   if (method != ConvMethod::kAuto && method != ConvMethod::kFast) return true;
-  return input.scalar_type() == at::kFloat && shape.group_filters() >= kThin &&
-         shape.channels / shape.groups >= kThin;
+  if (input.scalar_type() != at::kFloat || shape.groups > 1 ||
+      shape.filters < kThin || shape.channels < kThin ||
+      shape.window.taps() == 1) {
+    return false;
+  }
+  return std::min(h.dilation, w.dilation) >= kLargeRate ||
+         shape.filters >= std::max(kWide, shape.channels);
 }
 
 }  // namespace

@@ -59,3 +59,24 @@ def test_dropout_mask_replaces_the_draw(rng):
     torch.testing.assert_close(dropout("TRAIN", 0.3)(x, mask=mask), x * mask.reshape(4, 1000) / 0.7)
     with pytest.raises(ValueError, match=r"layer 'drop' \(Dropout\): its mask has shape \(3,\)"):
         dropout("TRAIN")(x, mask=torch.ones(3))
+
+
+def test_clip_lets_the_gradient_through_at_its_bounds(run):
+    x = torch.tensor([[-0.5, 0.0, 3.0, 6.0, 6.5]], requires_grad=True)
+    y = run("Clip", x, min=0.0, max=6.0)
+    y.backward(torch.full_like(y, 2.0))
+    assert y.tolist() == [[0, 0, 3, 6, 6]]
+    assert x.grad.tolist() == [[0, 2, 2, 2, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_clip_of_any_type_and_layout_is_clamp(run, rng, dtype):
+    x = torch.randn(2, 3, 5, 7, generator=rng).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    mine, theirs = (
+        torch.autograd.grad(f(x), x, torch.ones_like(x), create_graph=True)[0]
+        for f in (lambda t: run("Clip", t, min=-0.5, max=0.5), lambda t: t.clamp(-0.5, 0.5))
+    )
+    assert torch.equal(mine, theirs)
+    assert run("Clip", x, min=-0.5, max=0.5).is_contiguous(memory_format=torch.channels_last)
+    if dtype == torch.float64:
+        assert gradcheck(lambda t: run("Clip", t, min=-0.5, max=0.5), x)
