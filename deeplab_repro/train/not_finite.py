@@ -1,19 +1,47 @@
-"""A loss that is NaN or infinite, and where that began."""
+"""A loss or gradient that is NaN or infinite, and where that began."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from deeplab_repro.net.network import CaffeNet
+from deeplab_repro.train.optimizer import Learnable
 
 _REMEDY = "lower base_lr, set clip_gradients, or check data and labels"
 
 
 class NotFinite(RuntimeError):
-    """The loss, or a blob on the way to it, is NaN or infinite."""
+    """The loss, a gradient, or a blob on the way to them, is NaN or infinite."""
+
+
+@torch.no_grad()
+def check_gradients(learnables: Sequence[Learnable], iteration: int) -> None:
+    """Make sure that an update can be made.
+
+    Args:
+        learnables: The blobs with their gradients.
+        iteration: The iteration, counted from 0.
+
+    Raises:
+        NotFinite: A gradient is not finite; the message names the last such layer, where a backward pass meets it.
+    """
+    having = [learnable for learnable in learnables if learnable.blob.grad is not None]
+    if not having:
+        return
+    # Largest absolute values: a sum of squares may overflow where no gradient does.
+    largest = torch.stack(torch._foreach_norm([learnable.blob.grad for learnable in having], ord=math.inf))
+    if bool(torch.isfinite(largest.sum())):
+        return
+    for learnable, value in zip(reversed(having), reversed(largest.tolist()), strict=True):
+        if not math.isfinite(value):
+            raise NotFinite(
+                f"iteration {iteration}: the gradient of layer {learnable.layer!r} is not finite, though the loss is; "
+                f"{_REMEDY}"
+            )
 
 
 @torch.no_grad()

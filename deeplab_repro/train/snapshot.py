@@ -114,6 +114,10 @@ def _dialect(spec: NetSpec) -> str:
     return nearest_dialect(spec, first) or ("v1" if first == "v1" else "v2")
 
 
+# Layers that a note names; a net may have dozens of a kind.
+TOLD = 4
+
+
 def snapshot_notes(files: Snapshot, spec: NetSpec) -> list[str]:
     """Tell what a net's snapshots lose; raises what writing them would, before a night of training.
 
@@ -134,7 +138,8 @@ def snapshot_notes(files: Snapshot, spec: NetSpec) -> list[str]:
     lost = lacking(spec, dialect)
     if not lost or files.model.suffix == ".h5":
         return []
-    names = ", ".join(f"{layer.name} ({layer.type})" for layer in lost)
+    names = ", ".join(f"{layer.name} ({layer.type})" for layer in lost[:TOLD])
+    names += f" and {len(lost) - TOLD} more" if len(lost) > TOLD else ""
     return [f"no Caffe fork has all layers of this net: snapshots, in dialect {dialect}, keep {names} by name alone"]
 
 

@@ -25,7 +25,7 @@ from deeplab_repro.train.checkpointing import CheckpointedNet
 from deeplab_repro.train.debug_info import DebugInfo
 from deeplab_repro.train.division import Division
 from deeplab_repro.train.masks import DropoutMasks
-from deeplab_repro.train.not_finite import blame
+from deeplab_repro.train.not_finite import NotFinite, blame, check_gradients
 from deeplab_repro.train.optimizer import Optimizer
 from deeplab_repro.train.settings import AMP, Settings
 from deeplab_repro.train.signals import Signals
@@ -256,15 +256,18 @@ class Trainer:
             if done is not None:
                 total += done[0]
                 outputs = done[1] or outputs
-        blobs = [learnable.blob for learnable in self.optimizer.learnables]
-        grads = [blob.grad for blob in blobs if blob.grad is not None]
         told = torch.tensor([total, signals.stop, signals.save], dtype=torch.float64, device=self.settings.device)
         total, stop, save = self.ranks.total(told).tolist()
         loss = total / solver.iter_size
         if not math.isfinite(loss):
             with self._autocast():  # no losses shared: the other ranks may be somewhere else by now
-                raise blame(self.net, at, loss, self._suspect)
-        self.ranks.add_up(grads)
+                raise self._stopped(blame(self.net, at, loss, self._suspect))
+        learnables = self.optimizer.learnables
+        self.ranks.add_up([learnable.blob.grad for learnable in learnables if learnable.blob.grad is not None])
+        try:
+            check_gradients(learnables, at)
+        except NotFinite as error:
+            raise self._stopped(error) from None
         with self._moving:
             self._at_rest = None
         rate = self.optimizer.step(at, self._debug.update if self._debug is not None and displayed else None)
@@ -366,6 +369,15 @@ class Trainer:
             "tests": [test.feeds.state_dict() for test in self._tests],
             "losses": list(self._losses),
         }
+
+    def _stopped(self, error: NotFinite) -> NotFinite:
+        """The error, once what was learned before it is saved; nothing is where the weights are lost, too."""
+        blobs = [learnable.blob for learnable in self.optimizer.learnables]
+        if self.updates == 0 or not all(bool(torch.isfinite(blob).all()) for blob in blobs):
+            return error
+        return NotFinite(
+            f"{error}; {self._saved_for(self._extras()) if self.ranks.first else 'the first process saves'}"
+        )
 
     def _rescued(self, before: Mapping[str, Any], error: LostRank) -> LostRank:
         """A snapshot of the last finished update, by every process that is left: they write the same bytes."""
