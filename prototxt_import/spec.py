@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prototxt_import.errors import complain, nearest
+from prototxt_import.layers.data import TransformOptions
 from prototxt_import.layers.shapes import count
 from prototxt_import.values import Array, LayerSpec, Shape
 from prototxt_import.wiring import bare_shape, check_sharing, infer, numbered, problem
@@ -43,6 +44,8 @@ class NetSpec:
         missing_weights: Layers with blobs that the weight file lacks.
         source: The file's name.
         variables: Values of the ${NAME} placeholders.
+        input_transform: transform_param of the first Input layer that has one. Caffe's layer does not look at it: it
+            tells whoever feeds the net.
 
     Source:
         Caffe's NetParameter (caffe.proto) and Net::FilterNet.
@@ -72,6 +75,7 @@ class NetSpec:
     missing_weights: tuple[str, ...] = field(default=(), compare=False)
     source: str = field(default="", compare=False)
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)
+    input_transform: TransformOptions | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("inputs", "blobs", "param_shapes", "weights", "variables"):

@@ -86,9 +86,8 @@ def bundled_preprocessing() -> Preprocessing:
 
 
 def spec_preprocessing(spec: NetSpec) -> Preprocessing:
-    """Mean (BGR) and scale of the net's first data layer that states a mean; the original release's where none does."""
-    for layer in spec.layers:
-        transform = getattr(layer.options, "transform", None)
+    """Mean (BGR) and scale that the net's Input or its first data layer states; the original release's without any."""
+    for transform in (spec.input_transform, *(getattr(layer.options, "transform", None) for layer in spec.layers)):
         if transform is not None and transform.mean_value:
             return Preprocessing(mean_bgr=_three(transform.mean_value), scale=float(transform.scale))
     return Preprocessing()

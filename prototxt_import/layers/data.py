@@ -30,6 +30,27 @@ class TransformOptions:
     crop_width: int = 0
     crop_height: int = 0
 
+    @classmethod
+    def of(cls, message: Any) -> TransformOptions:
+        """Read a TransformationParameter.
+
+        Args:
+            message: The message.
+
+        Returns:
+            Its facts.
+        """
+        return cls(**{fact.name: plain(message, fact.name) for fact in dataclasses.fields(cls)})
+
+    def put_into(self, message: Any) -> None:
+        """Write what differs from the defaults into a layer's transform_param.
+
+        Args:
+            message: The layer's message.
+        """
+        for fact in dataclasses.fields(self):
+            put(message, "transform_param", fact.name, getattr(self, fact.name))
+
     @property
     def crop(self) -> tuple[int, int] | None:
         """(height, width) cut out, None where images keep their size."""
@@ -60,19 +81,16 @@ class DataOptions(Options):
         if "four_axes" in names:
             given["four_axes"] = context.four_axes
         if "transform" in names:
-            stored = message.transform_param
-            facts = {fact.name: plain(stored, fact.name) for fact in dataclasses.fields(TransformOptions)}
             known = source.DESCRIPTOR.fields_by_name
-            facts |= {name: plain(source, name) for name in cls.moved if name in known and source.HasField(name)}
-            given["transform"] = TransformOptions(**facts)
+            moved = {name: plain(source, name) for name in cls.moved if name in known and source.HasField(name)}
+            given["transform"] = dataclasses.replace(TransformOptions.of(message.transform_param), **moved)
         return cls(**given)
 
     def emit(self, message: Any, dialect: str) -> None:
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
             if isinstance(value, TransformOptions):
-                for fact in dataclasses.fields(value):
-                    put(message, "transform_param", fact.name, getattr(value, fact.name))
+                value.put_into(message)
             elif option.name != "four_axes":
                 put(message, self.field, option.name, value)
 

@@ -12,6 +12,7 @@ import numpy as np
 from prototxt_import import schema
 from prototxt_import.errors import CaffeFormatError, complain
 from prototxt_import.layers import Context
+from prototxt_import.layers.data import TransformOptions
 from prototxt_import.layers.messages import plain
 from prototxt_import.layers.shapes import count
 from prototxt_import.prototxt.drafts import draft, shared
@@ -84,6 +85,12 @@ def net_of_text(
     inputs = _inputs(net, included, source, late=spoken in LATE_FORKS)
     _check_dropped(net, inputs, included, dropped, source)
     placed = [(message, line) for message, line in included if message.type != "Input"]
+    transforms = [
+        message.transform_param
+        for message, _ in included
+        if message.type == "Input" and message.HasField("transform_param")
+    ]
+    stated = TransformOptions.of(transforms[0]) if transforms else None
     rules = stated_rules(text)
 
     def made(four_axes: bool) -> NetSpec:
@@ -116,6 +123,7 @@ def net_of_text(
             force_backward=net.force_backward,
             source=source,
             variables=dict(variables or {}),
+            input_transform=stated,
         )
         return _with_text_blobs(decided(_with_nominal_sources(finish(spec))), [message for message, _ in placed])
 

@@ -62,7 +62,8 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
     out.write(f"name: {_quoted(spec.name)}\n")
     if spec.force_backward:
         out.write("force_backward: true\n")
-    for name, shape in spec.inputs.items():
+    inputs = _input_messages(spec, dialect)
+    for name, shape in spec.inputs.items() if not inputs else ():
         out.write(f"input: {_quoted(name)}\n")
         if dialect == "v1":
             if len(shape) != 4:
@@ -70,11 +71,26 @@ def net_text(spec: NetSpec, dialect: str = "v2") -> str:
             out.writelines(f"input_dim: {side}\n" for side in shape)
         else:
             out.write(f"input_shape {{ {' '.join(f'dim: {side}' for side in shape)} }}\n")
-    for _, message in messages:
+    for message in (*inputs, *(message for _, message in messages)):
         out.write("layers {\n" if dialect == "v1" else "layer {\n")
         _print_layer(message, out)
         out.write("}\n")
     return out.getvalue()
+
+
+def _input_messages(spec: NetSpec, dialect: str) -> list[Any]:
+    """The inputs as Input layers, where there is something to tell whoever feeds them and the dialect has the type."""
+    kind = None if dialect == "v1" or spec.input_transform is None else schema.message(dialect, "LayerParameter")
+    if kind is None or "input_param" not in kind.DESCRIPTOR.fields_by_name:
+        return []
+    messages = []
+    for name, shape in spec.inputs.items():
+        message = kind(name=name, type="Input", top=[name])
+        message.input_param.shape.add().dim.extend(shape)
+        messages.append(message)
+    assert spec.input_transform is not None
+    spec.input_transform.put_into(messages[0])
+    return messages
 
 
 def write_net(spec: NetSpec, path: str | os.PathLike[str], dialect: str = "v2") -> None:

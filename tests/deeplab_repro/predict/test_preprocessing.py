@@ -5,7 +5,7 @@ import pytest
 from deeplab_repro.crf.model import CRFParams
 from deeplab_repro.predict.preprocessing import Preprocessing, bundled_preprocessing, spec_preprocessing
 from deeplab_repro.zoo.training import MEAN_BGR
-from prototxt_import import layer, make_net
+from prototxt_import import layer, make_net, parse_net
 from prototxt_import.layers.data import TransformOptions
 
 
@@ -48,3 +48,11 @@ def test_a_net_has_the_mean_of_its_first_data_layer_that_states_one():
     told = TransformOptions(crop_size=9, mean_value=(10, 20, 30), scale=0.25)
     assert spec_preprocessing(net(silent)) == Preprocessing()
     assert spec_preprocessing(net(silent, told)) == Preprocessing((10, 20, 30), 0.25)
+
+
+def test_the_mean_of_an_input_layer_counts():
+    spec = parse_net(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } '
+        'transform_param { mean_value: 128 scale: 0.25 } } layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    )
+    assert spec_preprocessing(spec) == Preprocessing(mean_bgr=(128, 128, 128), scale=0.25)

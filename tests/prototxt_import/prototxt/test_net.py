@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from prototxt_import import ParamSpec, parse_net, read_net
+from prototxt_import import ParamSpec, net_text, parse_net, read_net
 from tests.prototxt_import.texts import HEAD, conv, refusal
 
 
@@ -68,3 +68,21 @@ def test_names_may_repeat_or_be_absent():
     spec = parse_net(text, "n.prototxt")
     assert [layer.name for layer in spec.layers] == ["", "r", "#2", "r#3", "r#2"]
     assert spec.with_inputs({"x": (1, 3, 5, 5)}).layers == spec.layers
+
+
+def test_what_an_input_layer_says_of_its_images_is_kept_and_written_back():
+    """Caffe's Input passes over transform_param; it tells whoever feeds the net."""
+    text = (
+        'layer { name: "image" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 5 } } '
+        "transform_param { mean_value: 1 mean_value: 2 mean_value: 3 scale: 0.5 } } "
+        'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    )
+    spec = parse_net(text)
+    assert spec.input_transform.mean_value == (1, 2, 3)
+    assert spec.input_transform.scale == 0.5
+    for dialect in ("bvlc", "text"):
+        again = parse_net(net_text(spec, dialect))
+        assert again == spec
+        assert again.input_transform == spec.input_transform
+    # The older forks have no such layer; what the net computes is the same.
+    assert parse_net(net_text(spec, "v1")).inputs == spec.inputs
