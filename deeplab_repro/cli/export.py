@@ -86,6 +86,33 @@ def export(
         ),
     ] = None,
     hdf5: Annotated[bool, typer.Option("--hdf5", help="Write the weights as .caffemodel.h5.")] = False,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(
+            "--backbone",
+            metavar="NET.prototxt",
+            help="DeepLab on any classifier, whose weights --weights names; MODEL is largefov, aspp-s or aspp-l.",
+            show_default=False,
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="With --backbone: largefov, aspp-s or aspp-l.", show_default="as MODEL says"),
+    ] = None,
+    output_stride: Annotated[
+        int | None,
+        typer.Option("--output-stride", metavar="N", help="With --backbone: pixels between scores.", show_default="16"),
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(
+            "--cut", metavar="BLOB", help="With --backbone: what the head reads.", show_default="its last feature map"
+        ),
+    ] = None,
+    fc_channels: Annotated[
+        int | None,
+        typer.Option("--fc-channels", metavar="N", help="With --backbone: of fc6 and fc7.", show_default="1024"),
+    ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write one ONNX file of plain operators instead.")] = False,
     size: Annotated[
         str | None, typer.Option("--size", metavar="HxW", help="Input size, of zoo nets and ONNX.", show_default=False)
@@ -122,6 +149,12 @@ def export(
     [dim]deeplab lists voc-layout photos/ -o own && deeplab export deeplab_largefov --train --dataset own --data own -o
     net && deeplab train net/solver.prototxt[/dim]
 
+    --backbone makes DeepLab of any classifier: cut at its last feature map, its last strides turned to rates, the
+    papers' head on top, ten times the rate for what is new. Writes train, test and solver files, and init.caffemodel
+    for [b]deeplab train --weights[/b]. Trained at one output stride it runs at any: export it again with another.
+
+    [dim]deeplab export largefov --backbone deploy.prototxt --weights classifier.caffemodel --data own -o net[/dim]
+
     With --onnx it is one file for other runtimes, in phase TEST, for one input size.
 
     [dim]deeplab export bundled --onnx --size 241x321 -o net.onnx[/dim]
@@ -132,6 +165,23 @@ def export(
     from deeplab_repro.predict.opening import open_or_draw, weights_file
 
     check_json(json)
+    if backbone is not None:
+        if train or recipe or deploy or onnx or init is not None:
+            raise ValueError(
+                "--backbone: writes train, test and solver files; leave --train, --recipe, --deploy, "
+                "--onnx and --init out"
+            )
+        facts = {"output_stride": output_stride, "cut": cut, "fc_channels": fc_channels}
+        facts["size"] = parse_size(size) if size else None
+        _write_backbone(
+            backbone, weights, head or model, classes, dataset, data, batch,
+            {name: value for name, value in facts.items() if value is not None},
+            output, dialect, hdf5, parse_net_options(variables, read_as, stage, level), json,
+        )  # fmt: skip
+        return
+    named = {"--head": head, "--output-stride": output_stride, "--cut": cut, "--fc-channels": fc_channels}
+    if given := [name for name, value in named.items() if value is not None]:
+        raise ValueError(f"{given[0]}: is for --backbone NET.prototxt")
     known = model in zoo.names()
     if onnx and (hdf5 or dialect):
         raise ValueError("--onnx: goes with neither --hdf5 nor --dialect, which are for Caffe's files")
@@ -263,6 +313,73 @@ def _write_forms(
         if own is not None and train:
             print(f"check the data: deeplab doctor {own.root}")
             print(f"train: deeplab train {output / 'solver.prototxt'}" + _beginning(output, files))
+
+
+def _write_backbone(
+    backbone: Path,
+    weights: Path | None,
+    head: str,
+    classes: int | None,
+    dataset: str,
+    data: Path | None,
+    batch: int | None,
+    facts: dict[str, Any],
+    output: Path,
+    dialect: str | None,
+    hdf5: bool,
+    read: dict[str, Any],
+    json: str | None,
+) -> None:
+    """The training files of DeepLab on a classifier, and what its training begins with."""
+    from deeplab_repro import zoo
+    from deeplab_repro.cli.output import shape_text, write_json
+    from deeplab_repro.export.caffe import own_dialect, write_forms
+    from deeplab_repro.export.forms import backbone_forms, own_data
+    from deeplab_repro.inspect import parameter_count
+    from deeplab_repro.jobs.devices import pick_device
+    from deeplab_repro.predict.opening import require_weights, weights_file
+    from deeplab_repro.predict.preprocessing import spec_preprocessing
+    from prototxt_import import read_net
+
+    own = None if data is None else own_data(data, ("train",))
+    count = classes or (own.classes if own is not None else zoo.DATASETS.get(dataset))
+    if count is None:
+        raise ValueError(f"--dataset {dataset}: how many classes? Give --classes N, or --data DIR")
+    source = None if weights is None else weights_file(weights)
+    classifier = read_net(backbone, source, "TEST", **read)
+    if source is not None:
+        require_weights(classifier, source, backbone)
+    before = spec_preprocessing(classifier)
+    values = {**({} if own is None else {"DATA_ROOT": str(own.root)}), **read["variables"]}
+    mode = "GPU" if pick_device("auto").type == "cuda" else "CPU"
+    listed = {} if own is None else {"source": own.source("train")}
+    facts["score_layer"] = f"fc8_{'own' if own is not None and dataset == 'voc12' else dataset}"
+    nets, texts = backbone_forms(
+        classifier, head, count, values, mode, batch=batch, mean_bgr=before.mean_bgr, scale=before.scale, **listed,
+        **facts,
+    )  # fmt: skip
+    texts |= own.lists if own is not None else {}
+    blobs = nets[0][1].weights or None
+    files = write_forms(nets, output, dialect, texts, blobs, "init", hdf5)
+    shapes = {name: nets[1][1].blobs[name] for name in nets[1][1].outputs}
+    answer = {
+        "model": head,
+        "backbone": backbone,
+        "files": files,
+        "dialect": dialect or own_dialect([spec for _, spec in nets]),
+        "parameters": parameter_count(nets[1][1]),
+        "outputs": shapes,
+    }
+    if write_json(answer, json):
+        for file in files:
+            print(file)
+        told = ", ".join(f"{name} {shape_text(shape)}" for name, shape in shapes.items())
+        print(f"{answer['parameters']:,} parameters; {told}")
+        if source is not None and before.mean_bgr != zoo.training.MEAN_BGR:
+            print("the mean of its image has moved into the first convolution: train and run with the papers' own")
+        if own is not None:
+            print(f"check the data: deeplab doctor {own.root}")
+        print(f"train: deeplab train {output / 'solver.prototxt'}" + _beginning(output, files))
 
 
 def _beginning(output: Path, files: list[Path]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,51 @@ def zoo_forms(
     if deploy:
         nets.append(("deploy.prototxt", zoo.spec(name, phase="TEST", **facts)))
     return nets, texts
+
+
+def backbone_forms(
+    classifier: NetSpec,
+    head: str,
+    num_classes: int,
+    values: Mapping[str, str],
+    solver_mode: str = "GPU",
+    source: str = zoo.training.SOURCE,
+    batch: int | None = None,
+    mean_bgr: Sequence[float] = zoo.training.MEAN_BGR,
+    scale: float = 1.0,
+    **facts: Any,
+) -> tuple[list[tuple[str, NetSpec]], dict[str, str]]:
+    """The training of DeepLab on a classifier: train.prototxt, test.prototxt and solver.prototxt.
+
+    Args:
+        classifier: The net in phase TEST, with or without weights.
+        head: As of `zoo.backbone_spec`.
+        num_classes: Outputs of the score layer.
+        values: Of the ${NAME}s in the data layer's paths.
+        solver_mode: Of the solver, "GPU" or "CPU".
+        source: The list of images of train.prototxt.
+        batch: Images of a pass; None for the paper's.
+        mean_bgr: What the classifier wants subtracted; where its weights are there, they come to want the papers' mean.
+        scale: The classifier's factor after that.
+        facts: As `zoo.backbone_spec` takes them.
+
+    Returns:
+        The nets with their file names, the first with the weights that training begins with, and texts by file name.
+
+    Raises:
+        ValueError: As `zoo.backbone_spec`.
+        CaffeFormatError: As `zoo.backbone_spec`, and where the first layer cannot take in another mean.
+    """
+    recipe = zoo.table.V2_VGG
+    batch = batch or recipe.batch
+    root, source = (_filled(text, values) for text in (zoo.training.ROOT_FOLDER, source))
+    train = zoo.backbone_spec(classifier, num_classes, head, phase="TRAIN", batch=batch, **facts)
+    if train.weights:
+        train = zoo.with_mean(train, mean_bgr, scale)
+    test = zoo.backbone_spec(classifier, num_classes, head, phase="TEST", **facts)
+    fed = replace(zoo.training.fed(train, source, root, recipe.scales), weights=train.weights)
+    texts = {"solver.prototxt": zoo.training.recipe_text(recipe, solver_mode=solver_mode)}
+    return [(zoo.training.NET_FILE, fed), ("test.prototxt", test)], texts
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Published networks as NetSpecs, built from their facts; deeplab_repro.zoo.models makes them runnable."""
 
+from deeplab_repro.zoo.backbone import backbone_spec, with_mean
 from deeplab_repro.zoo.resnet101 import resnet101_spec
 from deeplab_repro.zoo.table import (
     ALIASES,
@@ -24,6 +25,7 @@ __all__ = [
     "Head",
     "Recipe",
     "Variant",
+    "backbone_spec",
     "field_of_view",
     "map_size",
     "names",
@@ -34,4 +36,5 @@ __all__ = [
     "training_spec",
     "variant",
     "vgg16_spec",
+    "with_mean",
 ]

@@ -53,7 +53,7 @@ def normalised(spec: NetSpec) -> NetSpec:
                 f"{original.name}_scale",
                 blob,
                 blob,
-                params=[ParamSpec(lr_mult=1, decay_mult=0)] * 2,
+                params=[ParamSpec(lr_mult=original.params[0].lr_mult, decay_mult=0)] * 2,
                 bias_term=True,
             ),
         ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from deeplab_repro.zoo.table import spec, variant
+from deeplab_repro.zoo.table import Recipe, spec, variant
 from prototxt_import import NetSpec, layer, make_net
 from prototxt_import.layers.data import TransformOptions
 
@@ -114,7 +114,21 @@ def solver_text(
         >>> zoo.solver_text("deeplab_vgg16_aspp_l").splitlines()[:4]
         ['train_net: "train.prototxt"', 'base_lr: 0.001', 'lr_policy: "poly"', 'power: 0.9']
     """
-    recipe = replace(variant(name).recipe, **changes)
+    return recipe_text(replace(variant(name).recipe, **changes), net_file, prefix, solver_mode)
+
+
+def recipe_text(recipe: Recipe, net_file: str = NET_FILE, prefix: str = "train", solver_mode: str = "GPU") -> str:
+    """The solver prototxt of a recipe.
+
+    Args:
+        recipe: The recipe.
+        net_file: As for `solver_text`, like what follows.
+        prefix: Of its snapshots' names.
+        solver_mode: "GPU" or "CPU".
+
+    Returns:
+        The text.
+    """
     policy = {"gamma": recipe.gamma, "stepsize": recipe.stepsize}
     facts: dict[str, object] = {
         "base_lr": recipe.base_lr,

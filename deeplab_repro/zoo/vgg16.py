@@ -129,9 +129,9 @@ def vgg16_spec(
         bottom = "pool5a"
     scores = classifier
     if branches is not None:
-        layers, scores = branches.join(layers, _head(bottom, fc, num_classes, classifier, facts, branches))
+        layers, scores = branches.join(layers, head_layers(bottom, fc, num_classes, classifier, facts, branches))
     else:
-        layers += _head(bottom, fc, num_classes, classifier, facts)
+        layers += head_layers(bottom, fc, num_classes, classifier, facts)
     small = facts.pool == 2
     if size is None:
         side = (306 if phase == "TRAIN" else 514) if small else 321
@@ -193,18 +193,37 @@ def _backbone(channels: Sequence[int], pool: int, phase: str, branches: Branches
     return layers
 
 
-def _head(
-    bottom: str, fc: int, classes: int, classifier: str, facts: Head, branches: Branches | None = None
+def head_layers(
+    bottom: str,
+    fc: int,
+    classes: int,
+    classifier: str,
+    facts: Head,
+    branches: Branches | None = None,
+    rate: float = 1,
 ) -> list[LayerSpec]:
-    """fc6, fc7 and the classifier for every rate, and where there are several rates the sum of their scores."""
+    """Build fc6, fc7 and the classifier for every rate, and where there are several rates the sum of their scores.
+
+    Args:
+        bottom: The blob they read.
+        fc: Outputs of fc6 and fc7.
+        classes: Of the classifier.
+        classifier: Its name.
+        facts: Kernel and rates of fc6.
+        branches: Multi-layer branches that join before the classifier.
+        rate: lr_mult of fc6 and fc7, which the papers' began from VGG-16's.
+
+    Returns:
+        The layers.
+    """
     marks = [f"_{i}" for i in range(1, len(facts.rates) + 1)] if len(facts.rates) > 1 else [""]
     layers = []
-    for rate, mark in zip(facts.rates, marks, strict=True):
+    for dilation, mark in zip(facts.rates, marks, strict=True):
         below = bottom
-        for i, (kernel, dilation) in ((6, (facts.kernel, rate)), (7, (1, 1))):
+        for i, (kernel, holes) in ((6, (facts.kernel, dilation)), (7, (1, 1))):
             name = f"fc{i}{mark}"
             layers += [
-                conv(name, below, fc, kernel, pad=dilation * (kernel - 1) // 2, dilation=dilation),
+                conv(name, below, fc, kernel, pad=holes * (kernel - 1) // 2, dilation=holes, rate=rate),
                 layer("ReLU", f"relu{i}{mark}", [name], [name]),
                 layer("Dropout", f"drop{i}{mark}", [name], [name], ratio=0.5),
             ]
@@ -212,17 +231,9 @@ def _head(
         if branches is not None:
             more, below = branches.beside(below)
             layers += more
-        layers.append(
-            conv(
-                classifier + mark,
-                below,
-                classes,
-                1,
-                # An MSc net's classifier begins from the trained one, others from the filler.
-                rate=10 if branches is None else 1,
-                filler=CLASSIFIER_FILLER,
-            )
-        )
+        # An MSc net's classifier begins from the trained one, others from the filler.
+        step = 10 if branches is None else 1
+        layers.append(conv(classifier + mark, below, classes, 1, rate=step, filler=CLASSIFIER_FILLER))
     if len(marks) > 1:
         layers.append(layer("Eltwise", classifier, [classifier + mark for mark in marks], classifier, operation="SUM"))
     return layers
