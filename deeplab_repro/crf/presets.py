@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from prototxt_import.errors import nearest
+
 
 class Preset(NamedTuple):
     """One published setting.
@@ -75,5 +77,5 @@ def find_preset(name: str) -> Preset:
         67
     """
     if name not in PRESETS:
-        raise ValueError(f"CRFParams: unknown preset {name!r}; known: {', '.join(PRESETS)}")
+        raise ValueError(f"CRFParams: unknown preset {name!r}; known: {', '.join(PRESETS)}{nearest(name, PRESETS)}")
     return PRESETS[name]

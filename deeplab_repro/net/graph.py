@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deeplab_repro.layers import CaffeLayer
 from deeplab_repro.net.blobs import Blobs
 from prototxt_import import LayerSpec, NetSpec
+from prototxt_import.errors import nearest
 from prototxt_import.layers import is_source
 
 Shape = tuple[int, ...]
@@ -144,14 +145,18 @@ class Graph(nn.Module):
             out.loss = loss
         return out
 
-    def as_module(self) -> TensorModule:
+    def as_module(self, output: str | None = None) -> TensorModule:
         """The net as a module from a tensor to a tensor, for torch.nn.Sequential and whatever knows nothing of blobs.
+
+        Args:
+            output: The blob that it gives, by default the net's only output.
 
         Returns:
             A module that holds this net, its weights included.
 
         Raises:
-            ValueError: The net has several inputs or outputs, or none.
+            ValueError: The net has several inputs or none, has no blob of that name, or nobody says which of several
+                outputs is meant.
 
         Example:
             >>> import torch
@@ -161,7 +166,7 @@ class Graph(nn.Module):
             >>> torch.nn.Sequential(net.as_module(), torch.nn.Flatten())(torch.tensor([[-1.0, 2.0]]))
             tensor([[0., 2.]])
         """
-        return TensorModule(self)
+        return TensorModule(self, output)
 
     def _by_name(self, value: Tensor | None, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if value is None:
@@ -346,14 +351,16 @@ class Graph(nn.Module):
 
 
 class TensorModule(nn.Module):
-    """A net of one input and one output as a module from tensor to tensor; see `Graph.as_module`."""
+    """A net of one input as a module from tensor to tensor; see `Graph.as_module`."""
 
-    def __init__(self, net: Graph) -> None:
+    def __init__(self, net: Graph, output: str | None = None) -> None:
         super().__init__()
-        outputs = [name for name in net.blob_names if name in net.spec.outputs]
+        if output is not None and output not in net.blob_names:
+            raise ValueError(f"as_module: the net has no blob {output!r}{nearest(output, net.blob_names)}")
+        outputs = [name for name in net.blob_names if name in net.spec.outputs] if output is None else [output]
         for which, names in (("input", list(net.inputs)), ("output", outputs)):
             if len(names) != 1:
-                has = _names(names) or "none"
+                has = (_names(names) or "none") + ("; name one of them" if which == "output" and names else "")
                 raise ValueError(f"as_module: a net of one {which} goes from tensor to tensor, this one has {has}")
         self.net, self.output = net, outputs[0]
 
@@ -366,4 +373,4 @@ class TensorModule(nn.Module):
         Returns:
             Its output.
         """
-        return self.net(value)[self.output]
+        return self.net(value, blobs=[self.output])[self.output]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,54 @@ class AtrousConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d, method: str = "auto", relu: bool = False) -> "AtrousConv2d":
+        """A convolution of torch's as one of these, with the same parameters.
+
+        Args:
+            conv: The convolution.
+            method: As for `ops.atrous_conv2d`.
+            relu: Whether max(0, .) follows.
+
+        Returns:
+            The module; it shares the parameters.
+
+        Raises:
+            ValueError: It pads with something else than zeros, or its sides differ.
+
+        Example:
+            >>> import torch
+            >>> from deeplab_repro import AtrousConv2d
+            >>> conv = torch.nn.Conv2d(4, 8, 3, padding=2, dilation=2)
+            >>> AtrousConv2d.from_conv(conv).weight is conv.weight
+            True
+        """
+        padding = conv.padding if isinstance(conv.padding, str) else tuple(conv.padding)
+        made = cls(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation, conv.groups,
+            conv.bias is not None, method, relu, "meta", conv.weight.dtype, conv.padding_mode,
+        )  # fmt: skip
+        made.weight, made.bias = cast(nn.Parameter, conv.weight), cast(nn.Parameter | None, conv.bias)
+        return made.train(conv.training)
+
+    def to_conv(self) -> nn.Conv2d:
+        """The module as torch's own, with the same parameters.
+
+        Returns:
+            The convolution; it shares the parameters.
+
+        Raises:
+            ValueError: A ReLU follows, which torch's has not.
+        """
+        if self.relu:
+            raise ValueError("AtrousConv2d: relu is part of this module and of no torch.nn.Conv2d; put one behind it")
+        conv = nn.Conv2d(
+            self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation,
+            self.groups, self.bias is not None, device="meta", dtype=self.weight.dtype,
+        )  # fmt: skip
+        conv.weight, conv.bias = self.weight, self.bias
+        return conv.train(self.training)
 
     def _sides(self, padding: str) -> tuple[int, int]:
         """The padding that torch.nn.Conv2d means by a word; Caffe pads both sides alike."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -149,7 +150,8 @@ def read_port(spec: NetSpec, path: str | os.PathLike[str]) -> dict[str, list[Arr
             layers without tensors, other shapes.
     """
     source = os.fspath(path)
-    return place_tensors(spec, read_state_dict(source), source)
+    tensors = read_state_dict(source)
+    return own_tensors(spec, tensors) or place_tensors(spec, tensors, source)
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -181,6 +183,35 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not tensors:
         raise complain("holds no tensors by name; a state dict is needed", source=source)
     return tensors
+
+
+def own_tensors(spec: NetSpec, tensors: Mapping[str, Tensor]) -> dict[str, list[Array]]:
+    """Take the tensors of a net's own state_dict, as `deeplab convert -o NET.pth` and `torch.save` write it.
+
+    Args:
+        spec: The net.
+        tensors: By name, in the order in which the state_dict has them.
+
+    Returns:
+        Arrays by layer name, in Caffe's blob order; nothing where the names are not those of a CaffeNet.
+
+    Example:
+        >>> from deeplab_repro import CaffeNet
+        >>> from deeplab_repro.zoo.ports import own_tensors
+        >>> from prototxt_import import layer, make_net
+        >>> net = CaffeNet(make_net("n", {"x": (1, 2)}, [layer("InnerProduct", "fc.1", "x", "y", num_output=3)]))
+        >>> {name: len(blobs) for name, blobs in own_tensors(net.spec, net.state_dict()).items()}
+        {'fc.1': 2}
+    """
+    stored: dict[str, list[Array]] = {}
+    for key, value in tensors.items():
+        match = re.fullmatch(r"layers\.([^.]+)\.[^.]+", key)
+        # Names torch refuses are percent-encoded there.
+        name = unquote(match[1]) if match is not None else ""
+        if not spec.param_shapes.get(name):
+            return {}
+        stored.setdefault(name, []).append(np.asarray(value.detach().float().numpy()))
+    return stored
 
 
 def place_tensors(spec: NetSpec, tensors: Mapping[str, Tensor], source: str) -> dict[str, list[Array]]:

@@ -36,6 +36,8 @@ def test_pretrained_names_weights(monkeypatch, tmp_path):
     [
         ({"pretrained": True}, ValueError, "not ours to serve; name a .caffemodel"),
         ({"pretrained": "nowhere"}, FileNotFoundError, "nowhere: no such file, and no such name in"),
+        ({"pretrained": "v1_largefov"}, FileNotFoundError, "its file is not in .* yet. .*weights add v1_largefov"),
+        ({"pretrained": "v1_largfov"}, FileNotFoundError, "`deeplab weights list` shows .*did you mean 'v1_largefov'"),
         ({"pretrained": WEIGHTS, "weights": WEIGHTS}, ValueError, "weights and pretrained exclude each other"),
     ],
 )

@@ -185,7 +185,8 @@ def create_pairwise_bilateral(sdims: Sequence[float], schan: Any, img: NDArray, 
         (5, 20)
     """
     channels = img[np.newaxis] if chdim == -1 else np.rollaxis(img, chdim)
-    if np.issubdtype(np.asarray(img).dtype, np.floating):
+    # A reach below 1 is meant for such an image.
+    if np.issubdtype(np.asarray(img).dtype, np.floating) and np.max(schan, initial=0) > 1:
         warn_of_unit_range(torch.as_tensor(np.ascontiguousarray(img)), "create_pairwise_bilateral")
     channels = channels.astype(np.float32)
     if isinstance(schan, Number):

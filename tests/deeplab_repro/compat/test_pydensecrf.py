@@ -112,7 +112,6 @@ def test_defaults_are_the_same(theirs, their_utils) -> None:
     agree(script(ours, our_utils), script(theirs, their_utils))
 
 
-@pytest.mark.filterwarnings("ignore:create_pairwise_bilateral. no value of the image exceeds 1")
 def test_any_features_in_any_dimension(theirs, their_utils) -> None:
     def script(dcrf, utils):
         shape = (8, 9, 10)

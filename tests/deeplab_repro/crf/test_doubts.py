@@ -39,6 +39,8 @@ def test_images_of_0_to_1_are_told():
     assert _told(lambda: CRF(torch.zeros(8, 9, 3), LOGITS)) == []
     assert _told(lambda: CRF(IMAGE.float(), LOGITS)) == []
     (told,) = _told(lambda: create_pairwise_bilateral((9, 9), 13, np.random.rand(4, 5, 3), chdim=2))
+    # Who divides by less than 1 means it.
+    assert not _told(lambda: create_pairwise_bilateral((9, 9), 0.2, np.random.rand(4, 5, 3), chdim=2))
     assert "0..255" in told
 
 

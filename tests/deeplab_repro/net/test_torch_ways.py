@@ -1,11 +1,14 @@
 """What users of torch expect of a net: a tensor as its input, a plain module, torch.export, pytrees."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
 from deeplab_repro import CaffeNet
 from deeplab_repro.net.blobs import Blobs
-from prototxt_import import layer, make_net
+from prototxt_import import Filler, layer, make_net
 from tests.deeplab_repro.net.small_net import relu_net, two_input_net
 
 
@@ -44,3 +47,55 @@ def test_torch_export_takes_a_net_of_any_size():
     for size in (9, 17):
         x = torch.randn(1, 3, size, size)
         torch.testing.assert_close(program(x), net(x)["y"])
+
+
+def test_as_module_gives_the_blob_asked_for():
+    spec = make_net(
+        "n", {"data": (1, 2)}, [layer("ReLU", "r", ["data"], ["high"]), layer("TanH", "t", ["data"], ["low"])]
+    )
+    net, x = CaffeNet(spec), torch.tensor([[-1.0, 2.0]])
+    assert torch.equal(net.as_module("low")(x), x.tanh())
+    assert torch.equal(torch.export.export(net.as_module("high"), (x,)).module()(x), x.relu())
+    with pytest.raises(ValueError, match="one output goes from tensor to tensor, this one has 'high', 'low'; name one"):
+        net.as_module()
+    with pytest.raises(ValueError, match="the net has no blob 'hihg'; did you mean 'high'"):
+        net.as_module("hihg")
+
+
+def _deep_copy(net, folder):
+    return copy.deepcopy(net)
+
+
+def _pickled(net, folder):
+    return pickle.loads(pickle.dumps(net))
+
+
+def _saved(net, folder):
+    torch.save(net, folder / "net.pt")
+    return torch.load(folder / "net.pt", weights_only=False)
+
+
+def _state(net, folder):
+    torch.save(net.state_dict(), folder / "state.pt")
+    other = CaffeNet(net.spec)
+    other.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    return other
+
+
+@pytest.mark.parametrize("way", [_deep_copy, _pickled, _saved, _state])
+def test_a_net_survives_what_modules_go_through(way, tmp_path):
+    layers = [
+        layer("Convolution", "conv.1", ["data"], ["c"], num_output=3, kernel=(3, 3), weight_filler=Filler("xavier")),
+        layer("BatchNorm", "bn", ["c"], ["c"], use_global_stats=True),
+        layer("Dropout", "drop", ["c"], ["c"]),
+        layer("InnerProduct", "fc", ["c"], ["y"], num_output=2, weight_filler=Filler("xavier")),
+    ]
+    net, x = CaffeNet(make_net("n", {"data": (1, 2, 6, 5)}, layers)), torch.randn(1, 2, 6, 5)
+    net.params["bn"][1].data.fill_(2)
+    net.params["bn"][2].data.fill_(1)
+    other = way(net, tmp_path)
+    assert torch.equal(other(x)["y"], net(x)["y"])
+    assert other.spec == net.spec
+    # A copy, not the same numbers.
+    net.params["fc"][0].data.zero_()
+    assert not torch.equal(other(x)["y"], net(x)["y"])

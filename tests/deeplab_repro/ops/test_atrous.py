@@ -142,3 +142,20 @@ def test_padding_by_word_is_conv2ds(kernel, dilation, word):
 def test_what_conv2d_has_and_caffe_has_not_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         AtrousConv2d(3, 4, **{"kernel_size": 3, **options})
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False, "stride": 2}, {"groups": 4, "padding": "same", "dilation": 3}])
+def test_a_convolution_of_torchs_becomes_one_of_ours_and_back(options):
+    conv = torch.nn.Conv2d(8, 12, 3, **options).eval()
+    ours, x = AtrousConv2d.from_conv(conv), torch.randn(2, 8, 17, 19)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), conv(x))
+        back = ours.to_conv()
+        assert torch.equal(back(x), conv(x))
+    assert back.weight is conv.weight
+    assert list(back.state_dict()) == list(conv.state_dict())
+    assert not back.training
+    with pytest.raises(ValueError, match="padding_mode must be 'zeros'"):
+        AtrousConv2d.from_conv(torch.nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))
+    with pytest.raises(ValueError, match="relu is part of this module"):
+        AtrousConv2d(2, 2, 3, relu=True).to_conv()

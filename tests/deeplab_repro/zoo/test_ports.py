@@ -199,3 +199,16 @@ def test_a_missing_file_is_an_oserror(tmp_path):
 def test_every_table_says_where_its_names_come_from():
     assert all("github.com/" in port.source for port in ports())
     assert {port.backbone for port in ports()} == {"vgg16", "resnet101"}
+
+
+def test_a_nets_own_state_dict_is_read_back(tmp_path):
+    """What `deeplab convert -o NET.pth` and torch.save write."""
+    net = models.build("deeplab_largefov", width=1 / 32)
+    torch.save(net.state_dict(), tmp_path / "own.pth")
+    again = attach_weights(net.spec, tmp_path / "own.pth")
+    assert again.missing_weights == ()
+    for name, blobs in net.params.items():
+        assert all(
+            torch.equal(torch.from_numpy(stored.copy()), blob)
+            for stored, blob in zip(again.weights.get(name, ()), blobs, strict=True)
+        )
