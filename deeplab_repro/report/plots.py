@@ -48,29 +48,6 @@ def paired_bars(names: Sequence[str], values: Mapping[str, Floats], axis: str) -
     return _svg(figure)
 
 
-def changes(rows: Sequence[tuple[str, float, float]], axis: str) -> bytes:
-    """Draw two shares of each name as a line from one to the other, in the order of the first.
-
-    Args:
-        rows: (name, share before, share after), 0..1.
-        axis: What the shares are.
-
-    Returns:
-        An SVG's bytes.
-    """
-    ordered = sorted(rows, key=lambda row: row[1])
-    figure = Figure(figsize=(7.2, 0.6 + 0.19 * max(len(ordered), 3)), layout="constrained")
-    axes = figure.subplots()
-    place = np.arange(len(ordered))
-    before, after = (np.array([100 * row[index] for row in ordered]) for index in (1, 2))
-    axes.hlines(place, before, after, color=PALE, linewidth=2)
-    axes.plot(before, place, "o", color=PALE, markersize=5)
-    axes.plot(after, place, "o", color=STRONG, markersize=5)
-    axes.set_yticks(place, [row[0] for row in ordered], fontsize=7)
-    axes.set_xlabel(f"{axis}, %")
-    return _svg(figure)
-
-
 def save_confusion(matrix: NDArray[np.int64], names: Sequence[str], path: PathLike, title: str = "") -> None:
     """Draw the share of each true class predicted as each class. Classes that do not occur are empty rows.
 

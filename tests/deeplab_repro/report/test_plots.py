@@ -1,13 +1,11 @@
 """Plots: that they are written, say what they are told, and are the same for the same numbers."""
 
-import re
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from deeplab_repro.files.images import read_image
-from deeplab_repro.report.plots import Panel, changes, paired_bars, save_confusion, save_curves, save_heat_maps
+from deeplab_repro.report.plots import Panel, paired_bars, save_confusion, save_curves, save_heat_maps
 
 
 @pytest.fixture
@@ -32,14 +30,6 @@ def test_bars_are_sorted_by_the_second_value_and_absent_names_come_last(figures)
     assert [bar.get_height() for bar in axes.containers[1]][:2] == [75, 25]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["old", "new"]
     assert axes.get_ylabel() == "IoU, %"
-
-
-def test_changes_go_from_the_value_before_to_the_one_after(figures):
-    svg = changes([("x", 0.6, 0.7), ("y", 0.1, 0.05)], "mean IoU")
-    assert not re.search(rb"<dc:date>", svg)
-    axes = figures[0].axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["y", "x"]
-    np.testing.assert_allclose([line.get_xdata() for line in axes.get_lines()], [[10, 60], [5, 70]])
 
 
 def test_a_confusion_shows_the_shares_of_each_row(figures, tmp_path):
