@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from deeplab_repro.report.plots import GRID, INK, PALE, STRONG
+from deeplab_repro.report.plots import GRID, INK, PALE, STRONG, style
 
 FAMILIES = ("conv", "crf", "crf_accuracy", "net")
 # What runs our code, under the names of the rows.
@@ -32,10 +32,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     for axes, (family, title, rows) in zip(places, panels, strict=True):
         _DRAWN.get(family, _bars)(axes, rows)
         axes.set_title(title, fontsize=10, loc="left", color=INK)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8, colors=INK)
-        axes.xaxis.label.set_size(9)
-        axes.yaxis.label.set_size(9)
+        style(axes)
     machine = report["machine"]
     device = machine["gpu"] if panels[0][2][0]["device"] != "cpu" else machine["cpu"]
     capability = f", {machine['cpu_capability']}" if device == machine["cpu"] and "cpu_capability" in machine else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -75,8 +76,9 @@ def save_confusion(matrix: NDArray[np.int64], names: Sequence[str], path: PathLi
     if len(matrix) <= MOST_NUMBERED:
         for y, x in zip(*np.nonzero(np.nan_to_num(shares) >= 0.005), strict=True):
             colour = "white" if shares[y, x] > 0.6 else INK
-            axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=5, color=colour)
-    figure.colorbar(image, shrink=0.7, label="share of the true class")
+            size = 8 if len(matrix) <= 12 else 5
+            axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=size, color=colour)
+    figure.colorbar(image, shrink=0.7, label="share of the true class; numbers in %")
     _save(figure, path)
 
 
@@ -179,7 +181,23 @@ def _svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def style(axes: Axes) -> None:
+    """The look that all plots share: no box, quiet ticks, the project's ink.
+
+    Args:
+        axes: What to style; its lines and pictures stay.
+    """
+    if not axes.images:
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8, colors=INK)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set_fontsize(9)
+        text.set_color(INK)
+
+
 def _save(figure: Figure, path: PathLike) -> None:
+    for axes in figure.axes:
+        style(axes)
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -87,11 +87,13 @@ class Curve(Watcher):
     def _figure(self) -> Figure:
         from matplotlib.figure import Figure
 
+        from deeplab_repro.report.plots import GRID, PALE, STRONG, style
+
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         axes = figure.subplots()
         at = np.array([row.number for row in self._rows])
-        axes.plot(at, [row.loss for row in self._rows], color="#9fb3c8", linewidth=0.8, label="loss of the iteration")
-        axes.plot(at, [row.smoothed for row in self._rows], color="#1f5f8b", linewidth=1.6, label="smoothed")
+        axes.plot(at, [row.loss for row in self._rows], color=PALE, linewidth=0.8, label="loss of the iteration")
+        axes.plot(at, [row.smoothed for row in self._rows], color=STRONG, linewidth=1.6, label="smoothed")
         axes.set_xlabel("iteration")
         axes.set_ylabel("loss")
         axes.set_ylim(bottom=0)
@@ -100,7 +102,10 @@ class Curve(Watcher):
         rates.set_ylabel("learning rate")
         rates.set_ylim(bottom=0)
         lines = [*axes.get_lines(), *rates.get_lines()]
-        axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False)
+        for each in (axes, rates):
+            style(each)
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8)
         return figure
 
     def _before(self, start: Start) -> str:
