@@ -102,6 +102,12 @@ def extension():
         from torch.utils import cpp_extension
         from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
     except ImportError:
+        if any("build-env" in place for place in sys.path):
+            # pip's build isolation, which cannot know the torch that the extension will run with.
+            sys.exit(
+                "deeplab-repro: it is built against the torch of your environment, which pip's isolated build does not "
+                "see; type: pip install --no-build-isolation ."
+            )
         sys.exit(
             "deeplab-repro: torch is not installed in this environment; install it first (pip install torch), "
             "then build with: pip install --no-build-isolation ."
