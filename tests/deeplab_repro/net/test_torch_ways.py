@@ -99,3 +99,16 @@ def test_a_net_survives_what_modules_go_through(way, tmp_path):
     # A copy, not the same numbers.
     net.params["fc"][0].data.zero_()
     assert not torch.equal(other(x)["y"], net(x)["y"])
+
+
+def test_torch_export_takes_masks_and_losses():
+    """Both look at values for their messages, which a program cannot."""
+    pool = layer("Pooling", "p", ["data"], ["p", "mask"], kernel=(2, 2), stride=(2, 2))
+    up = layer("Upsample", "u", ["p", "mask"], ["y"], scale=2)
+    net, x = CaffeNet(make_net("n", {"data": (1, 2, 6, 6)}, [pool, up])).as_module("y"), torch.randn(1, 2, 6, 6)
+    assert torch.equal(torch.export.export(net, (x,)).module()(x), net(x))
+    loss = layer("SoftmaxWithLoss", "l", ["data", "label"], ["loss"])
+    net = CaffeNet(make_net("n", {"data": (1, 2, 6, 6), "label": (1, 1, 6, 6)}, [loss]))
+    given = {"data": x, "label": torch.ones(1, 1, 6, 6)}
+    program = torch.export.export(net, (), given).module()
+    torch.testing.assert_close(program(**given)["loss"], net(**given)["loss"])
