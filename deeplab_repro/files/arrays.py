@@ -55,9 +55,12 @@ class Scores:
         have = self.values.shape[1:]
         padded = Path(self.source).suffix.lower() == ".mat"
         if (have[0] < height or have[1] < width) if padded else have != (height, width):
+            # A usual mistake: the axes are there, in another order.
+            turned = {height, width} <= set(self.values.shape) and have != (height, width)
+            order = "[width, height, labels], as Caffe wrote it" if padded else "[labels, height, width]"
             raise ValueError(
                 f"{self.source}: scores of {have[0]} x {have[1]} pixels (height x width) do not fit the image's "
-                f"{height} x {width}"
+                f"{height} x {width}" + (f"; the axes have to be {order}" if turned else "")
             )
         return Scores(self.values[:, :height, :width], self.probabilities, self.source)
 

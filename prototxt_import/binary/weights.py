@@ -17,6 +17,8 @@ from prototxt_import.layers.shapes import MAX_AXES, MAX_COUNT
 from prototxt_import.spec import NetSpec, fit
 from prototxt_import.values import Array, Shape
 
+# What torch.save writes begins so.
+_ZIP = b"PK\x03\x04"
 # Field numbers (see schema/): of a net its layers, of a layer in each format its name, type and blobs.
 _V1_LAYERS, _V2_LAYER = 2, 100
 _V0_NESTED, _V0_NAME, _V0_TYPE, _V0_BLOBS = 1, 1, 2, 50
@@ -124,6 +126,12 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
         CaffeFormatError: As `read_weights` does.
     """
     wire = Wire(path)
+    if bytes(wire.buffer[:4]) == _ZIP:
+        raise complain(
+            "is an archive, as torch.save writes it, and no Caffe model; `deeplab convert NET.prototxt FILE -o "
+            "NEW.caffemodel` makes one of a net's own .pth or a known port's",
+            source=wire.source,
+        )
     name = ""
     layers: list[StoredLayer] = []
     formats: set[str] = set()

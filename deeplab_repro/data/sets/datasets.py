@@ -201,7 +201,8 @@ def read_classes(file: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
     """
     try:
         facts = json.loads(file.read_text())
-        names = tuple(map(str, facts["classes"]))
+        # "names" is what other tools call the list.
+        names = tuple(map(str, facts["classes"] if "classes" in facts else facts["names"]))
         colours = facts.get("colours") or facts.get("colors")
         palette = None if colours is None else tuple((int(r), int(g), int(b)) for r, g, b in colours)
         void = int(facts.get("void_label", VOID))

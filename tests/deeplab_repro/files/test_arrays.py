@@ -140,3 +140,15 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="Object"):
         write_npz({"a": SCORES, "b": np.array([object()])}, tmp_path / "a.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "order"), [(".npy", r"\[labels, height, width\]"), (".mat", r"\[width, height, ")])
+def test_axes_in_another_order_are_told(tmp_path, suffix, order):
+    turned = np.zeros((20, 3, 30), np.float32)
+    file = tmp_path / f"scores{suffix}"
+    np.save(file, turned) if suffix == ".npy" else write_mat(turned, file)
+    scores = read_scores(file)
+    with pytest.raises(ValueError, match=f"do not fit the image's 20 x 30; the axes have to be {order}"):
+        scores.cropped(20, 30)
+    with pytest.raises(ValueError, match="do not fit the image's 40 x 50$"):
+        scores.cropped(40, 50)

@@ -99,6 +99,7 @@ def test_mean_file_is_one_blob(tmp_path):
         (model(field(5, encode_varint(0) * 3)), "no whole number"),
         (encode_key(100, 2) + encode_varint(2**62), "the file is truncated"),
         (b"\xff" * 40, "no Caffe model"),
+        (b"PK\x03\x04" + bytes(40), "an archive, as torch.save writes it, and no Caffe model"),
     ],
 )
 def test_files_that_lie_are_refused_with_name_and_reason(tmp_path, content, word):

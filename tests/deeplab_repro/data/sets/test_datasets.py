@@ -7,6 +7,12 @@ import pytest
 from deeplab_repro.data.sets.datasets import read_classes
 
 
+@pytest.mark.parametrize("key", ["classes", "names"])
+def test_class_names_have_either_key(tmp_path, key):
+    (tmp_path / "classes.json").write_text(json.dumps({key: ["sky", "sea"], "colours": [[0, 0, 0], [1, 2, 3]]}))
+    assert read_classes(tmp_path / "classes.json") == (("sky", "sea"), ((0, 0, 0), (1, 2, 3)), (255,))
+
+
 @pytest.mark.parametrize(
     ("facts", "word"),
     [
