@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,8 @@ Element = TypeVar("Element")
 
 # Tables written to a file or a pipe are not folded to a terminal's 80 columns.
 PIPE_WIDTH = 160
+# Letters of a word that a table does not break, the first of these that fits its width.
+WHOLE = (40, 28, 20, 14, 11, 8)
 
 
 def console() -> Console:
@@ -36,12 +38,38 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], left: Sequence[
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for name in columns:
-        result.add_column(name, justify="left" if name in left else "right", no_wrap=name not in left, overflow="fold")
-    for row in rows:
-        result.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
+    result = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, collapse_padding=True)
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    texts = {at for at, name in enumerate(columns) if name in left}
+    shown = [[name, *(row[at].plain for row in cells if at < len(row))] for at, name in enumerate(columns)]
+    whole = [max(len(part) for text in column for part in _parts(text, at in texts)) for at, column in enumerate(shown)]
+    room = console().width - 2 * len(columns) - 3
+    # Names of layers and files stay whole as long as there is room: columns fold at spaces first.
+    most = next((most for most in WHOLE if sum(_least(whole, texts, most)) <= room), 0)
+    spare = room - sum(_least(whole, texts, most))
+    for at, (name, width) in enumerate(zip(columns, _least(whole, texts, most), strict=True)):
+        more = min(max(spare, 0), max(map(len, shown[at])) - width) if at in texts else 0
+        spare -= more
+        result.add_column(
+            name,
+            justify="left" if at in texts else "right",
+            no_wrap=at not in texts,
+            overflow="fold",
+            width=width + more if at in texts and most else None,
+        )
+    for row in cells:
+        result.add_row(*row)
     return result
+
+
+def _parts(text: str, folds: bool) -> list[str]:
+    """What of a cell stays on one line: its words where it folds, else its lines."""
+    return (text.split() if folds else text.splitlines()) or [""]
+
+
+def _least(whole: Sequence[int], texts: Collection[int], most: int) -> list[int]:
+    """Width of each column where words of texts are broken at `most` letters."""
+    return [min(width, most) if at in texts else width for at, width in enumerate(whole)]
 
 
 def print_notes(notes: Sequence[str]) -> None:

@@ -52,3 +52,15 @@ def test_a_json_file_that_cannot_be_written_is_told_before_the_work(tmp_path):
         output.check_json(target)
     with pytest.raises(OSError, match=r"none.*(no such folder|does not exist|No such file)"):
         output.check_json(str(tmp_path / "none" / "a.json"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_tables_keep_names_whole_while_there_is_room_and_never_pass_the_terminals_width(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [("expanded_conv/depthwise", "Convolution", "1 x 3 x 321 x 321", 12345), ("fc8", "Interp", "-", 7)]
+    output.console().print(output.table(("layer", "type", "shape", "count"), rows, left=("layer", "type", "shape")))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    whole = [name for name in ("expanded_conv/depthwise", "Convolution") if any(name in line for line in lines)]
+    assert len(whole) == (2 if width >= 80 else len(whole))
+    assert width < 160 or len([line for line in lines if line.strip()]) == 4
