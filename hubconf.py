@@ -45,7 +45,7 @@ def _entry(name):
 
 
 def bundled():
-    """The small model that comes with the package, trained on drawn street scenes."""
+    """The small model that comes with the package, trained on photographs of animals and people."""
     return _opening.open_model("bundled")[0]
 
 

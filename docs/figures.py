@@ -161,8 +161,8 @@ def crf() -> Figure:
     image, _ = draw_scene(3, 180, 240)
     pictures = (
         image,
-        colorize(Segmenter("bundled", crf=None)(image).labels, PALETTE),
-        colorize(Segmenter("bundled")(image).labels, PALETTE),
+        colorize(Segmenter("scenes", crf=None)(image).labels, PALETTE),
+        colorize(Segmenter("scenes")(image).labels, PALETTE),
     )
     figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.1))
     for axes, picture, title in zip(panels, pictures, ("image", "network", "after the CRF"), strict=True):

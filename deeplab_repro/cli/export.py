@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deeplab_repro.cli.backbone import beginning, write_backbone
 from deeplab_repro.cli.options import (
     JsonOption,
     LevelOption,
@@ -171,11 +172,10 @@ def export(
                 "--backbone: writes train, test and solver files; leave --train, --recipe, --deploy, "
                 "--onnx and --init out"
             )
-        facts = {"output_stride": output_stride, "cut": cut, "fc_channels": fc_channels}
-        facts["size"] = parse_size(size) if size else None
-        _write_backbone(
+        write_backbone(
             backbone, weights, head or model, classes, dataset, data, batch,
-            {name: value for name, value in facts.items() if value is not None},
+            {"output_stride": output_stride, "cut": cut, "fc_channels": fc_channels,
+             "size": parse_size(size) if size else None},
             output, dialect, hdf5, parse_net_options(variables, read_as, stage, level), json,
         )  # fmt: skip
         return
@@ -241,6 +241,7 @@ def _write_caffe(
     from deeplab_repro.cli.output import print_notes, write_json
     from deeplab_repro.export.caffe import export_net
     from deeplab_repro.inspect import parameter_count
+    from deeplab_repro.predict.preprocessing import MODELS
 
     files = export_net(net, output, dialect, hdf5)
     answer = {
@@ -254,7 +255,7 @@ def _write_caffe(
         **_told(origin),
     }
     if write_json(answer, json):
-        own = model == "bundled" or Path(model).suffix == ".safetensors"
+        own = model in ("bundled", *MODELS) or Path(model).suffix == ".safetensors"
         drawn = "" if own or weights is not None or origin is not None else ", drawn by their fillers"
         _print_fates(origin)
         if files.dialect == "text":
@@ -312,80 +313,7 @@ def _write_forms(
             print(file)
         if own is not None and train:
             print(f"check the data: deeplab doctor {own.root}")
-            print(f"train: deeplab train {output / 'solver.prototxt'}" + _beginning(output, files))
-
-
-def _write_backbone(
-    backbone: Path,
-    weights: Path | None,
-    head: str,
-    classes: int | None,
-    dataset: str,
-    data: Path | None,
-    batch: int | None,
-    facts: dict[str, Any],
-    output: Path,
-    dialect: str | None,
-    hdf5: bool,
-    read: dict[str, Any],
-    json: str | None,
-) -> None:
-    """The training files of DeepLab on a classifier, and what its training begins with."""
-    from deeplab_repro import zoo
-    from deeplab_repro.cli.output import shape_text, write_json
-    from deeplab_repro.export.caffe import own_dialect, write_forms
-    from deeplab_repro.export.forms import backbone_forms, own_data
-    from deeplab_repro.inspect import parameter_count
-    from deeplab_repro.jobs.devices import pick_device
-    from deeplab_repro.predict.opening import require_weights, weights_file
-    from deeplab_repro.predict.preprocessing import spec_preprocessing
-    from prototxt_import import read_net
-
-    own = None if data is None else own_data(data, ("train",))
-    count = classes or (own.classes if own is not None else zoo.DATASETS.get(dataset))
-    if count is None:
-        raise ValueError(f"--dataset {dataset}: how many classes? Give --classes N, or --data DIR")
-    source = None if weights is None else weights_file(weights)
-    classifier = read_net(backbone, source, "TEST", **read)
-    if source is not None:
-        require_weights(classifier, source, backbone)
-    before = spec_preprocessing(classifier)
-    values = {**({} if own is None else {"DATA_ROOT": str(own.root)}), **read["variables"]}
-    mode = "GPU" if pick_device("auto").type == "cuda" else "CPU"
-    listed = {} if own is None else {"source": own.source("train")}
-    facts["score_layer"] = f"fc8_{'own' if own is not None and dataset == 'voc12' else dataset}"
-    nets, texts = backbone_forms(
-        classifier, head, count, values, mode, batch=batch, mean_bgr=before.mean_bgr, scale=before.scale, **listed,
-        **facts,
-    )  # fmt: skip
-    texts |= own.lists if own is not None else {}
-    blobs = nets[0][1].weights or None
-    files = write_forms(nets, output, dialect, texts, blobs, "init", hdf5)
-    shapes = {name: nets[1][1].blobs[name] for name in nets[1][1].outputs}
-    answer = {
-        "model": head,
-        "backbone": backbone,
-        "files": files,
-        "dialect": dialect or own_dialect([spec for _, spec in nets]),
-        "parameters": parameter_count(nets[1][1]),
-        "outputs": shapes,
-    }
-    if write_json(answer, json):
-        for file in files:
-            print(file)
-        told = ", ".join(f"{name} {shape_text(shape)}" for name, shape in shapes.items())
-        print(f"{answer['parameters']:,} parameters; {told}")
-        if source is not None and before.mean_bgr != zoo.training.MEAN_BGR:
-            print("the mean of its image has moved into the first convolution: train and run with the papers' own")
-        if own is not None:
-            print(f"check the data: deeplab doctor {own.root}")
-        print(f"train: deeplab train {output / 'solver.prototxt'}" + _beginning(output, files))
-
-
-def _beginning(output: Path, files: list[Path]) -> str:
-    """--weights with the model among the files, if there is one."""
-    models = [file for file in files if file.suffix in (".caffemodel", ".h5")]
-    return f" --weights {models[0]}" if models else ""
+            print(f"train: deeplab train {output / 'solver.prototxt'}" + beginning(output, files))
 
 
 def _told(origin: Transplant | None) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def segment(
             read_image(file)
 
     from deeplab_repro.crf.model import CRFParams
+    from deeplab_repro.predict.preprocessing import MODELS, bundled_record
     from deeplab_repro.predict.segmenter import Segmenter
 
     segmenter = Segmenter(
@@ -102,9 +103,10 @@ def segment(
         device=device,
         **parse_net_options(variables, dialect, stage, level),
     )
-    if model == "bundled":
+    if model in ("bundled", *MODELS):
         known = ", ".join(segmenter.class_names)
-        note = f"the bundled model was trained on drawn street scenes and knows {known}; --model names another"
+        about = bundled_record(model)["about"]
+        note = f"the bundled model was trained on {about} and knows {known}; --model names another"
         print(f"note: {note}", file=sys.stderr)
     segmenter.crf = (segmenter.crf or CRFParams()) if crf else None
     rows: list[dict[str, Any]] = []

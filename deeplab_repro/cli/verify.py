@@ -24,7 +24,8 @@ def verify(
         typer.Option(
             "--data",
             metavar="[NAME=]DIR",
-            help="VOCdevkit, or NAME=DIR for another data set in VOC's layout; may be repeated.",
+            help="VOCdevkit, NAME=DIR for another data set in VOC's layout, animals=DIR for the photographs that the "
+            "bundled model of that name was scored on; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -75,6 +76,8 @@ def verify(
     [dim]deeplab verify --only LargeFOV --only 'R11*'[/dim]
 
     [dim]deeplab verify --data VOCdevkit --weights weights/ --jobs 4 --json verify.json[/dim]
+
+    [dim]deeplab verify --only 'OWN*' --data animals=voc_animals[/dim]
 
     [dim]torchrun --nproc-per-node 8 --no-python -- deeplab verify --data VOCdevkit --weights weights/[/dim]
     """

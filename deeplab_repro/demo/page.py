@@ -1,10 +1,11 @@
-"""The before/after report as one HTML file that needs nothing else."""
+"""The demo's report as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,24 +30,56 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class SceneRow:
-    """One scene.
+class Photograph:
+    """One photograph and what was found in it.
 
     Args:
-        name: The scene's.
+        name: Its name.
         pictures: Its pictures.
-        before: Mean IoU before the CRF, 0..1.
-        after: Mean IoU after it.
+        shares: Share of its pixels by class, after the CRF, 0..1.
     """
 
     name: str
     pictures: Sequence[Picture]
-    before: float
-    after: float
+    shares: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class ScoreReport:
+class Scores:
+    """What a labelled folder says of the model.
+
+    Args:
+        before: Confusion before the CRF.
+        after: Confusion after it.
+        images: How many were counted.
+    """
+
+    before: ConfusionMatrix
+    after: ConfusionMatrix
+    images: int
+
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        """The scores as JSON has them.
+
+        Args:
+            names: Of the classes, by label.
+
+        Returns:
+            images, miou_before, miou_after, and IoU by class before and after.
+        """
+        stages = {"before": self.before, "after": self.after}
+        return {
+            "images": self.images,
+            **{f"miou_{stage}": matrix.miou() for stage, matrix in stages.items()},
+            **{
+                f"iou_{stage}": dict(zip(names, matrix.per_class().tolist(), strict=True))
+                for stage, matrix in stages.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Report:
     """What the report shows.
 
     Args:
@@ -54,27 +87,23 @@ class ScoreReport:
         summary: A few sentences.
         classes: Class names, by label.
         palette: Their RGB, uint8 [L, 3].
-        before: Confusion before the CRF.
-        after: Confusion after it.
-        recorded: Mean IoU before and after as once recorded.
-        scenes: The scenes.
+        photographs: The photographs.
         facts: Texts by label.
         checks: Sentences, each with whether it held.
+        scores: Of a labelled folder, if one was given.
     """
 
     title: str
     summary: str
     classes: Sequence[str]
     palette: NDArray[np.uint8]
-    before: ConfusionMatrix
-    after: ConfusionMatrix
-    recorded: tuple[float, float]
-    scenes: Sequence[SceneRow]
+    photographs: Sequence[Photograph]
     facts: Mapping[str, str]
     checks: Sequence[tuple[str, bool]]
+    scores: Scores | None = None
 
 
-def render_report(report: ScoreReport) -> str:
+def render_report(report: Report) -> str:
     """Draw the report; pictures and plots are embedded, no address outside the file is used.
 
     Args:
@@ -83,26 +112,30 @@ def render_report(report: ScoreReport) -> str:
     Returns:
         HTML text.
     """
-    before, after = report.before.per_class("nan"), report.after.per_class("nan")
-    pixels = report.before.matrix.sum(1) + report.before.missed
-    rows = [
-        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "share": count / max(pixels.sum(), 1),
-         "before": old, "after": new}
-        for name, colour, count, old, new in zip(report.classes, report.palette, pixels, before, after, strict=True)
-    ]  # fmt: skip
-    scenes = [(row.name, row.before, row.after) for row in report.scenes]
+    colours = {
+        name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in zip(report.classes, report.palette, strict=True)
+    }
+    rows, plot = [], ""
+    if report.scores is not None:
+        before, after = (matrix.per_class("nan") for matrix in (report.scores.before, report.scores.after))
+        pixels = report.scores.before.matrix.sum(1) + report.scores.before.missed
+        rows = [
+            {"name": name, "share": count / max(pixels.sum(), 1), "before": old, "after": new}
+            for name, count, old, new in zip(report.classes, pixels, before, after, strict=True)
+        ]
+        plot = svg_address(plots.paired_bars(report.classes, {"before CRF": before, "after CRF": after}, "IoU"))
     return render(
         __package__,
         "report.html.j2",
         {"png": png_address, "percent": _percent, "points": _points},
         report=report,
+        colours=colours,
         rows=rows,
-        class_plot=svg_address(plots.paired_bars(report.classes, {"before CRF": before, "after CRF": after}, "IoU")),
-        scene_plot=svg_address(plots.changes(scenes, "mean IoU of the scene")),
+        class_plot=plot,
     )
 
 
-def write_report(report: ScoreReport, path: str | os.PathLike[str]) -> None:
+def write_report(report: Report, path: str | os.PathLike[str]) -> None:
     """Write the report; nothing is left behind where that fails.
 
     Args:

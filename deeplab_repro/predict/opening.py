@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplab_repro.predict.preprocessing import BUNDLED, Preprocessing, bundled_preprocessing, spec_preprocessing
+from deeplab_repro.predict.preprocessing import (
+    MODELS,
+    Preprocessing,
+    bundled_file,
+    bundled_preprocessing,
+    spec_preprocessing,
+)
 from prototxt_import.errors import nearest
 
 if TYPE_CHECKING:
@@ -17,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that stand for a model: 'bundled' and the zoo's variants."""
+    """Names that stand for a model: 'bundled', those that come with the package, and the zoo's variants."""
     from deeplab_repro.zoo import models
 
-    return ("bundled", *sorted(models.__all__))
+    return ("bundled", *MODELS, *sorted(models.__all__))
 
 
 def check_model(model: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> str:
@@ -39,7 +45,7 @@ def check_model(model: str | os.PathLike[str], weights: str | os.PathLike[str] |
         FileNotFoundError: A file is not there.
     """
     path = Path(model)
-    if str(model) == "bundled":
+    if str(model) in ("bundled", *MODELS):
         kind = "bundled"
     elif path.suffix == ".safetensors":
         kind = "checkpoint"
@@ -77,7 +83,8 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     Raises:
         FileNotFoundError: There is neither.
     """
-    from deeplab_repro.catalog.store import Store, default_folder
+    from deeplab_repro.catalog.entries import read_catalog
+    from deeplab_repro.catalog.store import Store, default_folder, how_to_get
 
     path = Path(name)
     if path.is_file():
@@ -85,7 +92,14 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     folder = default_folder()
     kept = Store(folder).find(os.fspath(name))
     if kept is None:
-        raise FileNotFoundError(f"{name}: no such file, and no such name in {folder} (`deeplab weights` fills it)")
+        entries = read_catalog().entries
+        entry = entries.get(os.fspath(name))
+        if entry is not None:
+            raise FileNotFoundError(f"{name}: its file is not in {folder} yet. {how_to_get(entry)}")
+        raise FileNotFoundError(
+            f"{name}: no such file, and no such name in {folder} (`deeplab weights list` shows those known)"
+            f"{nearest(os.fspath(name), entries)}"
+        )
     return kept
 
 
@@ -100,7 +114,7 @@ def open_model(
     """The network a name or file stands for, in TEST phase with its weights, and its preprocessing.
 
     Args:
-        model: "bundled", a zoo name, a .prototxt or a .safetensors checkpoint.
+        model: "bundled" or another that comes with the package, a zoo name, a .prototxt or a .safetensors checkpoint.
         weights: The .caffemodel of the middle two.
         variables: Values of the ${NAME}s in the prototxt.
         dialect: Of the prototxt, as for `load_caffe`; so are level and stages.
@@ -119,7 +133,8 @@ def open_model(
 
     kind = check_model(model, weights)
     if kind == "bundled":
-        return load_caffe(BUNDLED, BUNDLED.with_suffix(".caffemodel")), bundled_preprocessing()
+        file = bundled_file(str(model))
+        return load_caffe(file, file.with_suffix(".caffemodel")), bundled_preprocessing(str(model))
     if kind == "checkpoint":
         from deeplab_repro.net.checkpoint import read_checkpoint
 
@@ -158,7 +173,7 @@ def open_or_draw(
     """The network a name or file stands for, in either phase; without weights its fillers draw them.
 
     Args:
-        model: "bundled", a zoo name, a .prototxt or a .safetensors checkpoint; only the middle two may lack weights.
+        model: A bundled name, a zoo name, a .prototxt or a .safetensors; only the middle two may lack weights.
         weights: Their .caffemodel, .caffemodel.h5 or a port's .pth.
         init: Another net's model to begin with, in place of `weights`.
         phase: "TRAIN" or "TEST".

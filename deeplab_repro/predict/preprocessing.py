@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from deeplab_repro.files.shipped import shipped
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from deeplab_repro.crf.model import CRFParams
     from prototxt_import import NetSpec
 
-BUNDLED = shipped("bundled.prototxt")
+# Models that come with the package, by the name of their files; "bundled" is the first.
+MODELS = ("animals", "scenes")
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,46 @@ def _three(values: Iterable[float]) -> tuple[float, float, float]:
     return numbers[0], numbers[1], numbers[2]
 
 
-def bundled_preprocessing() -> Preprocessing:
-    """The preprocessing recorded beside the bundled model."""
-    path = BUNDLED.with_suffix(".json")
-    return Preprocessing.of(json.loads(path.read_text()), str(path))
+def bundled_file(name: str = "bundled") -> Path:
+    """The prototxt of a model that comes with the package; its .caffemodel and its record, .json, lie beside it.
+
+    Args:
+        name: One of MODELS, or "bundled".
+
+    Returns:
+        The file.
+
+    Example:
+        >>> from deeplab_repro.predict.preprocessing import bundled_file
+        >>> bundled_file("scenes").name
+        'scenes.prototxt'
+    """
+    return shipped(f"{MODELS[0] if name == 'bundled' else name}.prototxt")
+
+
+def bundled_record(name: str = "bundled") -> dict[str, Any]:
+    """What is recorded beside a model that comes with the package: classes, CRF, scores and how it was trained.
+
+    Args:
+        name: As of `bundled_file`.
+
+    Returns:
+        The record.
+    """
+    record: dict[str, Any] = json.loads(bundled_file(name).with_suffix(".json").read_text(encoding="utf-8"))
+    return record
+
+
+def bundled_preprocessing(name: str = "bundled") -> Preprocessing:
+    """The preprocessing recorded beside a model that comes with the package.
+
+    Args:
+        name: As of `bundled_file`.
+
+    Returns:
+        The preprocessing.
+    """
+    return Preprocessing.of(bundled_record(name), f"{bundled_file(name).stem}.json")
 
 
 def spec_preprocessing(spec: NetSpec) -> Preprocessing:

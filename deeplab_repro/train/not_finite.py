@@ -29,14 +29,14 @@ def check_gradients(learnables: Sequence[Learnable], iteration: int) -> None:
     Raises:
         NotFinite: A gradient is not finite; the message names the last such layer, where a backward pass meets it.
     """
-    having = [learnable for learnable in learnables if learnable.blob.grad is not None]
+    having = [(learnable, grad) for learnable in learnables if (grad := learnable.blob.grad) is not None]
     if not having:
         return
     # Largest absolute values: a sum of squares may overflow where no gradient does.
-    largest = torch.stack(torch._foreach_norm([learnable.blob.grad for learnable in having], ord=math.inf))
+    largest = torch.stack(torch._foreach_norm([grad for _, grad in having], ord=math.inf))
     if bool(torch.isfinite(largest.sum())):
         return
-    for learnable, value in zip(reversed(having), reversed(largest.tolist()), strict=True):
+    for (learnable, _), value in zip(reversed(having), reversed(largest.tolist()), strict=True):
         if not math.isfinite(value):
             raise NotFinite(
                 f"iteration {iteration}: the gradient of layer {learnable.layer!r} is not finite, though the loss is; "

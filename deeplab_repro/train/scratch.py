@@ -44,7 +44,13 @@ def solver_text(policy: str, base_lr: float, max_iter: int, seed: int, mode: str
     )
 
 
-def train(solver: str | os.PathLike[str], folder: Path, device: str = "auto", quiet: bool = True) -> Path:
+def train(
+    solver: str | os.PathLike[str],
+    folder: Path,
+    device: str = "auto",
+    quiet: bool = True,
+    weights: Path | None = None,
+) -> Path:
     """Run a solver of `solver_text` by the command line, or go on with it.
 
     Args:
@@ -53,6 +59,7 @@ def train(solver: str | os.PathLike[str], folder: Path, device: str = "auto", qu
             looked up there.
         device: As of --device.
         quiet: Whether display lines are left out.
+        weights: The model it begins with; without one the fillers draw.
 
     Returns:
         The model it ends with.
@@ -63,6 +70,7 @@ def train(solver: str | os.PathLike[str], folder: Path, device: str = "auto", qu
     """
     command = [sys.executable, "-m", "deeplab_repro", "train", os.path.abspath(solver), "--snapshot", "latest"]
     command += ["--log", LOG, "--report", "loss.png", "--device", device]
+    command += [] if weights is None else ["--weights", str(weights)]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL if quiet else None)
     state = latest_snapshot(str(folder / PREFIX))
     if state is None:

@@ -59,7 +59,7 @@ class Answer:
             "metric": record.metric,
             "unit": record.unit,
             "published": record.value,
-            "tolerance": record.tolerance if record.check in ("here", "data") else None,
+            "tolerance": record.tolerance if record.check in ("here", "data", "own") else None,
             "ours": self.ours,
             "verdict": self.verdict,
             "detail": self.detail,

@@ -18,6 +18,7 @@ PAPERS = {
     "v2": "DeepLab v2 (arXiv 1606.00915)",
     "others": "Other people's figures",
     "crf": "CRF parameters",
+    "own": "Models of this project",
 }
 
 

@@ -11,7 +11,7 @@ import torch
 
 from deeplab_repro.catalog import Store, read_catalog
 from deeplab_repro.jobs.ranks import Ranks
-from deeplab_repro.verify import answers, scores
+from deeplab_repro.verify import answers, own, scores
 from deeplab_repro.verify.answers import Answer
 from deeplab_repro.verify.records import Record, read_published
 from deeplab_repro.verify.scores import Progress, no_progress
@@ -94,16 +94,24 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
         OSError: A file of them cannot be read.
     """
     published, catalog, store = read_published(), read_catalog(), Store(setup.weights)
-    published = replace(published, records=chosen(published.records, setup.only))
+    ours = own.own_records(own.known(setup.data))
+    asked = chosen((*published.records, *ours), setup.only)
+    ours = [record for record in ours if record in asked]
+    published = replace(published, records=tuple(record for record in asked if record not in ours))
     for dataset, folder in setup.data.items():
+        if dataset in own.MODELS:
+            continue
         if dataset not in published.images:
-            raise ValueError(f"--data {dataset}: no such data set; known: {', '.join(published.images)}")
+            known = ", ".join((*published.images, *own.MODELS))
+            raise ValueError(f"--data {dataset}: no such data set; known: {known}")
         for split in published.images[dataset]:
             scores.open_split(folder, dataset, split)
     runs = scores.runs_for(published.records, catalog, store, setup.data)
     for run, _ in runs:
         scores.count(run, setup.work, setup.device, setup.processes, (ranks.rank, ranks.world), progress)
     ranks.total(torch.zeros(1))  # waits until all are here
+    with progress("bundled models") as steps:
+        own_answers = own.own_answers(ours, setup.data, setup.work, setup.device, ranks, steps)
     if not ranks.first:
         return []
     scored: dict[str, scores.Scored] = {}
@@ -123,7 +131,7 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
             answered[record.id] = answers.score_answer(record, published, catalog, store, setup.data, score)
         elif record.id not in answered:
             answered[record.id] = _fixed(record)
-    return [answered[record.id] for record in published.records]
+    return [*(answered[record.id] for record in published.records), *own_answers]
 
 
 def _fixed(record: Record) -> Answer:

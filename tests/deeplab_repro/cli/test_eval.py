@@ -107,7 +107,7 @@ def test_a_test_split_that_has_its_truth_is_scored(scored_scenes, deeplab, tmp_p
 
 def test_the_bundled_model_is_scored_single_scale_msc_flip_and_in_tiles(scored_scenes, deeplab):
     for more in ((), ("--scales", "1,0.5", "--flip", "--crf"), ("--tile", "33x33+8")):
-        result = deeplab("eval", scored_scenes, "--model", "bundled", "--json", "-", "--device", "cpu", *more)
+        result = deeplab("eval", scored_scenes, "--model", "scenes", "--json", "-", "--device", "cpu", *more)
         assert result.exit_code == 0, result.output
         stages = json.loads(result.stdout)["stages"]
         assert set(stages) == ({"network", "crf"} if "--crf" in more else {"network"})
@@ -141,7 +141,7 @@ def test_unfit_command_lines_are_refused(scored_scenes, refused, tmp_path):
         "exclude", "eval", scored_scenes, "--scores", scored_scenes / "scores", "--labels", scored_scenes / "labels"
     )
     refused("no such list", "eval", scored_scenes, "--split", "other", "--labels", scored_scenes / "labels")
-    refused("--tile", "eval", scored_scenes, "--model", "bundled", "--tile", "9")
+    refused("--tile", "eval", scored_scenes, "--model", "scenes", "--tile", "9")
     refused(
         "layout",
         "eval",
@@ -153,7 +153,7 @@ def test_unfit_command_lines_are_refused(scored_scenes, refused, tmp_path):
         "--layout",
         "x",
     )
-    refused("10 classes", "eval", scored_scenes, "--model", "bundled", "--classes", "12")
+    refused("10 classes", "eval", scored_scenes, "--model", "scenes", "--classes", "12")
     refused("--widths", "trimap", scored_scenes, "--widths", "5:1", "--labels", scored_scenes / "labels")
 
 
@@ -235,7 +235,7 @@ def test_a_declared_input_size_is_kept(scored_scenes, deeplab, refused, monkeypa
     sizes = []
     padded = Segmenter.padded_size
     monkeypatch.setattr(Segmenter, "padded_size", lambda self, *size: sizes.append(padded(self, *size)) or sizes[-1])
-    words = ("eval", scored_scenes, "--model", "bundled", "--device", "cpu", "--json", "-")
+    words = ("eval", scored_scenes, "--model", "scenes", "--device", "cpu", "--json", "-")
     result = deeplab(*words, "--size", "65x97")
     assert result.exit_code == 0, result.output
     assert set(sizes) == {(65, 97)}

@@ -1,6 +1,8 @@
 """`deeplab segment`: what it writes, says and refuses."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -141,5 +143,19 @@ def test_a_video_becomes_a_video(tmp_path, toy, deeplab, refused):
 def test_the_bundled_model_says_what_it_knows(tmp_path, photo, toy, deeplab):
     result = deeplab("segment", photo.path, "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert result.stderr.startswith("note: the bundled model was trained on drawn street scenes and knows road, ")
+    assert result.stderr.startswith(
+        "note: the bundled model was trained on photographs of animals and people and knows background, cat, "
+    )
     assert deeplab("segment", photo.path, *_model(toy), "-o", tmp_path / "out").stderr == ""
+
+
+def test_one_photograph_loads_neither_a_compiler_nor_what_draws(tmp_path, photo):
+    code = (
+        "import sys\nfrom deeplab_repro.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch._dynamo', 'torch._inductor', 'matplotlib', 'scipy', 'h5py', 'onnx', 'torchvision'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    words = ["segment", photo.path, "-o", tmp_path / "out", "--device", "cpu", "--crf"]
+    result = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

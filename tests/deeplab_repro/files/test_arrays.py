@@ -150,5 +150,5 @@ def test_axes_in_another_order_are_told(tmp_path, suffix, order):
     scores = read_scores(file)
     with pytest.raises(ValueError, match=f"do not fit the image's 20 x 30; the axes have to be {order}"):
         scores.cropped(20, 30)
-    with pytest.raises(ValueError, match="do not fit the image's 40 x 50$"):
+    with pytest.raises(ValueError, match=r"do not fit the image's 40 x 50$"):
         scores.cropped(40, 50)

@@ -9,7 +9,7 @@ from deeplab_repro.net import checkpoint
 from deeplab_repro.net.checkpoint import save_checkpoint
 from deeplab_repro.net.load import load_caffe
 from deeplab_repro.predict.opening import check_model, model_names, open_model, require_weights
-from deeplab_repro.predict.preprocessing import Preprocessing, bundled_preprocessing
+from deeplab_repro.predict.preprocessing import MODELS, Preprocessing, bundled_preprocessing
 
 
 def test_kinds_of_models(toy, tmp_path):
@@ -34,10 +34,13 @@ def test_what_is_refused_before_anything_is_loaded(toy, tmp_path):
 
 
 def test_the_bundled_model_opens_with_its_record():
-    net, facts = open_model()
-    assert repr(facts) == repr(bundled_preprocessing())  # CRF parameters, which may hold arrays, have no ==
-    assert net.spec.phase == "TEST"
-    assert not net.spec.missing_weights
+    for name in ("bundled", *MODELS):
+        net, facts = open_model(name)
+        assert repr(facts) == repr(bundled_preprocessing(name))  # CRF parameters, which may hold arrays, have no ==
+        assert net.spec.phase == "TEST"
+        assert not net.spec.missing_weights
+        assert check_model(name) == "bundled"
+    assert open_model()[0].spec.source == open_model(MODELS[0])[0].spec.source
 
 
 def test_a_checkpoint_is_read_once(toy, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ WEIGHTS = ROOT / "weights"
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("train_bundled", WEIGHTS / "recipe" / "train_bundled.py")
+    spec = importlib.util.spec_from_file_location("train_scenes", WEIGHTS / "recipe" / "train_scenes.py")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -39,12 +39,14 @@ def folders(tmp_path):
 
 def test_the_files_beside_the_recipe_are_those_it_writes(recipe):
     for name, text in recipe.Recipe().files().items():
-        assert (WEIGHTS / "recipe" / name).read_text() == text, f"{name}: run {WEIGHTS / 'recipe'}/train_bundled.py"
+        assert (WEIGHTS / "recipe" / "scenes" / name).read_text() == text, (
+            f"{name}: run {WEIGHTS / 'recipe'}/train_scenes.py"
+        )
 
 
 def test_the_record_is_of_the_recipe_and_its_solver(recipe):
-    record = json.loads((WEIGHTS / "bundled.json").read_text())["recipe"]
-    solver = read_solver(WEIGHTS / "recipe" / record["solver"])
+    record = json.loads((WEIGHTS / "scenes.json").read_text())["recipe"]
+    solver = read_solver(WEIGHTS / "recipe" / "scenes" / record["solver"])
     facts = json.loads(json.dumps(asdict(recipe.Recipe())))
     assert {name: record[name] for name in facts} == facts
     assert (solver.max_iter, solver.base_lr) == (record["iterations"], record["base_lr"])

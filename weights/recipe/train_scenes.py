@@ -1,8 +1,8 @@
-"""Train the bundled model on drawn scenes and write it as original Caffe files.
+"""Train the model of drawn scenes and write it as original Caffe files.
 
-    python weights/recipe/train_bundled.py [-o weights] [--work bundled-run]
+    python weights/recipe/train_scenes.py [-o weights] [--work scenes-run]
 
-Scenes are drawn into the work folder, and `deeplab train` carries out solver.prototxt beside this file: a narrow
+Scenes are drawn into the work folder, and `deeplab train` carries out scenes/solver.prototxt beside this file: a narrow
 DeepLab-LargeFOV from nothing, with batch normalisation behind every convolution but the classifier. That is folded into
 the convolutions at the end: the files hold the plain network. CRF parameters are searched on validation scenes; the
 demo's scenes are scored once, at the end. Started again, it goes on where it was. The same machine, torch and thread
@@ -204,7 +204,7 @@ def choose_crf(scenes: Scored) -> CRFParams:
 
 
 def write(spec: NetSpec, crf: CRFParams, record: dict[str, object], folder: Path) -> None:
-    prototxt, caffemodel = folder / "bundled.prototxt", folder / "bundled.caffemodel"
+    prototxt, caffemodel = folder / "scenes.prototxt", folder / "scenes.caffemodel"
     write_net(spec, prototxt, dialect="v1")
     write_weights(spec.weights, spec, caffemodel, dialect="v1")
     for name, blobs in read_net(prototxt, caffemodel).weights.items():
@@ -213,6 +213,7 @@ def write(spec: NetSpec, crf: CRFParams, record: dict[str, object], folder: Path
     values = asdict(crf)
     values.pop("compatibility")
     facts = {
+        "about": "drawn street scenes",
         "class_names": CLASSES,
         "palette": PALETTE.tolist(),
         "mean_bgr": MEAN_BGR,
@@ -220,14 +221,14 @@ def write(spec: NetSpec, crf: CRFParams, record: dict[str, object], folder: Path
         **record,
     }
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in facts.items())
-    write_text(folder / "bundled.json", "{\n" + ",\n".join(lines) + "\n}\n")
+    write_text(folder / "scenes.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    here = Path(__file__).resolve().parent
-    parser.add_argument("-o", "--output", type=Path, default=here.parent, help="folder of the three files")
-    parser.add_argument("--work", type=Path, default=Path("bundled-run"), help="folder of the scenes and snapshots")
+    here = Path(__file__).resolve().parent / "scenes"
+    parser.add_argument("-o", "--output", type=Path, default=here.parents[1], help="folder of the three files")
+    parser.add_argument("--work", type=Path, default=Path("scenes-run"), help="folder of the scenes and snapshots")
     arguments = parser.parse_args()
     recipe = Recipe()
     spec, facts = trained(recipe, here, arguments.work)
