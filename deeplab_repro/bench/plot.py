@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +78,9 @@ def _group(family: str, row: dict[str, Any]) -> str:
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
     """Ours in strong colours, torch's and others' in pale ones; a name has one colour in every panel."""
-    strong, pale = cycle_to(STRONGS, len(OURS)), cycle_to(PALES, len(PEERS) + len(names))
     others = [*PEERS, *(name for name in names if name not in (*OURS, *PEERS))]
-    return {name: strong[OURS.index(name)] if name in OURS else pale[others.index(name)] for name in names}
-
-
-def cycle_to(colours: Sequence[str], count: int) -> list[str]:
-    """So many colours, from the first on again where there are too few.
-
-    Args:
-        colours: The colours.
-        count: How many are wanted.
-
-    Returns:
-        The colours.
-    """
-    return list(islice(cycle(colours), count))
+    strong = dict(zip(OURS, cycle(STRONGS), strict=False))
+    return strong | dict(zip(others, cycle(PALES), strict=False))
 
 
 def _speed_over_rate(axes: Any, rows: list[dict[str, Any]]) -> None:
@@ -130,7 +117,7 @@ def _errors(axes: Any, rows: list[dict[str, Any]]) -> None:
 def _steps(axes: Any, rows: list[dict[str, Any]]) -> None:
     lefts = [0.0] * len(rows)
     names = list(dict.fromkeys(name for row in rows for name in row["split_ms"]))
-    for name, colour in zip(names, cycle_to((*STRONGS, *PALES), len(names)), strict=True):
+    for name, colour in zip(names, cycle(dict.fromkeys((*STRONGS, *PALES))), strict=False):
         lengths = [row["split_ms"].get(name, 0.0) for row in rows]
         axes.barh(range(len(rows)), lengths, 0.6, left=lefts, label=name, color=colour)
         lefts = [left + length for left, length in zip(lefts, lengths, strict=True)]

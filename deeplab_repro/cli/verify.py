@@ -137,7 +137,9 @@ def _print(answers: list[Answer]) -> None:
     from deeplab_repro.verify.lines import summary
 
     out = console()
-    out.print(f"{len(answers)} published numbers", style="bold")
+    ours = sum(answer.record.check == "own" for answer in answers)
+    told = f"{len(answers) - ours} published numbers" + (f", {ours} of this project's models" if ours else "")
+    out.print(told, style="bold")
     out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items()))
     settings = settings_matching(answers)
     if settings:

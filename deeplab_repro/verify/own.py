@@ -8,7 +8,7 @@ from pathlib import Path
 from deeplab_repro.data.sets.datasets import open_dataset
 from deeplab_repro.evaluate.evaluate import NETWORK, REFINED, evaluate
 from deeplab_repro.jobs.ranks import Ranks
-from deeplab_repro.predict.preprocessing import MODELS, bundled_record
+from deeplab_repro.predict.preprocessing import bundled_record
 from deeplab_repro.predict.segmenter import Segmenter
 from deeplab_repro.verify.answers import DIFFERS, REPRODUCED, Answer
 from deeplab_repro.verify.records import Record
@@ -109,15 +109,3 @@ def own_answers(
             per_class = {key: 100 * value for key, value in stage["per_class"].items()}
             answers.append(Answer(record, verdict, ours, detail, per_class=per_class))
     return answers
-
-
-def known(names: Iterable[str]) -> list[str]:
-    """Those of names that are bundled models.
-
-    Args:
-        names: Of data sets, as of --data.
-
-    Returns:
-        The models.
-    """
-    return [name for name in names if name in MODELS]

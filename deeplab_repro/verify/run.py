@@ -11,6 +11,7 @@ import torch
 
 from deeplab_repro.catalog import Store, read_catalog
 from deeplab_repro.jobs.ranks import Ranks
+from deeplab_repro.predict.preprocessing import MODELS
 from deeplab_repro.verify import answers, own, scores
 from deeplab_repro.verify.answers import Answer
 from deeplab_repro.verify.records import Record, read_published
@@ -94,15 +95,15 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
         OSError: A file of them cannot be read.
     """
     published, catalog, store = read_published(), read_catalog(), Store(setup.weights)
-    ours = own.own_records(own.known(setup.data))
+    ours = own.own_records(name for name in setup.data if name in MODELS)
     asked = chosen((*published.records, *ours), setup.only)
     ours = [record for record in ours if record in asked]
     published = replace(published, records=tuple(record for record in asked if record not in ours))
     for dataset, folder in setup.data.items():
-        if dataset in own.MODELS:
+        if dataset in MODELS:
             continue
         if dataset not in published.images:
-            known = ", ".join((*published.images, *own.MODELS))
+            known = ", ".join((*published.images, *MODELS))
             raise ValueError(f"--data {dataset}: no such data set; known: {known}")
         for split in published.images[dataset]:
             scores.open_split(folder, dataset, split)

@@ -1,8 +1,6 @@
 """The recipe of the models of photographs: its files, its record, and a run of two iterations."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,14 +17,6 @@ from tests.paths import ROOT, SHARED
 
 WEIGHTS = ROOT / "weights"
 MODELS = [file.parent.name for file in (WEIGHTS / "recipe").glob("*/solver.prototxt") if file.parent.name != "scenes"]
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    spec = importlib.util.spec_from_file_location("train_photographs", WEIGHTS / "recipe" / "train_photographs.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
-import importlib.util
 import json
-import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,14 +11,6 @@ from prototxt_import import parse_net, read_net, read_solver
 from tests.paths import ROOT
 
 WEIGHTS = ROOT / "weights"
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    spec = importlib.util.spec_from_file_location("train_scenes", WEIGHTS / "recipe" / "train_scenes.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
