@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks import ablation
 from benchmarks.ablation_report import compare, print_report
 from deeplab_repro.data.scenes.scenes import CLASSES, draw_scene
-from deeplab_repro.files.palette import save_label_png
+from prototxt_import import read_weights
+from tests.deeplab_repro.zoo.test_backbone import write_classifier
+from tests.sets import write_set
 
 
 def result(arm: str, seed: int, network: float, crf: float) -> dict:
@@ -20,18 +21,10 @@ def result(arm: str, seed: int, network: float, crf: float) -> dict:
 @pytest.fixture
 def streets(tmp_path):
     """Two training scenes and one to score, in the layout of the CamVid folder."""
-    root = tmp_path / "streets"
-    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (root / name).mkdir(parents=True)
-    for seed in range(3):
-        image, labels = draw_scene(seed, 48, 64)
-        Image.fromarray(image).save(root / "JPEGImages" / f"s{seed}.jpg")
-        save_label_png(labels, root / "SegmentationClass" / f"s{seed}.png")
-    (root / "ImageSets/Segmentation/train.txt").write_text("s0\ns1\n")
-    (root / "ImageSets/Segmentation/val.txt").write_text("s2\n")
+    pairs = {f"s{seed}": draw_scene(seed, 48, 64) for seed in range(3)}
+    held = {"s2": pairs.pop("s2")}
     colours = np.zeros((len(CLASSES), 3), int).tolist()
-    (root / "classes.json").write_text(json.dumps({"classes": list(CLASSES), "colours": colours}))
-    return root
+    return write_set(tmp_path / "streets", {"train": pairs, "val": held}, classes=list(CLASSES), colours=colours)
 
 
 def test_a_run_is_trained_folded_scored_and_then_kept(streets, tmp_path, monkeypatch):
@@ -49,6 +42,31 @@ def test_a_run_is_trained_folded_scored_and_then_kept(streets, tmp_path, monkeyp
 
     monkeypatch.setattr(ablation, "train", lambda *arguments: pytest.fail("trained again"))
     assert ablation.main(words, lines.append) == 0
+
+
+def test_a_head_on_a_classifier_is_scored_at_other_strides_and_scales_too(streets, tmp_path):
+    words = [str(streets), "-o", str(tmp_path / "out"), "--backbone", str(write_classifier(tmp_path / "small"))]
+    words += ["--arms", "poly,aspp_s", "--seeds", "1", "--iterations", "2", "--batch", "1", "--crop", "65"]
+    words += ["--cut", "b3/add", "--frozen-until", "b2", "--json", str(tmp_path / "all.json")]
+    words += ["--orderings", str(tmp_path / "orderings.json")]
+    lines: list[str] = []
+    assert ablation.main(words, lines.append) == 0
+    answer = json.loads((tmp_path / "all.json").read_text())
+    base, wider = answer["runs"]
+    assert base["backbone"] == "small"
+    for run in (base, wider):
+        assert all(0 <= run[stage]["miou"] <= 1 for stage in ("network", "crf", "msc", "stride 8", "stride 32"))
+    compared = {(row["better"], row["worse"]) for row in answer["comparisons"]}
+    assert {("poly stride 8", "poly network"), ("poly msc", "poly network")} < compared
+    assert any("stride 32" in line for line in lines)
+    shown = json.loads((tmp_path / "orderings.json").read_text())
+    assert shown["comparisons"] == answer["comparisons"]
+    assert shown["about"] == "heads on small, 2 iterations of 1 crops, 1 seeds, 1 pictures of streets"
+    begun, ended = (
+        read_weights(tmp_path / "out/poly_1" / name) for name in ("init.caffemodel", "train_iter_2.caffemodel")
+    )
+    assert np.array_equal(begun["b1/project"][0], ended["b1/project"][0])
+    assert not np.array_equal(begun["b2/project"][0], ended["b2/project"][0])
 
 
 def test_other_settings_do_not_mix_with_results_that_are_there(streets, tmp_path, monkeypatch):

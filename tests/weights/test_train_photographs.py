@@ -6,14 +6,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from deeplab_repro.export.caffe import net_arrays
 from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.net.network import CaffeNet
-from prototxt_import import read_net, read_solver, write_net, write_weights
-from tests.deeplab_repro.zoo.test_backbone import mobile
+from prototxt_import import read_net, read_solver
+from tests.deeplab_repro.zoo.test_backbone import write_classifier
 from tests.paths import ROOT, SHARED
+from tests.sets import write_set
 
 WEIGHTS = ROOT / "weights"
 MODELS = [file.parent.name for file in (WEIGHTS / "recipe").glob("*/solver.prototxt") if file.parent.name != "scenes"]
@@ -22,28 +21,18 @@ MODELS = [file.parent.name for file in (WEIGHTS / "recipe").glob("*/solver.proto
 @pytest.fixture
 def backbone(tmp_path):
     """A classifier's folder."""
-    folder = tmp_path / "backbone"
-    folder.mkdir()
-    net = CaffeNet(mobile(), torch.Generator().manual_seed(1))
-    write_net(net.spec, folder / "deploy.prototxt", "bvlc")
-    write_weights(net_arrays(net), net.spec, folder / "model.caffemodel", "bvlc")
-    return folder
+    return write_classifier(tmp_path / "backbone")
 
 
 @pytest.fixture
 def data(tmp_path):
     """A set of four photographs of noise, three to learn from."""
-    root, rng = tmp_path / "data", np.random.default_rng(5)
-    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (root / folder).mkdir(parents=True)
-    for name in "abcd":
-        pixels = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg")
-        save_label_png(rng.integers(0, 3, (40, 50)).astype(np.uint8), root / "SegmentationClass" / f"{name}.png")
-    (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\nc\n")
-    (root / "ImageSets/Segmentation/val.txt").write_text("d\n")
-    (root / "classes.json").write_text(json.dumps({"classes": ["sky", "sea", "sand"]}))
-    return root
+    rng = np.random.default_rng(5)
+    pairs = {
+        name: (rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.uint8)) for name in "abcd"
+    }
+    held = {"d": pairs.pop("d")}
+    return write_set(tmp_path / "data", {"train": pairs, "val": held}, classes=["sky", "sea", "sand"])
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from deeplab_repro.crf.model import CRFParams
+from deeplab_repro.data.sets.balance import write_list
 from deeplab_repro.data.sets.class_tables import VOC
 from deeplab_repro.data.sets.datasets import SegmentationDataset, open_dataset
 from deeplab_repro.demo.run import shares
@@ -54,7 +55,8 @@ class Recipe:
 
     about: what the photographs show. cut: the classifier's blob that the head reads. size: of the written net's input.
     An iteration sees `batch` squares of `crop` pixels, at relative sizes `scales`. base_lr: of the classifier's layers;
-    the head's have ten times that.
+    the head's have ten times that. weight_power: a class with the share f of the pixels weighs f ** -weight_power in
+    the loss, by void labels.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Recipe:
     base_lr: float = 0.0001
     weight_decay: float = 0.00004
     iterations: int = 4000
+    weight_power: float = 0.0
     seed: int = 7
 
     def spec(self, classifier: NetSpec, phase: str) -> NetSpec:
@@ -115,7 +118,9 @@ class Recipe:
 
 RECIPES = {
     "animals": Recipe("animals", "photographs of animals and people", 7),
-    "streets": Recipe("streets", "photographs of streets", 11),
+    "streets": Recipe(
+        "streets", "photographs of streets, from a car", 11, size=(369, 481), iterations=3000, weight_power=0.25
+    ),
 }
 
 
@@ -132,8 +137,7 @@ def trained(recipe: Recipe, backbone: Path, data: Path, files: Path, work: Path)
             write_text(files / name, text)
         begun = with_mean(recipe.spec(classifier, "TRAIN"), CLASSIFIER_MEAN)
         write_weights(begun.weights, begun, work / INIT, "v2", by_name=True)
-        samples = open_dataset(data, "train").samples
-        write_text(work / LIST, "".join(f"{item.image.resolve()} {item.label.resolve()}\n" for item in samples))
+        write_list(work, open_dataset(data, "train"), recipe.weight_power, recipe.seed)
         model = train(files / SOLVER, work, quiet=False, weights=work / INIT)
     rows = [json.loads(line) for line in (work / LOG).read_text().splitlines()]
     facts = {

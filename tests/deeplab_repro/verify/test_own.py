@@ -5,27 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from deeplab_repro.files.palette import save_label_png
 from deeplab_repro.predict.preprocessing import bundled_record
 from deeplab_repro.verify import own
 from deeplab_repro.verify.answers import DIFFERS, REPRODUCED
 from deeplab_repro.verify.run import Setup, verify
+from tests.sets import write_set
 
 
 @pytest.fixture
 def photographs(tmp_path):
     """One photograph of noise, all of it background."""
-    root = tmp_path / "set"
-    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (root / folder).mkdir(parents=True)
     pixels = np.random.default_rng(3).integers(0, 256, (33, 49, 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(root / "JPEGImages" / "one.jpg")
-    save_label_png(np.zeros((33, 49), np.uint8), root / "SegmentationClass" / "one.png")
-    (root / "ImageSets/Segmentation/val.txt").write_text("one\n")
-    (root / "classes.json").write_text(json.dumps({"classes": bundled_record()["class_names"]}))
-    return root
+    one = {"one": (pixels, np.zeros((33, 49), np.uint8))}
+    return write_set(tmp_path / "set", {"val": one}, classes=bundled_record()["class_names"])
 
 
 def test_records_are_what_stands_beside_the_models():

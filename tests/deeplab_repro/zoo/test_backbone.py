@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from deeplab_repro import CaffeNet
+from deeplab_repro.export.caffe import net_arrays
 from deeplab_repro.zoo.backbone import HEADS, backbone_spec, feature_map, with_mean
 from deeplab_repro.zoo.models import fresh_net
 from deeplab_repro.zoo.training import MEAN_BGR
-from prototxt_import import CaffeFormatError, layer, make_net, parse_net, read_net
+from prototxt_import import CaffeFormatError, layer, make_net, parse_net, read_net, write_net, write_weights
 from tests.paths import SHARED
 
 CLASSES = 5
@@ -58,6 +59,15 @@ def mobile(side=65, top="pool"):
         'num_output: 10 weight_filler { type: "xavier" } } }',
     }
     return parse_net("\n".join([*parts, ends[top]]))
+
+
+def write_classifier(folder):
+    """deploy.prototxt and model.caffemodel of the small classifier, in a folder that is made."""
+    folder.mkdir()
+    net = CaffeNet(mobile(), torch.Generator().manual_seed(1))
+    write_net(net.spec, folder / "deploy.prototxt", "bvlc")
+    write_weights(net_arrays(net), net.spec, folder / "model.caffemodel", "bvlc")
+    return folder
 
 
 @pytest.fixture
