@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prototxt_import import NetSpec
 
 # Models that come with the package, by the name of their files; "bundled" is the first.
-MODELS = ("animals", "scenes")
+MODELS = ("animals", "streets", "scenes")
 
 
 @dataclass(frozen=True)

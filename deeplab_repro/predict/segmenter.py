@@ -90,7 +90,7 @@ class Segmenter:
     """A network bound to its mean, padding, scales and CRF parameters.
 
     Args:
-        model: "bundled" or another that comes with the package ("animals", "scenes"), a zoo name (with weights), a
+        model: "bundled" or another that comes with the package ("animals", "streets", "scenes"), a zoo name (with weights), a
             checkpoint, a prototxt (with weights), the pair (prototxt, caffemodel), or a net, prepared or not.
         weights: The .caffemodel of a zoo name or prototxt.
         net: A net, in place of `model`.
