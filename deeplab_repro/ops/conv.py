@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from deeplab_repro.ops.extension import register_autograd
 from deeplab_repro.ops.im2col import Pair, pair
@@ -87,6 +88,9 @@ def atrous_conv2d(
         dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    # ONNX has convolution, not our operator.
+    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
+        return F.conv2d(x, weight, bias, pair(stride), pair(padding), pair(dilation), groups)
     return torch.ops.deeplab.atrous_conv2d(x, weight, bias, pair(stride), pair(padding), pair(dilation), groups, method)
 
 

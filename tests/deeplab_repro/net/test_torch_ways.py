@@ -49,6 +49,18 @@ def test_torch_export_takes_a_net_of_any_size():
         torch.testing.assert_close(program(x), net(x)["y"])
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+def test_torch_onnx_export_writes_a_net_in_onnx_own_convolutions(tmp_path):
+    pytest.importorskip("onnxscript", reason="torch.onnx.export asks for it")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    conv = layer("Convolution", "c", ["data"], ["y"], num_output=4, kernel=3, pad=2, dilation=2, group=2)
+    net, x = CaffeNet(make_net("n", {"data": (1, 2, 9, 7)}, [conv])), torch.randn(1, 2, 9, 7)
+    torch.onnx.export(net, (x,), tmp_path / "net.onnx", verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), net(x)["y"].detach())
+
+
 def test_as_module_gives_the_blob_asked_for():
     spec = make_net(
         "n", {"data": (1, 2)}, [layer("ReLU", "r", ["data"], ["high"]), layer("TanH", "t", ["data"], ["low"])]
