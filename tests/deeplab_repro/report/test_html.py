@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import jinja2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deeplab_repro.report import html
+from tests.paths import ROOT
 
 
 @pytest.fixture
@@ -47,3 +49,20 @@ def test_a_page_takes_the_shared_style(template):
     template('{% include "page.j2" %}')
     html.resources.files("any").joinpath("page.j2").write_text("<style>one</style>", "utf-8")
     assert html.render("package", "t.j2") == "<style>one</style>"
+
+
+PAGES = sorted((ROOT / "deeplab_repro").rglob("*.html.j2"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_can_be_read_aloud_and_on_a_phone(page):
+    """Its language and width are said, pictures have a text, columns a head, and wide tables scroll by themselves."""
+    text = page.read_text("utf-8")
+    assert '<html lang="en">' in text
+    assert '{% include "page.j2" %}' in text
+    for picture in re.findall(r"<img[^>]*>", text):
+        assert re.search(r'alt="[^"]+"', picture), picture
+    for head in re.findall(r"<th[ >][^>]*", text):
+        assert 'scope="' in head, head
+    regions = re.findall(r'<div class="[^"]*scroll" tabindex="0" role="region" aria-label="', text)
+    assert len(regions) == len(re.findall(r"<table[^>]*>\s*(?:<thead>)?\s*<tr><th", text))
