@@ -44,13 +44,11 @@ ORDERINGS = (
         "LargeFOV", "three scales at test", ("poly", "msc"), ("poly", "network"), 2.55,
         "v2 table 4, ResNet-101, trained with it too: 71.27 for 68.72",
     ),
-    Ordering(
-        "LargeFOV", "stride 8 over 16, at test", ("poly", "stride 8"), ("poly", "network"), None,
-        "v2 section 3.1: denser scores",
-    ),
-    Ordering(
-        "LargeFOV", "stride 16 over 32, at test", ("poly", "network"), ("poly", "stride 32"), None,
-        "v2 section 3.1: denser scores",
+    *(
+        Ordering(head, f"stride {finer} over {coarser}, at test", (arm, of_finer), (arm, of_coarser), None,
+                 "v2 section 3.1: denser scores")
+        for arm, head in (("poly", "LargeFOV"), ("aspp_s", "ASPP-S"), ("aspp_l", "ASPP-L"))
+        for finer, of_finer, coarser, of_coarser in ((8, "stride 8", 16, "network"), (16, "network", 32, "stride 32"))
     ),
 )  # fmt: skip
 

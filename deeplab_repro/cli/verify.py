@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,8 +25,8 @@ def verify(
         typer.Option(
             "--data",
             metavar="[NAME=]DIR",
-            help="VOCdevkit, NAME=DIR for another data set in VOC's layout, animals=DIR for the photographs that the "
-            "bundled model of that name was scored on; may be repeated.",
+            help="VOCdevkit, NAME=DIR for another data set in VOC's layout, animals=DIR or streets=DIR for the "
+            "photographs that the bundled model of that name was scored on; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -64,7 +65,8 @@ def verify(
 
     Verdicts: [b]reproduced[/b] and [b]differs[/b] (beyond the tolerance that stands with the number); [b]measured[/b],
     a speed, which is this machine's; [b]needs data[/b], [b]needs weights[/b], [b]needs gpu[/b]; [b]test server
-    only[/b]; [b]not checkable[/b], with the reason. Exit code 1 when a number differs.
+    only[/b]; [b]not checkable[/b], with the reason; [b]in the small[/b]: the papers' orderings beside those of small
+    nets, whose sign alone compares. Exit code 1 when a number differs.
 
     With weights and data the scores are computed as published: images padded as in the release's test nets, dense CRF
     with the published parameters, one confusion matrix. Counts are kept per image under [b]--work[/b], so that a
@@ -137,8 +139,10 @@ def _print(answers: list[Answer]) -> None:
     from deeplab_repro.verify.lines import summary
 
     out = console()
-    ours = sum(answer.record.check == "own" for answer in answers)
-    told = f"{len(answers) - ours} published numbers" + (f", {ours} of this project's models" if ours else "")
+    kinds = Counter(answer.record.check for answer in answers)
+    ours, small = kinds["own"], kinds["ordering"]
+    told = f"{len(answers) - ours - small} published numbers" + (f", {ours} of this project's models" if ours else "")
+    told += f", {small} orderings in the small" if small else ""
     out.print(told, style="bold")
     out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items()))
     settings = settings_matching(answers)

@@ -90,8 +90,9 @@ class Segmenter:
     """A network bound to its mean, padding, scales and CRF parameters.
 
     Args:
-        model: "bundled" or another that comes with the package ("animals", "streets", "scenes"), a zoo name (with weights), a
-            checkpoint, a prototxt (with weights), the pair (prototxt, caffemodel), or a net, prepared or not.
+        model: "bundled" or another that comes with the package ("animals", "streets", "scenes"), a zoo name (with
+            weights), a checkpoint, a prototxt (with weights), the pair (prototxt, caffemodel), or a net, prepared or
+            not.
         weights: The .caffemodel of a zoo name or prototxt.
         net: A net, in place of `model`.
         mean_bgr: What is subtracted from blue, green and red, in grey levels; None for the model's transform_param or

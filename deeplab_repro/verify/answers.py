@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 REPRODUCED, DIFFERS, MEASURED = "reproduced", "differs", "measured"
 NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU = "needs data", "needs weights", "needs gpu"
 TEST_SERVER, NOT_CHECKABLE = "test server only", "not checkable"
-VERDICTS = (REPRODUCED, DIFFERS, MEASURED, NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU, TEST_SERVER, NOT_CHECKABLE)
+# Published of large nets, measured on small ones: the sign compares, the size does not.
+ORDERING = "in the small"
+VERDICTS = (REPRODUCED, DIFFERS, MEASURED, ORDERING, NEEDS_DATA, NEEDS_WEIGHTS, NEEDS_GPU, TEST_SERVER, NOT_CHECKABLE)
 
 
 @dataclass(frozen=True)

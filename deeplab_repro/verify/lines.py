@@ -18,6 +18,7 @@ _METRICS = {
     "train_speed_ratio": "training speed, ratio",
     "inference_speed": "inference speed",
     "crf_time": "CRF time",
+    "mIoU_gain": "gain in mean IoU",
     "trimap_mIoU": "boundary mIoU",
     "trimap_pixel_acc": "boundary pixel accuracy",
     "trimap_class_acc": "boundary class accuracy",

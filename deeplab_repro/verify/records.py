@@ -19,6 +19,7 @@ PAPERS = {
     "others": "Other people's figures",
     "crf": "CRF parameters",
     "own": "Models of this project",
+    "orderings": "The papers' orderings, in the small",
 }
 
 

@@ -12,7 +12,7 @@ import torch
 from deeplab_repro.catalog import Store, read_catalog
 from deeplab_repro.jobs.ranks import Ranks
 from deeplab_repro.predict.preprocessing import MODELS
-from deeplab_repro.verify import answers, own, scores
+from deeplab_repro.verify import answers, orderings, own, scores
 from deeplab_repro.verify.answers import Answer
 from deeplab_repro.verify.records import Record, read_published
 from deeplab_repro.verify.scores import Progress, no_progress
@@ -96,9 +96,10 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
     """
     published, catalog, store = read_published(), read_catalog(), Store(setup.weights)
     ours = own.own_records(name for name in setup.data if name in MODELS)
-    asked = chosen((*published.records, *ours), setup.only)
+    in_small = {answer.record: answer for answer in orderings.ordering_answers()}
+    asked = chosen((*published.records, *ours, *in_small), setup.only)
     ours = [record for record in ours if record in asked]
-    published = replace(published, records=tuple(record for record in asked if record not in ours))
+    published = replace(published, records=tuple(record for record in asked if record not in (*ours, *in_small)))
     for dataset, folder in setup.data.items():
         if dataset in MODELS:
             continue
@@ -132,7 +133,8 @@ def verify(setup: Setup, ranks: Ranks = Ranks(), progress: Progress = no_progres
             answered[record.id] = answers.score_answer(record, published, catalog, store, setup.data, score)
         elif record.id not in answered:
             answered[record.id] = _fixed(record)
-    return [*(answered[record.id] for record in published.records), *own_answers]
+    small = [answer for record, answer in in_small.items() if record in asked]
+    return [*(answered[record.id] for record in published.records), *own_answers, *small]
 
 
 def _fixed(record: Record) -> Answer:

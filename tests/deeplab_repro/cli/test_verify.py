@@ -148,7 +148,7 @@ def test_the_counts_come_first_and_no_line_is_wider_than_the_terminal(deeplab, t
     result = CliRunner().invoke(app, words, env={"COLUMNS": "100"})
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].endswith(" published numbers")
+    assert lines[0].endswith(" published numbers, 9 orderings in the small")
     assert " reproduced, " in lines[1]
     assert lines[2].endswith("settings that match settings: nothing was computed for them")
     (row,) = [line for line in lines if line.split()[:1] == ["R016"]]
