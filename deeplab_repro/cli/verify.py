@@ -135,7 +135,7 @@ def _folders(texts: Iterable[str]) -> dict[str, Path]:
 def _print(answers: list[Answer]) -> None:
     """The counts, then a table for each of the papers' tables, and under it what its verdicts rest on."""
     from deeplab_repro.cli.output import console, table
-    from deeplab_repro.verify.answers import counts, folded, grouped, settings_matching
+    from deeplab_repro.verify.answers import ORDERING, counts, folded, grouped, settings_matching
     from deeplab_repro.verify.lines import summary
 
     out = console()
@@ -144,7 +144,7 @@ def _print(answers: list[Answer]) -> None:
     told = f"{len(answers) - ours - small} published numbers" + (f", {ours} of this project's models" if ours else "")
     told += f", {small} orderings in the small" if small else ""
     out.print(told, style="bold")
-    out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items()))
+    out.print(", ".join(f"{number} {verdict}" for verdict, number in counts(answers).items() if verdict != ORDERING))
     settings = settings_matching(answers)
     if settings:
         out.print(f"{settings} of the reproduced are settings that match settings: nothing was computed for them")
